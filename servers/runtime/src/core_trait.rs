@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a server's core implements.
+
+use crate::{Bulk, Cx, Msg, Wire};
+use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use alloc::vec::Vec;
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Client {
+    /// A server of this node.
+    Server {
+        /// Which one.
+        id: ServerId,
+        /// The core of its worker.
+        core: CoreId,
+    },
+    /// The same server on another node. Its request is untrusted input.
+    Node {
+        /// Which node.
+        node: NodeId,
+        /// Its number for the call; 0 if it wants no answer.
+        request: u64,
+    },
+}
+
+/// How a core answers a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Ended with this reply; bulk data stands in the request's `Bulk`.
+    Done(Msg),
+    /// Ends later: a ticket from [`Cx::open_ticket`].
+    Pending(Ticket),
+    /// Failed.
+    Failed(Errno),
+}
+
+impl Answer {
+    /// The answer with this reply.
+    pub fn reply<T: Wire>(value: &T) -> Self {
+        match Msg::of(value) {
+            Ok(msg) => Self::Done(msg),
+            Err(errno) => Self::Failed(errno),
+        }
+    }
+
+    /// The answer of a handler that ends at once.
+    pub fn from_result<T: Wire>(result: Result<T, Errno>) -> Self {
+        match result {
+            Ok(value) => Self::reply(&value),
+            Err(errno) => Self::Failed(errno),
+        }
+    }
+}
+
+/// An answer from another node, or from an ask to a local server (then `bulk` is empty).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeReply {
+    /// The reply.
+    pub msg: Msg,
+    /// Its bulk data.
+    pub bulk: Vec<u8>,
+}
+
+/// What a core hears without having asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A server below raised an upcall: its number and message are in the server's api.
+    Upcall {
+        /// Who raised it.
+        from: ServerId,
+        /// The event's number.
+        number: u16,
+        /// Its content.
+        msg: Msg,
+    },
+    /// A timer armed with this cookie has run out.
+    Timer(u64),
+    /// A node stopped answering: calls to it have already failed with EHOSTDOWN.
+    NodeDown(NodeId),
+    /// A node answers (again).
+    NodeUp(NodeId),
+}
+
+/// The decisions of a server: a state machine without I/O, clock, randomness or globals.
+pub trait Core {
+    /// A request. `bulk` holds the client's data and takes the reply's.
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Answer;
+
+    /// The answer to an earlier [`Cx::ask`], [`Cx::call_node`] or pending leaf call.
+    fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>);
+
+    /// Something that nobody here asked for.
+    fn event(&mut self, cx: &mut Cx<'_>, event: Event);
+
+    /// A client gave up on a ticket. The core ends it soon, with [`Cx::complete`]: with ECANCELED,
+    /// or with its reply if the operation has taken effect.
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket);
+}

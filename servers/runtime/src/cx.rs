@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a core acts through, during one step.
+
+use crate::node::{self, Kind, NodeMessage};
+use crate::tables::{Action, Completion, Tables, Wait, completion_fits};
+use crate::{Bulk, Client, Msg, NodeReply, Operation, Platform, Status, Wire};
+use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use alloc::vec::Vec;
+use cluster::View;
+use core::task::Poll;
+
+/// The surroundings of one step of a core.
+pub struct Cx<'a> {
+    pub(crate) me: ServerId,
+    pub(crate) node: NodeId,
+    pub(crate) view: &'a View,
+    pub(crate) now_ns: u64,
+    pub(crate) core: CoreId,
+    pub(crate) platform: &'a mut dyn Platform,
+    pub(crate) tables: &'a mut Tables,
+}
+
+impl Cx<'_> {
+    /// Nanoseconds since boot.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The view.
+    pub fn view(&self) -> &View {
+        self.view
+    }
+
+    /// The CPU core that runs this step.
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// Calls a leaf operation of a server below, now.
+    ///
+    /// # Errors
+    /// What the server answers; EPROTO if it answers "later".
+    pub fn leaf<O: Operation>(&mut self, op: &O) -> Result<O::Reply, Errno> {
+        self.leaf_bulk(op, &mut Bulk::none())
+    }
+
+    /// The same, with bulk data both ways.
+    ///
+    /// # Errors
+    /// As [`Self::leaf`].
+    pub fn leaf_bulk<O: Operation>(
+        &mut self,
+        op: &O,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<O::Reply, Errno> {
+        const { assert!(O::LEAF, "only leaf operations are called under the lock") };
+        let mut msg = Msg::of(op)?;
+        match self.platform.call(self.me, O::SERVER, O::NUMBER, &mut msg, bulk) {
+            Status::Done => O::Reply::get(&msg),
+            Status::Failed(errno) => Err(errno),
+            Status::Pending(_) => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Calls a leaf operation that may end later: then [`crate::Core::completion`] brings its answer
+    /// under `cookie`.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub fn leaf_or_wait<O: Operation>(
+        &mut self,
+        op: &O,
+        cookie: u64,
+    ) -> Result<Poll<O::Reply>, Errno> {
+        const { assert!(O::LEAF, "only leaf operations are called under the lock") };
+        let mut msg = Msg::of(op)?;
+        match self.platform.call(self.me, O::SERVER, O::NUMBER, &mut msg, &mut Bulk::none()) {
+            Status::Done => Ok(Poll::Ready(O::Reply::get(&msg)?)),
+            Status::Failed(errno) => Err(errno),
+            Status::Pending(ticket) => {
+                self.tables.wait_local(cookie, O::SERVER, ticket);
+                Ok(Poll::Pending)
+            }
+        }
+    }
+
+    /// Calls a server below after this step; the answer comes to [`crate::Core::completion`] under
+    /// `cookie`, which must be unique among this core's open calls.
+    pub fn ask<O: Operation>(&mut self, op: &O, cookie: u64) {
+        self.ask_server(O::SERVER, op, cookie);
+    }
+
+    /// The same, at another server that performs the operation too (files: fs and ipc).
+    pub fn ask_server<O: Operation>(&mut self, server: ServerId, op: &O, cookie: u64) {
+        let action = match Msg::of(op) {
+            Ok(msg) => {
+                self.tables.waits.insert(cookie, Wait::Asking { cancelled: false });
+                Action::Ask { server, op: O::NUMBER, msg, cookie }
+            }
+            Err(errno) => Action::Complete { cookie, result: Err(errno) },
+        };
+        self.tables.actions.push_back(action);
+    }
+
+    /// Gives up on the call with this cookie: its completion comes soon, once, with ECANCELED or with
+    /// its real end. Without such a call nothing happens.
+    pub fn cancel(&mut self, cookie: u64) {
+        match self.tables.waits.get(&cookie).copied() {
+            Some(Wait::Asking { .. }) => {
+                self.tables.waits.insert(cookie, Wait::Asking { cancelled: true });
+            }
+            Some(Wait::Local { server, ticket }) => {
+                self.tables.actions.push_back(Action::CancelAsk { server, ticket });
+            }
+            Some(Wait::Node { node, request }) => {
+                // A dead link fails the call itself, so a cancel that cannot leave is no loss.
+                let _ = self.send(node, Kind::Cancel, 0, 0, request, Msg::default(), Vec::new());
+            }
+            None => {}
+        }
+    }
+
+    /// Calls the same server on another node; the answer comes to [`crate::Core::completion`].
+    pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
+        let sent = Msg::of(op).and_then(|msg| {
+            let request = self.tables.new_call(node, cookie)?;
+            self.send(node, Kind::Call, O::NUMBER, 0, request, msg, bulk).inspect_err(|_| {
+                self.tables.end_call(node, request);
+            })
+        });
+        if let Err(errno) = sent {
+            self.tables.actions.push_back(Action::Complete { cookie, result: Err(errno) });
+        }
+    }
+
+    /// Tells the same server on another node something, without an answer. Messages to one node and
+    /// lane arrive in order, or the node counts as down.
+    ///
+    /// # Errors
+    /// EHOSTDOWN: the node does not answer. EAGAIN: the link's queue is full. EMSGSIZE.
+    pub fn tell_node<O: Operation>(
+        &mut self,
+        node: NodeId,
+        op: &O,
+        bulk: Vec<u8>,
+    ) -> Result<(), Errno> {
+        let msg = Msg::of(op)?;
+        self.send(node, Kind::Tell, O::NUMBER, 0, 0, msg, bulk)
+    }
+
+    /// Opens a ticket for a request that ends later.
+    ///
+    /// # Errors
+    /// EAGAIN: too many are open.
+    pub fn open_ticket(&mut self, client: Client) -> Result<Ticket, Errno> {
+        self.tables.tickets.open(client)
+    }
+
+    /// Ends a ticket. A ticket that has ended already is left alone.
+    pub fn complete<T: Wire>(&mut self, ticket: Ticket, result: Result<T, Errno>) {
+        self.complete_bulk(ticket, result, Vec::new());
+    }
+
+    /// Ends a ticket with bulk data, which only a client on another node can receive.
+    pub fn complete_bulk<T: Wire>(
+        &mut self,
+        ticket: Ticket,
+        result: Result<T, Errno>,
+        bulk: Vec<u8>,
+    ) {
+        let Some(client) = self.tables.tickets.close(ticket) else { return };
+        let result = result
+            .and_then(|value| Msg::of(&value))
+            .and_then(|msg| if completion_fits(&msg) { Ok(msg) } else { Err(Errno::EMSGSIZE) });
+        match client {
+            Client::Server { id, core } => {
+                self.tables.queue(id, core, Completion::Ticket { ticket, result });
+            }
+            Client::Node { node, request } => self.reply_node(node, request, result, bulk),
+        }
+    }
+
+    /// Raises an upcall to a server above; it collects it with `take` on its first core.
+    pub fn raise<T: Wire>(&mut self, client: ServerId, number: u16, event: &T) {
+        match Msg::of(event) {
+            Ok(msg) if completion_fits(&msg) => {
+                self.tables.queue(client, CoreId(0), Completion::Event { number, msg });
+            }
+            Ok(_) | Err(_) => self.tables.events_dropped += 1,
+        }
+    }
+
+    /// Arms a timer: [`crate::Event::Timer`] comes at or after `deadline_ns`.
+    ///
+    /// # Errors
+    /// EAGAIN: too many timers.
+    pub fn arm(&mut self, deadline_ns: u64, cookie: u64) -> Result<(), Errno> {
+        self.tables.arm(deadline_ns, cookie)
+    }
+
+    /// Forgets a timer armed with exactly these arguments.
+    pub fn disarm(&mut self, deadline_ns: u64, cookie: u64) {
+        self.tables.disarm(deadline_ns, cookie);
+    }
+
+    pub(crate) fn reply_node(
+        &mut self,
+        node: NodeId,
+        request: u64,
+        result: Result<Msg, Errno>,
+        bulk: Vec<u8>,
+    ) {
+        if request == 0 {
+            return;
+        }
+        let (status, msg, bulk) = match result {
+            Ok(msg) => (0, msg, bulk),
+            Err(errno) => (errno.number(), Msg::default(), Vec::new()),
+        };
+        // If the link is down the caller's side has failed the call already.
+        let _ = self.send(node, Kind::Reply, 0, status, request, msg, bulk);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the header's fields")]
+    fn send(
+        &mut self,
+        node: NodeId,
+        kind: Kind,
+        op: u16,
+        status: u16,
+        request: u64,
+        msg: Msg,
+        bulk: Vec<u8>,
+    ) -> Result<(), Errno> {
+        let server = self.me;
+        let epoch = self.view.epoch().0;
+        let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
+        let mut data = message.encode()?;
+        let words = node::send_words(node, message.lane(), server, data.len());
+        let mut msg = Msg { words, ..Msg::default() };
+        let mut bulk = Bulk::new(&mut data);
+        match self.platform.call(self.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {
+            Status::Done => Ok(()),
+            Status::Failed(errno) => Err(errno),
+            Status::Pending(_) => Err(Errno::EPROTO),
+        }
+    }
+}
+
+/// The reply of a local server as [`crate::Core::completion`] gets it.
+pub(crate) fn local_reply(msg: Msg) -> NodeReply {
+    NodeReply { msg, bulk: Vec::new() }
+}

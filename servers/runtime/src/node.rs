@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Messages between the same server on two nodes, and the part of net-server's interface that every
+//! host uses: sending and taking them.
+//!
+//! The header is untrusted input at the receiver: lengths and kinds are checked, a wrong version or
+//! epoch is refused.
+
+use crate::limits::NODE_BODY_BYTES;
+use crate::{Bulk, Msg};
+use abi::limits::MESSAGE_BYTES;
+use abi::{Errno, NodeId, ServerId};
+use alloc::vec::Vec;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Version of this format.
+pub const VERSION: u8 = 1;
+
+/// net-server: send a message to a node; words: node, lane, destination server, length; the message
+/// is the bulk data. A leaf. Fails with EHOSTDOWN or, where the queue is full, EAGAIN.
+pub const NET_SEND: u16 = 1;
+/// net-server: take the next message for the calling server into the bulk data; answers words: what
+/// (a [`Taken`] number), node, more. A leaf.
+pub const NET_TAKE: u16 = 2;
+
+/// Which queue of a link a message travels in: pages never delay control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Lane {
+    /// Short messages.
+    Control = 0,
+    /// Messages with bulk data.
+    Pages = 1,
+}
+
+/// What [`NET_TAKE`] brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Taken {
+    /// Nothing waits.
+    Nothing = 0,
+    /// A message from the node, in the bulk data.
+    Message = 1,
+    /// The node stopped answering.
+    Down = 2,
+    /// The node answers.
+    Up = 3,
+}
+
+/// What a message between nodes is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// A request that wants an answer.
+    Call = 1,
+    /// The answer.
+    Reply = 2,
+    /// A request without an answer.
+    Tell = 3,
+    /// The caller gave up on a request.
+    Cancel = 4,
+}
+
+/// The header of every message between nodes, 64 bytes, little-endian.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Header {
+    version: u8,
+    kind: u8,
+    server: u8,
+    zero: u8,
+    op: U16,
+    status: U16,
+    epoch: U64,
+    request: U64,
+    words: [U64; 4],
+    bytes_len: U32,
+    bulk_len: U32,
+}
+static_assertions::const_assert_eq!(size_of::<Header>(), 64);
+
+/// A message between nodes, decoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeMessage {
+    /// What it is.
+    pub kind: Kind,
+    /// The server that it is for.
+    pub server: ServerId,
+    /// Operation.
+    pub op: u16,
+    /// Of a reply: 0, or the error's number.
+    pub status: u16,
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// The caller's number for the call.
+    pub request: u64,
+    /// Words and bytes.
+    pub msg: Msg,
+    /// Bulk data.
+    pub bulk: Vec<u8>,
+}
+
+impl NodeMessage {
+    /// The bytes that travel.
+    ///
+    /// # Errors
+    /// EMSGSIZE: the bulk data is too long.
+    pub fn encode(&self) -> Result<Vec<u8>, Errno> {
+        if self.bulk.len() > NODE_BODY_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        let header = Header {
+            version: VERSION,
+            kind: self.kind as u8,
+            server: self.server as u8,
+            zero: 0,
+            op: self.op.into(),
+            status: self.status.into(),
+            epoch: self.epoch.into(),
+            request: self.request.into(),
+            words: self.msg.words.map(U64::new),
+            bytes_len: U32::new(self.msg.bytes.len() as u32),
+            bulk_len: U32::new(self.bulk.len() as u32),
+        };
+        let mut out =
+            Vec::with_capacity(size_of::<Header>() + self.msg.bytes.len() + self.bulk.len());
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(&self.msg.bytes);
+        out.extend_from_slice(&self.bulk);
+        Ok(out)
+    }
+
+    /// Reads a message that came off the wire.
+    ///
+    /// # Errors
+    /// EPROTO: not a well-formed message of this version.
+    pub fn decode(data: &[u8]) -> Result<Self, Errno> {
+        let (header, rest) = Header::read_from_prefix(data).map_err(|_| Errno::EPROTO)?;
+        let kind = match header.kind {
+            1 => Kind::Call,
+            2 => Kind::Reply,
+            3 => Kind::Tell,
+            4 => Kind::Cancel,
+            _ => return Err(Errno::EPROTO),
+        };
+        let server = ServerId::from_number(header.server).ok_or(Errno::EPROTO)?;
+        let bytes_len = header.bytes_len.get() as usize;
+        let bulk_len = header.bulk_len.get() as usize;
+        let sizes_fit = bytes_len <= MESSAGE_BYTES
+            && bulk_len <= NODE_BODY_BYTES
+            && rest.len() == bytes_len + bulk_len;
+        if header.version != VERSION || header.zero != 0 || !sizes_fit {
+            return Err(Errno::EPROTO);
+        }
+        let (bytes, bulk) = rest.split_at(bytes_len);
+        let msg = Msg { words: header.words.map(U64::get), bytes: bytes.to_vec() };
+        Ok(Self {
+            kind,
+            server,
+            op: header.op.get(),
+            status: header.status.get(),
+            epoch: header.epoch.get(),
+            request: header.request.get(),
+            msg,
+            bulk: bulk.to_vec(),
+        })
+    }
+
+    /// The lane that it travels in.
+    pub fn lane(&self) -> Lane {
+        if self.bulk.is_empty() { Lane::Control } else { Lane::Pages }
+    }
+}
+
+/// The request of [`NET_SEND`].
+pub fn send_words(node: NodeId, lane: Lane, server: ServerId, len: usize) -> [u64; 4] {
+    [u64::from(node.get()), lane as u64, server as u64, len as u64]
+}
+
+/// Reads the answer of [`NET_TAKE`].
+///
+/// # Errors
+/// EPROTO: no such answer exists.
+pub fn taken(msg: &Msg, bulk: &Bulk<'_>) -> Result<(Taken, Option<NodeId>), Errno> {
+    let node = u16::try_from(msg.words[1]).ok().and_then(NodeId::new);
+    let what = match msg.words[0] {
+        0 => Taken::Nothing,
+        1 if bulk.len <= bulk.buf.len() => Taken::Message,
+        2 => Taken::Down,
+        3 => Taken::Up,
+        _ => return Err(Errno::EPROTO),
+    };
+    Ok((what, node))
+}
+
+/// timer: wake the calling server at this time (word 0, nanoseconds since boot) or earlier. A leaf;
+/// a later call with an earlier time replaces the former.
+pub const TIMER_ARM: u16 = 1;

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations, and what a host needs from the world around it.
+
+use crate::{Bulk, Msg, Wire};
+use abi::{CoreId, Errno, ServerId, Ticket};
+
+/// One operation of a server: its request type implements this.
+pub trait Operation: Wire {
+    /// Its number, never used again for another.
+    const NUMBER: u16;
+    /// Its name, for logs.
+    const NAME: &'static str;
+    /// Bounded, and waits for nobody: may be called under a lock.
+    const LEAF: bool;
+    /// May be repeated after an answer was lost.
+    const IDEMPOTENT: bool;
+    /// The server that performs it. File operations name fs; ipc performs them too.
+    const SERVER: ServerId;
+    /// What it answers.
+    type Reply: Wire;
+}
+
+/// Defines the operations of a server: `number, leaf|slow, repeat|once: Request => Reply;`.
+#[macro_export]
+macro_rules! operations {
+    ($server:expr; $($number:literal, $leaf:ident, $repeat:ident: $request:ty => $reply:ty;)*) => {
+        $(
+            impl $crate::Operation for $request {
+                const NUMBER: u16 = $number;
+                const NAME: &'static str = stringify!($request);
+                const LEAF: bool = $crate::operations!(@leaf $leaf);
+                const IDEMPOTENT: bool = $crate::operations!(@repeat $repeat);
+                const SERVER: abi::ServerId = $server;
+                type Reply = $reply;
+            }
+        )*
+
+        /// The name of an operation's number, for logs.
+        pub fn operation_name(number: u16) -> &'static str {
+            match number {
+                $($number => stringify!($request),)*
+                _ => "unknown operation",
+            }
+        }
+    };
+    (@leaf leaf) => { true };
+    (@leaf slow) => { false };
+    (@repeat repeat) => { true };
+    (@repeat once) => { false };
+}
+
+/// Numbers that every server's host answers itself.
+pub mod system {
+    /// Collects one completion or event.
+    pub const TAKE: u16 = 0xff01;
+    /// Cancels a ticket: word 0.
+    pub const CANCEL: u16 = 0xff02;
+}
+
+/// How a call ended; the reply stands in the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// The reply is in the message.
+    Done,
+    /// The answer comes through `take`, under this ticket.
+    Pending(Ticket),
+    /// The call failed.
+    Failed(Errno),
+}
+
+/// What surrounds a host: clock, other servers, notifications.
+pub trait Platform {
+    /// Nanoseconds since boot; never runs backwards.
+    fn now_ns(&self) -> u64;
+    /// The core that runs this.
+    fn core(&self) -> CoreId;
+    /// Calls a server of this node on behalf of server `from`. The reply replaces `msg` and `bulk`.
+    fn call(
+        &mut self,
+        from: ServerId,
+        to: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status;
+    /// Tells `client`'s worker on `core` that server `from` holds something for it.
+    fn notify(&mut self, from: ServerId, client: ServerId, core: CoreId);
+}

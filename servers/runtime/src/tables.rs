@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The tables that every server needs beside its core: open tickets, open asks, what waits for
+//! `take`, calls to other nodes, timers. Shared by [`crate::Cx`] and [`crate::Host`], under one lock.
+
+use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
+use crate::{Client, Msg};
+use abi::limits::{CORES_MAX, MESSAGE_BYTES};
+use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use hashbrown::HashMap;
+
+/// What `take` brings: the end of a ticket, or an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Completion {
+    /// A ticket ended.
+    Ticket {
+        /// Which.
+        ticket: Ticket,
+        /// How.
+        result: Result<Msg, Errno>,
+    },
+    /// An upcall.
+    Event {
+        /// Its number in the server's api.
+        number: u16,
+        /// Its content.
+        msg: Msg,
+    },
+}
+
+/// Bytes of an encoded completion's header: kind, zero, status or number, and the ticket, then the
+/// four words.
+const HEADER_BYTES: usize = 4 + 8 + 32;
+
+impl Completion {
+    /// Packs the completion into the answer of `take`; word 0 of the answer is 1.
+    pub(crate) fn pack(&self) -> Msg {
+        let (kind, number, ticket, msg) = match self {
+            Self::Ticket { ticket, result: Ok(msg) } => (1u8, 0, ticket.to_word(), Some(msg)),
+            Self::Ticket { ticket, result: Err(errno) } => {
+                (1, errno.number(), ticket.to_word(), None)
+            }
+            Self::Event { number, msg } => (2, *number, 0, Some(msg)),
+        };
+        let mut out = Msg { words: [1, 0, 0, 0], ..Msg::default() };
+        let mut header = [0; HEADER_BYTES];
+        header[0] = kind;
+        header[2..4].copy_from_slice(&number.to_le_bytes());
+        header[4..12].copy_from_slice(&ticket.to_le_bytes());
+        if let Some(msg) = msg {
+            for (i, word) in msg.words.iter().enumerate() {
+                header[12 + i * 8..20 + i * 8].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        let body = msg.map_or(&[][..], |msg| &msg.bytes[..]);
+        out.bytes.extend_from_slice(&header);
+        out.bytes.extend_from_slice(body);
+        assert!(out.bytes.len() <= MESSAGE_BYTES, "a completion is bounded where it is queued");
+        out
+    }
+
+    /// Reads the answer of `take`; `Ok(None)` if nothing waited.
+    pub(crate) fn unpack(answer: &Msg) -> Result<Option<Self>, Errno> {
+        if answer.words[0] == 0 {
+            return Ok(None);
+        }
+        let header: &[u8; HEADER_BYTES] = answer.bytes.first_chunk().ok_or(Errno::EPROTO)?;
+        let number = u16::from_le_bytes([header[2], header[3]]);
+        let mut msg = Msg::default();
+        for (i, word) in msg.words.iter_mut().enumerate() {
+            *word = le_word(header, 12 + i * 8);
+        }
+        msg.bytes.extend_from_slice(&answer.bytes[HEADER_BYTES..]);
+        match header[0] {
+            1 => {
+                let ticket = Ticket::from_word(le_word(header, 4));
+                let result = if number == 0 { Ok(msg) } else { Err(Errno::from_number(number)) };
+                Ok(Some(Self::Ticket { ticket, result }))
+            }
+            2 => Ok(Some(Self::Event { number, msg })),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+}
+
+fn le_word(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+#[derive(Default)]
+pub(crate) struct Tickets {
+    rows: Vec<(u32, Option<Client>)>,
+    free: Vec<u32>,
+}
+
+impl Tickets {
+    pub(crate) fn open(&mut self, client: Client) -> Result<Ticket, Errno> {
+        if let Some(index) = self.free.pop() {
+            let row = &mut self.rows[index as usize];
+            row.1 = Some(client);
+            return Ok(Ticket { index, generation: row.0 });
+        }
+        if self.rows.len() >= TICKETS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        self.rows.push((1, Some(client)));
+        Ok(Ticket { index: self.rows.len() as u32 - 1, generation: 1 })
+    }
+
+    pub(crate) fn client(&self, ticket: Ticket) -> Option<Client> {
+        let row = self.rows.get(ticket.index as usize)?;
+        if row.0 == ticket.generation { row.1 } else { None }
+    }
+
+    pub(crate) fn close(&mut self, ticket: Ticket) -> Option<Client> {
+        let client = self.client(ticket)?;
+        let row = &mut self.rows[ticket.index as usize];
+        *row = (row.0.wrapping_add(1), None);
+        self.free.push(ticket.index);
+        Some(client)
+    }
+
+    pub(crate) fn find_node_call(&self, node: NodeId, request: u64) -> Option<Ticket> {
+        let wanted = Some(Client::Node { node, request });
+        let index = self.rows.iter().position(|row| row.1 == wanted)?;
+        Some(Ticket { index: index as u32, generation: self.rows[index].0 })
+    }
+}
+
+/// A call of the core that has not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// About to be asked of a local server, or being asked; remembers a cancel.
+    Asking { cancelled: bool },
+    /// A local server answered "later".
+    Local { server: ServerId, ticket: Ticket },
+    /// Another node has it.
+    Node { node: NodeId, request: u64 },
+}
+
+/// What a host still has to do after unlock.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Call a local server.
+    Ask { server: ServerId, op: u16, msg: Msg, cookie: u64 },
+    /// Cancel a call of ours at a local server.
+    CancelAsk { server: ServerId, ticket: Ticket },
+    /// Something waits for a client.
+    Notify { client: ServerId, core: CoreId },
+    /// An ask ended without leaving: hand it to the core.
+    Complete { cookie: u64, result: Result<crate::NodeReply, Errno> },
+    /// Let the timer server know an earlier deadline.
+    Arm { deadline_ns: u64 },
+}
+
+pub(crate) struct Tables {
+    pub(crate) tickets: Tickets,
+    pub(crate) waits: HashMap<u64, Wait>,
+    pub(crate) by_ticket: HashMap<(ServerId, Ticket), u64>,
+    pub(crate) calls: HashMap<u64, u64>,
+    pub(crate) next_request: u64,
+    queues: HashMap<(ServerId, CoreId), VecDeque<Completion>>,
+    pub(crate) events_dropped: u64,
+    timers: BTreeMap<(u64, u64), ()>,
+    pub(crate) armed_ns: Option<u64>,
+    pub(crate) actions: VecDeque<Action>,
+}
+
+impl Tables {
+    pub(crate) fn new() -> Self {
+        Self {
+            tickets: Tickets::default(),
+            waits: HashMap::new(),
+            by_ticket: HashMap::new(),
+            calls: HashMap::new(),
+            next_request: 1,
+            queues: HashMap::new(),
+            events_dropped: 0,
+            timers: BTreeMap::new(),
+            armed_ns: None,
+            actions: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn wait_local(&mut self, cookie: u64, server: ServerId, ticket: Ticket) {
+        let before = self.waits.insert(cookie, Wait::Local { server, ticket });
+        if before == Some(Wait::Asking { cancelled: true }) {
+            self.actions.push_back(Action::CancelAsk { server, ticket });
+        }
+        self.by_ticket.insert((server, ticket), cookie);
+    }
+
+    pub(crate) fn new_call(&mut self, node: NodeId, cookie: u64) -> Result<u64, Errno> {
+        if self.calls.len() >= NODE_CALLS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        let request = self.next_request;
+        self.next_request += 1;
+        self.calls.insert(request, cookie);
+        self.waits.insert(cookie, Wait::Node { node, request });
+        Ok(request)
+    }
+
+    /// Ends a wait for an answer from `node`; the cookie, if it was ours and from that node.
+    pub(crate) fn end_call(&mut self, node: NodeId, request: u64) -> Option<u64> {
+        let cookie = *self.calls.get(&request)?;
+        if self.waits.get(&cookie) != Some(&Wait::Node { node, request }) {
+            return None;
+        }
+        self.calls.remove(&request);
+        self.waits.remove(&cookie);
+        Some(cookie)
+    }
+
+    /// All cookies that wait for `node`, in the order in which the calls were made.
+    pub(crate) fn calls_to(&self, node: NodeId) -> Vec<u64> {
+        let mut requests: Vec<u64> = self
+            .waits
+            .values()
+            .filter_map(|wait| match wait {
+                Wait::Node { node: to, request } if *to == node => Some(*request),
+                Wait::Node { .. } | Wait::Local { .. } | Wait::Asking { .. } => None,
+            })
+            .collect();
+        requests.sort_unstable();
+        requests
+    }
+
+    pub(crate) fn queue(&mut self, client: ServerId, core: CoreId, completion: Completion) {
+        assert!(usize::from(core.0) < CORES_MAX, "a core's number is checked where it comes in");
+        let queue = self.queues.entry((client, core)).or_default();
+        let is_event = matches!(completion, Completion::Event { .. });
+        if is_event && queue.len() >= EVENTS_MAX {
+            self.events_dropped += 1;
+            return;
+        }
+        queue.push_back(completion);
+        self.actions.push_back(Action::Notify { client, core });
+    }
+
+    pub(crate) fn take(&mut self, client: ServerId, core: CoreId) -> Option<Completion> {
+        self.queues.get_mut(&(client, core))?.pop_front()
+    }
+
+    pub(crate) fn arm(&mut self, deadline_ns: u64, cookie: u64) -> Result<(), Errno> {
+        if self.timers.len() >= TIMERS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        self.timers.insert((deadline_ns, cookie), ());
+        if self.armed_ns.is_none_or(|armed| deadline_ns < armed) {
+            self.armed_ns = Some(deadline_ns);
+            self.actions.push_back(Action::Arm { deadline_ns });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn disarm(&mut self, deadline_ns: u64, cookie: u64) {
+        self.timers.remove(&(deadline_ns, cookie));
+    }
+
+    /// The next timer that has run out; arms for the one after the last.
+    pub(crate) fn expired(&mut self, now_ns: u64) -> Option<u64> {
+        let (&(deadline_ns, cookie), ()) = self.timers.first_key_value()?;
+        if deadline_ns > now_ns {
+            if self.armed_ns.is_none_or(|armed| armed <= now_ns || deadline_ns < armed) {
+                self.armed_ns = Some(deadline_ns);
+                self.actions.push_back(Action::Arm { deadline_ns });
+            }
+            return None;
+        }
+        self.timers.pop_first();
+        if self.timers.is_empty() {
+            self.armed_ns = None;
+        }
+        Some(cookie)
+    }
+}
+
+/// Cuts a completion's bytes to what `take` can carry.
+pub(crate) fn completion_fits(msg: &Msg) -> bool {
+    msg.bytes.len() <= COMPLETION_BYTES
+}
