@@ -1,2 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages of proc-server.
+//! Messages of proc-server to the servers above it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod message;
+
+pub use message::*;

@@ -128,6 +128,10 @@ slotted!(
     /// An open file description, pipe end or terminal: what a file descriptor names.
     FileId
 );
+slotted!(
+    /// An inode: a file, directory or link of the file tree.
+    InodeId
+);
 
 /// A process id: slot (10 bits) and serial (12 bits); 0 is no process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -16,7 +16,8 @@ pub mod limits;
 
 pub use errno::Errno;
 pub use id::{
-    CoreId, Epoch, FileId, NodeId, ObjectId, Pid, ServerId, SlotNo, SpaceId, ThreadId, Ticket,
+    CoreId, Epoch, FileId, InodeId, NodeId, ObjectId, Pid, ServerId, SlotNo, SpaceId, ThreadId,
+    Ticket,
 };
 /// Linux's own structures and constants.
 pub use linux_raw_sys as linux;

@@ -2,7 +2,9 @@
 //! Messages between servers: four words, a few bytes, and a window for bulk data.
 
 use abi::limits::{MESSAGE_BYTES, WINDOW_BYTES};
-use abi::{CoreId, Errno, FileId, NodeId, ObjectId, Pid, ServerId, SpaceId, ThreadId, Ticket};
+use abi::{
+    CoreId, Errno, FileId, InodeId, NodeId, ObjectId, Pid, ServerId, SpaceId, ThreadId, Ticket,
+};
 use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -173,6 +175,7 @@ macro_rules! word_id {
 word_id! {
     ObjectId: |v| v.raw(), |w| Some(Self::from_raw(w));
     FileId: |v| v.raw(), |w| Some(Self::from_raw(w));
+    InodeId: |v| v.raw(), |w| Some(Self::from_raw(w));
     Pid: |v| u64::from(v.get()), |w| u32::try_from(w).ok().and_then(Self::new);
     NodeId: |v| u64::from(v.get()), |w| u16::try_from(w).ok().and_then(Self::new);
     SpaceId: |v| SpaceId::to_word(*v), |w| Some(SpaceId::from_word(w));
@@ -188,6 +191,7 @@ macro_rules! hot {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* pub $field:ident: $t:ty),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[allow(missing_docs, reason = "what the type's documentation does not say, names do")]
         pub struct $name { $($(#[$field_doc])* pub $field: $t),* }
 
         impl $crate::Wire for $name {

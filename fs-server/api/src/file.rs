@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations on open files.
+//!
+//! # Model
+//! A [`FileId`] names an open file description: it has one offset and one set of status flags,
+//! wherever its holders are. Its home is the node of its slot; each node that holds it counts once
+//! there ([`Hold`], [`Release`]); descriptors of one node are counted by its proc-server.
+//!
+//! Reads and writes name the program's memory; the server copies through mem-server. `ERESTART`
+//! means: a page of the program rests elsewhere; fetch it and run the call again, nothing has
+//! happened. A call that must wait answers "later"; its end may be `ERESTART` too.
+
+use abi::{FileId, NodeId, ObjectId, ServerId, SpaceId};
+use alloc::vec::Vec;
+use runtime::{cold, hot, operations};
+use serde::{Deserialize, Serialize};
+
+hot! {
+    /// read(2) at the file's offset. At most a window at a time: a short count is right.
+    pub struct Read { pub file: FileId, pub space: SpaceId, pub addr: u64, pub len: u64 }
+}
+hot! {
+    /// write(2) at the file's offset, or at its end with O_APPEND.
+    pub struct Write { pub file: FileId, pub space: SpaceId, pub addr: u64, pub len: u64 }
+}
+/// pread(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadAt {
+    /// The file.
+    pub file: FileId,
+    /// The program's space.
+    pub space: SpaceId,
+    /// Where to.
+    pub addr: u64,
+    /// Bytes.
+    pub len: u64,
+    /// First byte in the file.
+    pub offset: u64,
+}
+/// pwrite(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WriteAt {
+    /// The file.
+    pub file: FileId,
+    /// The program's space.
+    pub space: SpaceId,
+    /// Where from.
+    pub addr: u64,
+    /// Bytes.
+    pub len: u64,
+    /// First byte in the file.
+    pub offset: u64,
+}
+hot! {
+    /// Bytes moved.
+    pub struct Moved { pub bytes: u64 }
+}
+hot! {
+    /// lseek(2); `whence` is SEEK_SET, SEEK_CUR or SEEK_END.
+    pub struct Seek { pub file: FileId, pub offset: i64, pub whence: u32 }
+}
+hot! {
+    /// The offset, as an answer.
+    pub struct Position { pub offset: u64 }
+}
+hot! {
+    /// fstat(2).
+    pub struct FileStat { pub file: FileId }
+}
+/// What stat(2) tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stat {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Links.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device that it stands for.
+    pub rdev: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Units of 512 bytes in use.
+    pub blocks: u64,
+    /// Last read, nanoseconds since 1970.
+    pub atime_ns: i64,
+    /// Last write.
+    pub mtime_ns: i64,
+    /// Last change of the inode.
+    pub ctime_ns: i64,
+}
+hot! {
+    /// poll(2): which of `events` (and POLLERR, POLLHUP) hold now.
+    pub struct Poll { pub file: FileId, pub events: u32 }
+}
+hot! {
+    /// Ends when one of `events` holds.
+    pub struct PollWait { pub file: FileId, pub events: u32 }
+}
+hot! {
+    /// What holds.
+    pub struct Ready { pub events: u32 }
+}
+/// ioctl(2). proc-server copies the structure that the request names in and out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ioctl {
+    /// The file.
+    pub file: FileId,
+    /// Request.
+    pub request: u32,
+    /// The argument, where it is a number.
+    pub arg: u64,
+    /// The argument's bytes, where it is a structure.
+    pub data: Vec<u8>,
+    /// The calling process, its group and its session.
+    pub caller: Caller,
+}
+/// Who calls, for job control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Caller {
+    /// Process.
+    pub pid: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+}
+/// The result and, where the request writes a structure, its bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct IoctlReply {
+    /// What ioctl returns.
+    pub value: u64,
+    /// The structure.
+    pub data: Vec<u8>,
+}
+hot! {
+    /// getdents64(2) at the file's offset, into the program's memory; whole records only.
+    pub struct ListDirectory { pub file: FileId, pub space: SpaceId, pub addr: u64, pub len: u64 }
+}
+hot! {
+    /// ftruncate(2).
+    pub struct Resize { pub file: FileId, pub len: u64 }
+}
+hot! {
+    /// fcntl(F_SETFL): the whole set of status flags.
+    pub struct SetFlags { pub file: FileId, pub flags: u32 }
+}
+hot! {
+    /// fcntl(F_GETFL).
+    pub struct GetFlags { pub file: FileId }
+}
+hot! {
+    /// Flags, as an answer.
+    pub struct Flags { pub flags: u32 }
+}
+hot! {
+    /// Node `node` will hold the file too.
+    pub struct Hold { pub file: FileId, pub node: NodeId }
+}
+hot! {
+    /// The calling node holds the file no more.
+    pub struct Release { pub file: FileId }
+}
+hot! {
+    /// For mmap and exec: the object behind the file. The caller gets a reference to the object.
+    pub struct ObjectOf { pub file: FileId }
+}
+hot! {
+    /// The object, the file's size in bytes, whether the description may be written.
+    pub struct FileObject { pub object: ObjectId, pub size: u64, pub writable: bool }
+}
+hot! {
+    /// The directory that an open directory shows, for fchdir(2) and the *at(2) calls.
+    pub struct InodeOf { pub file: FileId }
+}
+hot! {
+    /// An inode, as an answer.
+    pub struct Inode { pub inode: abi::InodeId }
+}
+/// A read of a terminal: it needs to know who reads. The ipc server only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TerminalRead {
+    /// The terminal.
+    pub file: FileId,
+    /// The program's space.
+    pub space: SpaceId,
+    /// Where to.
+    pub addr: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Who; a background group gets EIO or, after the server raised SIGTTIN, ERESTART.
+    pub caller: Caller,
+}
+/// Changes owner, mode or times of an open file. Fields that are `None` stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last read, nanoseconds since 1970.
+    pub atime_ns: Option<i64>,
+    /// Last write, nanoseconds since 1970.
+    pub mtime_ns: Option<i64>,
+}
+/// fchmod(2), fchown(2), futimens(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SetAttributes {
+    /// The file.
+    pub file: FileId,
+    /// What to change.
+    pub attributes: Attributes,
+}
+
+cold!(ReadAt, WriteAt, Stat, Ioctl, IoctlReply, TerminalRead, SetAttributes);
+
+operations! {
+    ServerId::Fs;
+    1, slow, once: Read => Moved;
+    2, slow, once: Write => Moved;
+    3, slow, repeat: ReadAt => Moved;
+    4, slow, repeat: WriteAt => Moved;
+    5, slow, once: Seek => Position;
+    6, slow, repeat: FileStat => Stat;
+    7, slow, repeat: Poll => Ready;
+    8, slow, repeat: PollWait => Ready;
+    9, slow, once: Ioctl => IoctlReply;
+    10, slow, once: ListDirectory => Moved;
+    11, slow, repeat: Resize => ();
+    12, slow, repeat: SetFlags => ();
+    13, slow, repeat: GetFlags => Flags;
+    14, slow, once: Hold => ();
+    15, slow, once: Release => ();
+    16, slow, once: ObjectOf => FileObject;
+    17, slow, repeat: InodeOf => Inode;
+    18, slow, once: TerminalRead => Moved;
+    19, slow, repeat: SetAttributes => ();
+}

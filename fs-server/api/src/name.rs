@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations on names: fs-server only.
+//!
+//! # Model
+//! A path is resolved from a directory inode, through symbolic links. Names below `/proc` and
+//! `/sys/cluster`, and `/dev/tty`, belong to proc-server: the answer is then [`Named::Elsewhere`]
+//! with the absolute path.
+
+use crate::file::{Attributes, Stat};
+use abi::{FileId, InodeId, ServerId};
+use alloc::string::String;
+use runtime::{Msg, Wire, cold, hot, operations};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A path and where it starts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct At {
+    /// The directory that a relative path starts from; `None` is the root.
+    pub dir: Option<InodeId>,
+    /// The path, at most [`abi::limits::PATH_BYTES`]. Empty names `dir` itself.
+    pub path: String,
+    /// Who asks.
+    pub who: Credentials,
+}
+
+/// Whose permissions count, and with what mask files are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Credentials {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// umask(2).
+    pub mask: u32,
+}
+
+/// The answer about a name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Named<T> {
+    /// It is a file of fs-server.
+    Here(T),
+    /// It belongs to proc-server; the absolute path, without `.`, `..` and links.
+    Elsewhere(String),
+}
+
+impl<T: Serialize + DeserializeOwned> Wire for Named<T> {
+    fn put(&self, msg: &mut Msg) -> Result<(), abi::Errno> {
+        runtime::put_postcard(self, msg)
+    }
+
+    fn get(msg: &Msg) -> Result<Self, abi::Errno> {
+        runtime::get_postcard(msg)
+    }
+}
+
+/// What kind of file it is; decides which operations proc-server uses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A device such as /dev/null.
+    Device,
+    /// A pipe's end.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
+/// openat(2): flags and mode as there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// The name.
+    pub at: At,
+    /// O_ flags.
+    pub flags: u32,
+    /// Permission bits of a new file, before the mask.
+    pub mode: u32,
+}
+/// An open file. The calling node holds it once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Opened {
+    /// The open file description.
+    pub file: FileId,
+    /// What it is.
+    pub kind: FileKind,
+}
+/// stat(2), lstat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NameStat {
+    /// The name.
+    pub at: At,
+    /// Whether a link at the end is followed.
+    pub follow: bool,
+}
+/// chdir(2): the directory's inode, if it may be entered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Enter {
+    /// The name.
+    pub at: At,
+}
+/// mkdirat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MakeDirectory {
+    /// The name.
+    pub at: At,
+    /// Permission bits, before the mask.
+    pub mode: u32,
+}
+/// unlinkat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unlink {
+    /// The name.
+    pub at: At,
+    /// AT_REMOVEDIR.
+    pub directory: bool,
+}
+/// renameat2(2). EXDEV where the two directories have different homes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rename {
+    /// Present name.
+    pub from: At,
+    /// New name: directory and path.
+    pub to_dir: Option<InodeId>,
+    /// New name.
+    pub to_path: String,
+    /// RENAME_ flags.
+    pub flags: u32,
+}
+/// linkat(2). EXDEV where inode and directory have different homes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Link {
+    /// Present name.
+    pub from: At,
+    /// New name: directory and path.
+    pub to_dir: Option<InodeId>,
+    /// New name.
+    pub to_path: String,
+    /// AT_SYMLINK_FOLLOW.
+    pub follow: bool,
+}
+/// symlinkat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MakeLink {
+    /// The name of the link.
+    pub at: At,
+    /// Where it points.
+    pub target: String,
+}
+/// readlinkat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadLink {
+    /// The name.
+    pub at: At,
+}
+/// chmod(2), chown(2), utimensat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangeName {
+    /// The name.
+    pub at: At,
+    /// Whether a link at the end is followed.
+    pub follow: bool,
+    /// What to change.
+    pub attributes: Attributes,
+}
+/// truncate(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TruncateName {
+    /// The name.
+    pub at: At,
+    /// Bytes.
+    pub len: u64,
+}
+/// faccessat(2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckAccess {
+    /// The name.
+    pub at: At,
+    /// R_OK, W_OK, X_OK.
+    pub mode: u32,
+}
+hot! {
+    /// getcwd(2): the directory's absolute path.
+    pub struct PathOf { pub inode: InodeId }
+}
+/// Text, as an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Text(pub String);
+hot! {
+    /// statfs(2) of the writable tree.
+    pub struct TreeUse {}
+}
+/// Figures of the writable tree on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TreeFigures {
+    /// Bytes that files may take.
+    pub bytes_total: u64,
+    /// Bytes left.
+    pub bytes_free: u64,
+    /// Inodes that may exist.
+    pub inodes_total: u64,
+    /// Inodes left.
+    pub inodes_free: u64,
+}
+
+cold!(
+    Open,
+    NameStat,
+    Enter,
+    MakeDirectory,
+    Unlink,
+    Rename,
+    Link,
+    MakeLink,
+    ReadLink,
+    ChangeName,
+    TruncateName,
+    CheckAccess,
+    Text,
+    TreeFigures
+);
+
+operations! {
+    ServerId::Fs;
+    32, slow, once: Open => Named<Opened>;
+    33, slow, repeat: NameStat => Named<Stat>;
+    34, slow, repeat: Enter => Named<InodeId>;
+    35, slow, once: MakeDirectory => Named<()>;
+    36, slow, once: Unlink => Named<()>;
+    37, slow, once: Rename => Named<()>;
+    38, slow, once: Link => Named<()>;
+    39, slow, once: MakeLink => Named<()>;
+    40, slow, repeat: ReadLink => Named<String>;
+    41, slow, repeat: ChangeName => Named<()>;
+    42, slow, repeat: TruncateName => Named<()>;
+    43, slow, repeat: CheckAccess => Named<()>;
+    44, slow, repeat: PathOf => Text;
+    45, slow, repeat: TreeUse => TreeFigures;
+}
