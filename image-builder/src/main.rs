@@ -1,4 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host tool: builds kernel, servers and boot images; runs and tests QEMU clusters.
+//!
+//! # Model
+//! ```text
+//! cluster.toml ─ config ─┐
+//! cargo, make ─ guest ───┼─ images (rootfs, archive, elf) ─ cluster (qemu, switch) ─ session
+//! Debian ─ busybox ──────┘                                        run, exec, test
+//! ```
+//! What decides is apart from what does I/O: `config`, `rootfs`, `archive`, `elf`, `switch::core`
+//! and `session` are tested without a cluster.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod archive;
+mod cli;
+mod cluster;
+mod command;
+mod config;
+mod elf;
+mod guest;
+mod images;
+mod process;
+mod qemu;
+mod rootfs;
+mod session;
+mod switch;
+mod terminal;
+mod workspace;
+
+use anyhow::Result;
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("korrigan: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    terminal::end_on_signals()?;
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Run(args) => command::run::run(&workspace, args),
+        Command::Exec(args) => command::exec::exec(&workspace, args),
+        Command::Image(args) => command::image::image(&workspace, args),
+        Command::Bench(args) => command::bench::bench(&workspace, args),
+        Command::Test(_) => anyhow::bail!("not yet"),
+    }
+}

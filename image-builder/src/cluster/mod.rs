@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A running cluster: one QEMU per node, the switch between them, their consoles and logs.
+//!
+//! # Model
+//! Each node's console is its QEMU's standard input and output. A thread per node reads it, appends
+//! it to the node's log and sends it on as an [`Event`]. Dropping the cluster ends every QEMU; if
+//! the tool itself is killed, the kernel ends them (see [`crate::qemu::tied_to_us`]).
+//!
+//! # Limits
+//! Events wait in a queue of [`EVENTS_MAX`]; a node that prints faster waits for the reader.
+
+mod folder;
+mod node;
+
+pub use node::Node;
+
+use crate::config::Cluster;
+use crate::images::Images;
+use crate::qemu::{Accelerator, Machine};
+use crate::switch::{Link, PortSocket, SwitchThread};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Events that wait for the reader.
+const EVENTS_MAX: usize = 256;
+/// Times that a node is started again because another program took its port.
+const START_TRIES: u32 = 5;
+/// Milliseconds in which a QEMU that cannot start has said so.
+const START_MS: u64 = 150;
+/// Lines of each node's log that a report of a failure shows.
+const TAIL_LINES: usize = 40;
+
+/// Something happened on a console.
+#[derive(Debug)]
+pub enum Event {
+    /// A node printed this.
+    Output {
+        /// Index of the node.
+        node: usize,
+        /// What it printed.
+        bytes: Vec<u8>,
+    },
+    /// A node's QEMU ended.
+    Ended {
+        /// Index of the node.
+        node: usize,
+    },
+    /// The person at the terminal typed this.
+    Typed(Vec<u8>),
+    /// The terminal is closed.
+    TerminalClosed,
+}
+
+/// A cluster that runs.
+pub struct Running {
+    /// The nodes, in the cluster's order; links are named by index into it.
+    pub nodes: Vec<Node>,
+    /// What happens on the consoles.
+    pub events: Receiver<Event>,
+    /// Where others put their events.
+    pub sender: SyncSender<Event>,
+    /// What executes the nodes.
+    pub accelerator: Accelerator,
+    folder: PathBuf,
+    switch: Option<SwitchThread>,
+}
+
+/// Makes the folder of a new run: images and logs.
+///
+/// # Errors
+/// The disk is full or read-only.
+pub fn run_folder(workspace: &Workspace) -> Result<PathBuf> {
+    folder::make(&workspace.target().join("run"))
+}
+
+impl Running {
+    /// Boots every node; logs go to `folder`.
+    ///
+    /// # Errors
+    /// QEMU is not installed, or ends at once.
+    pub fn start(cluster: &Cluster, images: &Images, folder: &Path) -> Result<Self> {
+        let (sender, events) = sync_channel(EVENTS_MAX);
+        let accelerator = Accelerator::find();
+        let (mut nodes, mut ports) = (Vec::new(), Vec::new());
+        for (index, (entry, (_, module))) in cluster.nodes.iter().zip(&images.modules).enumerate() {
+            let machine = Machine {
+                node: entry,
+                kernel: images.kernel.clone(),
+                module: module.clone(),
+                accelerator,
+                netdev: None,
+            };
+            let (node, port) = start_node(index, &machine, folder, &sender)?;
+            nodes.push(node);
+            ports.push(port);
+        }
+        // The seed is fixed: a lossy link loses the same frames of the same traffic every time.
+        let switch = Some(SwitchThread::start(ports, 1)?);
+        Ok(Self { nodes, events, sender, accelerator, folder: folder.to_path_buf(), switch })
+    }
+
+    /// Sets the rule of the link between two nodes, both ways, named by index.
+    pub fn set_link(&self, a: usize, b: usize, link: Link) {
+        if let Some(switch) = &self.switch {
+            switch.set_link(a, b, link);
+        }
+    }
+
+    /// Index of the node with this number.
+    ///
+    /// # Errors
+    /// The cluster has no such node.
+    pub fn index(&self, id: u16) -> Result<usize> {
+        let found = self.nodes.iter().position(|node| node.id == id);
+        found.with_context(|| format!("the cluster has no node {id}"))
+    }
+
+    /// Where the logs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The last lines of every node's log, for a report of a failure.
+    pub fn tails(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let log = node.log.display();
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "--- node {}, last {TAIL_LINES} lines of {log}", node.id);
+            text.push_str(&node.tail(TAIL_LINES));
+        }
+        text
+    }
+}
+
+/// Starts one node, again if another program took its port.
+fn start_node(
+    index: usize,
+    machine: &Machine<'_>,
+    folder: &Path,
+    sender: &SyncSender<Event>,
+) -> Result<(Node, PortSocket)> {
+    for _ in 0..START_TRIES {
+        let port = PortSocket::new()?;
+        let machine = Machine { netdev: Some(port.netdev("n0")?), ..machine.clone() };
+        let mut node = Node::start(index, &machine, folder, sender.clone())?;
+        std::thread::sleep(Duration::from_millis(START_MS));
+        if node.is_running() {
+            return Ok((node, port));
+        }
+        let said = node.complaint();
+        if !said.contains("in use") {
+            bail!("QEMU of node {} ended at once: {}", machine.node.id, said.trim());
+        }
+    }
+    bail!("QEMU found no free UDP port on 127.0.0.1 in {START_TRIES} tries: try again")
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One node's QEMU: its process, its console, its log.
+
+use super::Event;
+use crate::qemu::{Machine, tied_to_us};
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Bytes read from a console at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// Bytes from a log's end in which its last lines are looked for.
+const TAIL_BYTES: usize = 16 * 1024;
+/// Pieces of input that wait until the node takes them.
+const INPUTS_MAX: usize = 1024;
+
+/// A node's QEMU; it ends when this is dropped.
+pub struct Node {
+    /// The node's number.
+    pub id: u16,
+    /// Where its console is logged.
+    pub log: PathBuf,
+    child: Child,
+    input: Option<SyncSender<Vec<u8>>>,
+    complaints: PathBuf,
+    /// True once its end has been wanted: then it is no crash.
+    pub ending: bool,
+}
+
+impl Node {
+    /// Starts QEMU; its console is read by a thread of its own.
+    ///
+    /// # Errors
+    /// QEMU is not installed, or the logs cannot be written.
+    pub fn start(
+        index: usize,
+        machine: &Machine<'_>,
+        folder: &Path,
+        sender: SyncSender<Event>,
+    ) -> Result<Self> {
+        let id = machine.node.id;
+        let log = folder.join(format!("node-{id}.log"));
+        let complaints = folder.join(format!("node-{id}.qemu"));
+        let create = |path: &Path| {
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let mut child = tied_to_us(&machine.command())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(create(&complaints)?)
+            .spawn()
+            .context("cannot start setpriv (Debian package util-linux): is it installed?")?;
+        let stdin = child.stdin.take().context("a piped input is there")?;
+        let stdout = child.stdout.take().context("a piped output is there")?;
+        let file = create(&log)?;
+        let thread = std::thread::Builder::new().name(format!("console-{id}"));
+        thread
+            .spawn(move || read_console(index, stdout, file, &sender))
+            .context("cannot start a console's thread")?;
+        let input = Some(start_writer(id, stdin)?);
+        Ok(Self { id, log, child, input, complaints, ending: false })
+    }
+
+    /// Types bytes on the console.
+    ///
+    /// # Errors
+    /// The node has ended, or has not taken what was typed before.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let sent = self.input.as_ref().map(|input| input.try_send(bytes.to_vec()));
+        let taken = matches!(sent, Some(Ok(())));
+        anyhow::ensure!(taken, "node {} takes no input any more: see its log", self.id);
+        Ok(())
+    }
+
+    /// True while its QEMU runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Ends its QEMU at once, as a power cut would.
+    pub fn kill(&mut self) {
+        self.ending = true;
+        self.input = None;
+        // It may have ended by itself; then there is nothing to kill and wait returns at once.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What QEMU itself said.
+    pub fn complaint(&self) -> String {
+        fs::read_to_string(&self.complaints).unwrap_or_default()
+    }
+
+    /// The log's last lines, and what QEMU itself said.
+    pub fn tail(&self, lines: usize) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL_BYTES)..]);
+        let all: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
+        let mut tail = all[all.len().saturating_sub(lines)..].join("\n");
+        tail.push('\n');
+        let complaint = self.complaint();
+        if !complaint.trim().is_empty() {
+            tail.push_str("QEMU says: ");
+            tail.push_str(complaint.trim());
+            tail.push('\n');
+        }
+        tail
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Copies the console to the log and to the events until QEMU ends.
+fn read_console(index: usize, mut console: ChildStdout, mut log: File, sender: &SyncSender<Event>) {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let bytes = match console.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(len) => &buffer[..len],
+        };
+        // A full disk must not end the session; what is lost is the log.
+        let _ = log.write_all(bytes);
+        if sender.send(Event::Output { node: index, bytes: bytes.to_vec() }).is_err() {
+            return;
+        }
+    }
+    // Nobody listens any more: nothing to tell.
+    let _ = sender.send(Event::Ended { node: index });
+}
+
+/// Starts the thread that types: a node that takes no input must not hold up the others.
+fn start_writer(id: u16, mut stdin: ChildStdin) -> Result<SyncSender<Vec<u8>>> {
+    let (sender, inputs) = sync_channel::<Vec<u8>>(INPUTS_MAX);
+    let thread = std::thread::Builder::new().name(format!("keyboard-{id}"));
+    thread
+        .spawn(move || {
+            for bytes in inputs {
+                if stdin.write_all(&bytes).and_then(|()| stdin.flush()).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("cannot start a keyboard's thread")?;
+    Ok(sender)
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `image`: the boot images, and how to boot them by hand.
+
+use crate::cli::ImageArgs;
+use crate::config::Cluster;
+use crate::images;
+use crate::process::typed;
+use crate::qemu::{Accelerator, Machine};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use std::fs;
+use std::process::ExitCode;
+
+const LICENCES: &str = "\
+kernel.elf is the seL4 microkernel with Korrigan's edits, under the GNU General Public License,
+version 2. Its source is the package sel4-sys of the Rust registry, and the edits are in
+microkernel/kernel/edits of Korrigan's source; whoever passes the image on must offer both.
+
+node-*.module hold Korrigan's servers (MIT or Apache-2.0, at your choice) and, as data, the root
+file system: Debian's busybox (GNU General Public License, version 2; its source is Debian's source
+package busybox), Korrigan's tools (as the servers), and whatever the configuration added.
+";
+
+/// Writes kernel, modules and licences, and prints how to boot them.
+///
+/// # Errors
+/// The configuration has mistakes, a part does not build, or the folder cannot be written.
+pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
+    let cluster = Cluster::load(&args.cluster)?;
+    let guest = super::build_guest(workspace, args.cluster.debug_kernel)?;
+    let images = images::write(workspace, &cluster, &guest, &args.out)?;
+    let licences = args.out.join("LICENCES");
+    fs::write(&licences, LICENCES)
+        .with_context(|| format!("cannot write {}", licences.display()))?;
+
+    println!(
+        "{} holds the kernel (GPLv2, see LICENCES) and a module for each node.",
+        args.out.display()
+    );
+    println!("Boot a node on hardware with any Multiboot 1 loader: the kernel, and one module.");
+    println!("Boot it in QEMU (Ctrl-C ends it) with:");
+    for (entry, (id, module)) in cluster.nodes.iter().zip(&images.modules) {
+        let machine = Machine {
+            node: entry,
+            kernel: images.kernel.clone(),
+            module: module.clone(),
+            accelerator: Accelerator::find(),
+            netdev: Some(netdev(*id)),
+        };
+        println!("\n# node {id}\n{}", typed(&machine.command()));
+    }
+    println!(
+        "\nThe nodes' links end at UDP ports on 127.0.0.1 where a switch must be; `./korrigan run` brings one."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A link for booting by hand: QEMU's end and the switch's, numbered after the node.
+fn netdev(id: u16) -> String {
+    /// First port of QEMU's ends, and of the switch's.
+    const PORTS: (u16, u16) = (20_000, 30_000);
+    let (qemu, switch) = (PORTS.0 + id, PORTS.1 + id);
+    format!(
+        "dgram,id=n0,local.type=inet,local.host=127.0.0.1,local.port={qemu},\
+         remote.type=inet,remote.host=127.0.0.1,remote.port={switch}"
+    )
+}

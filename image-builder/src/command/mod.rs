@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The tool's commands, one file each.
+
+pub mod bench;
+pub mod exec;
+pub mod image;
+pub mod keys;
+pub mod run;
+
+use crate::cli::ClusterArgs;
+use crate::cluster::{Running, run_folder};
+use crate::config::Cluster;
+use crate::workspace::Workspace;
+use crate::{guest, images};
+use anyhow::Result;
+use std::time::Instant;
+
+/// Builds what runs in the cluster and says on standard error what goes on.
+///
+/// # Errors
+/// A part does not build.
+pub fn build_guest(workspace: &Workspace, debug: bool) -> Result<guest::Guest> {
+    let start = Instant::now();
+    guest::build(workspace, debug, &mut |line| {
+        eprintln!("[{:4.0} s] building: {line}", start.elapsed().as_secs_f32());
+    })
+}
+
+/// Builds everything and boots the cluster that the arguments describe.
+///
+/// # Errors
+/// The configuration has mistakes, a part does not build, or QEMU does not start.
+pub fn boot(workspace: &Workspace, args: &ClusterArgs) -> Result<Running> {
+    // First, because a mistake in the configuration should be told at once.
+    let cluster = Cluster::load(args)?;
+    let guest = build_guest(workspace, args.debug_kernel)?;
+    let folder = run_folder(workspace)?;
+    let images = images::write(workspace, &cluster, &guest, &folder)?;
+    Running::start(&cluster, &images, &folder)
+}

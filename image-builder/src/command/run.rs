@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `run`: the terminal shows one node's console and can switch between them.
+
+use super::keys::{Key, Keys};
+use crate::cli::RunArgs;
+use crate::cluster::{Event, Running};
+use crate::terminal::Raw;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use std::collections::VecDeque;
+use std::io::{Read, Write, stdin, stdout};
+use std::process::ExitCode;
+use std::sync::mpsc::SyncSender;
+
+/// Bytes of a console shown again when the terminal switches to it: about a screen.
+const RECALL_BYTES: usize = 4096;
+/// Bytes typed at a time.
+const TYPED_BYTES: usize = 1024;
+
+const HELP: &str = "Ctrl-A then: 1-9 node's console, q quit, a Ctrl-A itself, ? this help";
+
+/// Boots the cluster and connects the terminal.
+///
+/// # Errors
+/// The cluster cannot be built or started, or the terminal fails.
+pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
+    let mut running = super::boot(workspace, &args.cluster)?;
+    banner(&running);
+    let raw = Raw::enter()?;
+    start_keyboard(running.sender.clone())?;
+    let mut screen = Screen::new(running.nodes.len());
+    let ended = screen.show(&mut running);
+    drop(raw);
+    println!();
+    ended?;
+    println!("the cluster has ended; its logs are in {}", running.folder().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn banner(running: &Running) {
+    println!("{} nodes on {}", running.nodes.len(), running.accelerator);
+    for node in &running.nodes {
+        println!("  node {}: log {}", node.id, node.log.display());
+    }
+    println!("{HELP}");
+}
+
+/// Starts the thread that reads the terminal.
+fn start_keyboard(sender: SyncSender<Event>) -> Result<()> {
+    std::thread::Builder::new()
+        .name("terminal".to_owned())
+        .spawn(move || {
+            let mut buffer = [0; TYPED_BYTES];
+            loop {
+                let event = match stdin().read(&mut buffer) {
+                    Ok(0) | Err(_) => Event::TerminalClosed,
+                    Ok(len) => Event::Typed(buffer[..len].to_vec()),
+                };
+                let closed = matches!(event, Event::TerminalClosed);
+                if sender.send(event).is_err() || closed {
+                    return;
+                }
+            }
+        })
+        .context("cannot start the terminal's thread")?;
+    Ok(())
+}
+
+/// What the terminal shows.
+struct Screen {
+    shown: usize,
+    /// The end of what each console printed.
+    recent: Vec<VecDeque<u8>>,
+    keys: Keys,
+}
+
+impl Screen {
+    fn new(nodes: usize) -> Self {
+        Self { shown: 0, recent: vec![VecDeque::new(); nodes], keys: Keys::default() }
+    }
+
+    /// Shows consoles until the person quits or every node has ended.
+    fn show(&mut self, running: &mut Running) -> Result<()> {
+        let mut alive = running.nodes.len();
+        loop {
+            match running.events.recv().context("all consoles are closed")? {
+                Event::Output { node, bytes } => self.output(node, &bytes)?,
+                Event::Ended { node } => {
+                    alive -= 1;
+                    say(&format!("node {} has ended", running.nodes[node].id))?;
+                    if alive == 0 {
+                        return Ok(());
+                    }
+                }
+                Event::TerminalClosed => return Ok(()),
+                Event::Typed(bytes) => {
+                    for key in self.keys.feed(&bytes) {
+                        if key == Key::Quit {
+                            return Ok(());
+                        }
+                        self.key(running, key)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn output(&mut self, node: usize, bytes: &[u8]) -> Result<()> {
+        let recent = &mut self.recent[node];
+        recent.extend(bytes);
+        let surplus = recent.len().saturating_sub(RECALL_BYTES);
+        recent.drain(..surplus);
+        if node == self.shown { print(bytes) } else { Ok(()) }
+    }
+
+    fn key(&mut self, running: &mut Running, key: Key) -> Result<()> {
+        match key {
+            Key::Text(bytes) => {
+                if running.nodes[self.shown].write(&bytes).is_err() {
+                    say("this node takes no input any more; Ctrl-A ? shows the keys")?;
+                }
+                Ok(())
+            }
+            Key::Node(id) => match running.index(id) {
+                Ok(index) => self.switch(index, id),
+                Err(error) => say(&error.to_string()),
+            },
+            Key::Help => say(HELP),
+            Key::Quit => Ok(()),
+        }
+    }
+
+    fn switch(&mut self, index: usize, id: u16) -> Result<()> {
+        self.shown = index;
+        say(&format!("node {id}"))?;
+        let (front, back) = self.recent[index].as_slices();
+        print(front)?;
+        print(back)
+    }
+}
+
+/// A line of the tool's own on the raw terminal.
+fn say(line: &str) -> Result<()> {
+    print(format!("\r\n--- {line} ---\r\n").as_bytes())
+}
+
+fn print(bytes: &[u8]) -> Result<()> {
+    let mut out = stdout();
+    out.write_all(bytes).and_then(|()| out.flush()).context("cannot write to the terminal")
+}

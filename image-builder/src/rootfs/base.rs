@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The files that every root file system has.
+
+use super::Tree;
+use anyhow::Result;
+
+/// The folders of PATH, in its order.
+pub const PATH_FOLDERS: [&str; 4] = ["bin", "sbin", "usr/bin", "usr/sbin"];
+
+const DIRECTORIES: [(&str, u16); 18] = [
+    ("bin", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("lib", 0o755),
+    ("mnt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("sbin", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr", 0o755),
+    ("usr/bin", 0o755),
+    ("usr/sbin", 0o755),
+    ("var", 0o755),
+    ("var/log", 0o755),
+    ("var/tmp", 0o1777),
+];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+    nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n";
+const HOSTS: &str = "127.0.0.1\tlocalhost\n";
+const SHELLS: &str = "/bin/sh\n/bin/ash\n";
+
+/// What every login shell reads. The prompt begins with OSC 133;A, the mark that terminals know
+/// as "a prompt begins" and do not show: the host tool's `exec` waits for it.
+const PROFILE: &str = r#"export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+export HOME=${HOME:-/root} TERM=${TERM:-vt100} USER=${USER:-root} LOGNAME=${LOGNAME:-root}
+PS1='\[\e]133;A\007\]\h:\w\$ '
+[ -d "$HOME" ] && cd "$HOME"
+for script in /etc/profile.d/*.sh; do
+    [ -r "$script" ] && . "$script"
+done
+unset script
+"#;
+
+/// Lays the base over the tree.
+///
+/// # Errors
+/// None that its own constants do not cause.
+pub fn lay(tree: &mut Tree) -> Result<()> {
+    for (path, mode) in DIRECTORIES {
+        tree.directory(path, mode)?;
+    }
+    let files = [
+        ("etc/passwd", PASSWD),
+        ("etc/group", GROUP),
+        ("etc/hosts", HOSTS),
+        ("etc/shells", SHELLS),
+        ("etc/profile", PROFILE),
+    ];
+    for (path, text) in files {
+        tree.file(path, 0o644, text.as_bytes().to_vec())?;
+    }
+    tree.directory("etc/profile.d", 0o755)?;
+    // As Linux has it: programs that look here find the kernel's list.
+    tree.symlink("etc/mtab", "../proc/mounts")
+}

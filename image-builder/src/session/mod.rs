@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Types commands at a login shell and finds their output and status in what the console prints,
+//! without any I/O.
+//!
+//! # Model
+//! ```text
+//! Booting --prompt--> Preparing --prompt--> Idle --start--> Typed --begin--> Running
+//!                                            ^                                  |
+//!                                            +------prompt------ Done <--status-+
+//! ```
+//! A command is typed as `printf BEGIN; eval 'COMMAND'; printf STATUS`, as one line for the shell,
+//! so that a command that reads the terminal does not read the mark. A prompt while it runs means
+//! that the shell gave the line up (a syntax error, `exit`, Ctrl-C); then the status is asked for
+//! by a line of its own.
+//!
+//! # Failure
+//! A shell that shows a prompt without having begun is asked again, [`TRIES_MAX`] times.
+
+mod scanner;
+pub mod shell;
+
+pub use scanner::{Scanner, Token};
+
+use anyhow::{Result, ensure};
+
+/// Typed first: with the echo off, busybox's shell reads whole lines instead of editing them, which
+/// would cut them at 1,024 bytes. Continuation lines get no prompt, as it would be in the output.
+const PREPARE: &[u8] = b"stty -echo; PS2=\n";
+const ASK_STATUS: &[u8] = b"printf '\\036%d\\036' $?\n";
+/// Bytes of a line that a terminal takes, with its end (Linux's canonical mode).
+const LINE_BYTES_MAX: usize = 4096;
+/// Bytes that busybox's shell takes at a time; it shows its prompt again before each further piece.
+const PIECE_BYTES: usize = 1023;
+/// Times that a command is typed before the shell is given up.
+const TRIES_MAX: u32 = 3;
+
+/// What the caller does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Type this on the console.
+    Type(Vec<u8>),
+    /// The command printed this.
+    Output(Vec<u8>),
+    /// The command ended with this status, and the shell is ready for the next.
+    Done(u8),
+    /// The shell is ready for the first command.
+    Ready,
+    /// The shell does not run what is typed.
+    Failed,
+}
+
+enum State {
+    Booting,
+    Preparing,
+    Idle,
+    /// `pieces` more prompts come while the shell takes the line.
+    Typed {
+        line: Vec<u8>,
+        tries: u32,
+        pieces: usize,
+    },
+    Running,
+    Asking,
+    Ended {
+        status: u8,
+    },
+}
+
+/// A session at a login shell.
+pub struct Session {
+    scanner: Scanner,
+    state: State,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { scanner: Scanner::default(), state: State::Booting }
+    }
+}
+
+/// What is typed for a command.
+///
+/// # Errors
+/// A line of it is longer than a terminal takes, or it holds bytes that a terminal acts on.
+fn typed_line(command: &str) -> Result<Vec<u8>> {
+    let quoted = command.replace('\'', r"'\''");
+    let line = format!("printf '\\036B\\036'; eval '{quoted}'; printf '\\036%d\\036' $?\n");
+    for part in line.split_inclusive('\n') {
+        ensure!(
+            part.len() <= LINE_BYTES_MAX,
+            "a line of a command needs {} bytes as typed, and a terminal takes {LINE_BYTES_MAX}: \
+             put it into a script and bring that with --overlay",
+            part.len()
+        );
+    }
+    let control = line.bytes().find(|&byte| (byte < 0x20 && byte != b'\n') || byte == 0x7f);
+    ensure!(
+        control.is_none(),
+        "a command holds the control character {:#04x}, on which a terminal acts: write it as an \
+         escape of printf",
+        control.unwrap_or_default()
+    );
+    Ok(line.into_bytes())
+}
+
+/// Prompts that the shell shows while it takes this.
+fn pieces(typed: &[u8]) -> usize {
+    typed.split(|&byte| byte == b'\n').map(|line| line.len() / PIECE_BYTES).sum()
+}
+
+impl Session {
+    /// Starts a command; returns what to type.
+    ///
+    /// # Errors
+    /// The command cannot be typed.
+    ///
+    /// # Panics
+    /// If the last command has not ended.
+    pub fn start(&mut self, command: &str) -> Result<Vec<u8>> {
+        assert!(matches!(self.state, State::Idle), "the last command has ended");
+        let line = typed_line(command)?;
+        self.state = State::Typed { line: line.clone(), tries: 1, pieces: pieces(&line) };
+        Ok(line)
+    }
+
+    /// Takes what the console printed; returns what to do, in order.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Action> {
+        let tokens = self.scanner.feed(bytes);
+        tokens.into_iter().filter_map(|token| self.token(token)).collect()
+    }
+
+    fn token(&mut self, token: Token) -> Option<Action> {
+        match (&mut self.state, token) {
+            (State::Booting, Token::Prompt) => {
+                self.state = State::Preparing;
+                Some(Action::Type(PREPARE.to_vec()))
+            }
+            (State::Preparing, Token::Prompt) => {
+                self.state = State::Idle;
+                Some(Action::Ready)
+            }
+            (State::Typed { .. }, Token::Begin) => {
+                self.state = State::Running;
+                None
+            }
+            (State::Typed { pieces: left @ 1.., .. }, Token::Prompt) => {
+                *left -= 1;
+                None
+            }
+            (State::Typed { tries: TRIES_MAX, .. }, Token::Prompt) => Some(Action::Failed),
+            (State::Typed { line, tries, pieces: left }, Token::Prompt) => {
+                (*tries, *left) = (*tries + 1, pieces(line));
+                Some(Action::Type(line.clone()))
+            }
+            (State::Running, Token::Output(bytes)) => Some(Action::Output(bytes)),
+            (State::Running | State::Asking, Token::Status(status)) => {
+                self.state = State::Ended { status };
+                None
+            }
+            (State::Running | State::Asking, Token::Prompt) => {
+                self.state = State::Asking;
+                Some(Action::Type(ASK_STATUS.to_vec()))
+            }
+            (State::Ended { status }, Token::Prompt) => {
+                let status = *status;
+                self.state = State::Idle;
+                Some(Action::Done(status))
+            }
+            // Echo, boot messages, prompts between commands: not a command's output.
+            (
+                State::Booting
+                | State::Preparing
+                | State::Idle
+                | State::Typed { .. }
+                | State::Asking
+                | State::Ended { .. },
+                Token::Output(_) | Token::Begin | Token::Status(_),
+            )
+            | (State::Idle, Token::Prompt)
+            | (State::Running, Token::Begin) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs a session over a running cluster's console: waits, types, and watches all nodes meanwhile.
+
+use super::{Action, Session};
+use crate::cluster::{Event, Running};
+use anyhow::{Result, bail};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// The shell server prints "node N: ready" when the node is in service.
+const READY: &str = ": ready";
+/// Bytes of a console kept while its "ready" has not been seen.
+const BOOT_TAIL_BYTES: usize = 4096;
+
+/// The login shell of the cluster's first node.
+pub struct Shell {
+    session: Session,
+    deadline: Instant,
+}
+
+impl Shell {
+    /// Waits until every node is in service and the first one's login shell shows its prompt.
+    ///
+    /// # Errors
+    /// A node ends, or the time is up.
+    pub fn open(running: &mut Running, deadline: Instant) -> Result<Self> {
+        let mut shell = Self { session: Session::default(), deadline };
+        let mut boots = vec![Some(String::new()); running.nodes.len()];
+        let mut prompt = false;
+        while !prompt || boots.iter().any(Option::is_some) {
+            let Some((node, bytes)) = next(running, deadline)? else {
+                bail!("the time is up, and {}", waiting_for(running, &boots, prompt));
+            };
+            watch_boot(&mut boots[node], running.nodes[node].id, &bytes);
+            if node == 0 {
+                for action in shell.session.feed(&bytes) {
+                    prompt |= action == Action::Ready;
+                    if let Action::Type(line) = action {
+                        running.nodes[0].write(&line)?;
+                    }
+                }
+            }
+        }
+        Ok(shell)
+    }
+
+    /// Runs a command line; `output` gets what it prints as it comes. Returns its status.
+    ///
+    /// # Errors
+    /// The command cannot be typed, a node ends, or the time is up.
+    pub fn run(
+        &mut self,
+        running: &mut Running,
+        command: &str,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<u8> {
+        let line = self.session.start(command)?;
+        running.nodes[0].write(&line)?;
+        loop {
+            let Some((node, bytes)) = next(running, self.deadline)? else {
+                bail!("the time is up, and this command still runs: {command}");
+            };
+            if node != 0 {
+                continue;
+            }
+            for action in self.session.feed(&bytes) {
+                match action {
+                    Action::Type(line) => running.nodes[0].write(&line)?,
+                    Action::Output(bytes) => output(&bytes),
+                    Action::Done(status) => return Ok(status),
+                    Action::Ready => {}
+                    Action::Failed => bail!("the login shell does not run what is typed"),
+                }
+            }
+        }
+    }
+
+    /// Gives the following commands until then.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+}
+
+/// The next output of any node; `None` when the time is up.
+///
+/// # Errors
+/// A node ended that was not meant to.
+pub fn next(running: &mut Running, deadline: Instant) -> Result<Option<(usize, Vec<u8>)>> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left == Duration::ZERO {
+            return Ok(None);
+        }
+        match running.events.recv_timeout(left) {
+            Ok(Event::Output { node, bytes }) => return Ok(Some((node, bytes))),
+            Ok(Event::Ended { node }) if running.nodes[node].ending => {}
+            Ok(Event::Ended { node }) => {
+                bail!("node {} crashed: its QEMU ended", running.nodes[node].id)
+            }
+            Ok(Event::Typed(_) | Event::TerminalClosed) => {}
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("all nodes have ended"),
+        }
+    }
+}
+
+/// Looks for the node's "ready" in what it printed; then nothing more is kept.
+fn watch_boot(boot: &mut Option<String>, id: u16, bytes: &[u8]) {
+    let Some(text) = boot else { return };
+    text.push_str(&String::from_utf8_lossy(bytes));
+    if text.contains(&format!("node {id}{READY}")) {
+        *boot = None;
+    } else if text.len() > BOOT_TAIL_BYTES {
+        let tail: String = text.chars().skip(text.chars().count() / 2).collect();
+        *text = tail;
+    }
+}
+
+fn waiting_for(running: &Running, boots: &[Option<String>], prompt: bool) -> String {
+    let late: Vec<String> = running
+        .nodes
+        .iter()
+        .zip(boots)
+        .filter(|(_, boot)| boot.is_some())
+        .map(|(node, _)| node.id.to_string())
+        .collect();
+    match (late.is_empty(), prompt) {
+        (false, _) => format!("node {} is not in service yet", late.join(", ")),
+        (true, false) => "node 1's login shell shows no prompt yet".to_owned(),
+        (true, true) => "the login shell is busy".to_owned(),
+    }
+}
