@@ -13,6 +13,7 @@ mod errno;
 pub mod id;
 pub mod image;
 pub mod limits;
+pub mod startup;
 
 pub use errno::Errno;
 pub use id::{
