@@ -14,12 +14,15 @@
 
 use crate::image::NodeConfig;
 use crate::{CoreId, ServerId};
-use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Where the startup pages are mapped.
 pub const STARTUP_ADDR: u64 = 0x2000_0000;
+/// Where the status page is: the one page of a domain that root reads too. One word per core: 0, or
+/// 1 + the number of the server that the worker calls. Behind these [`crate::limits::CORES_MAX`]
+/// words as many more: the operation (bits 0..16) and the server (16..32) that the worker performs.
+pub const STATUS_ADDR: u64 = 0x2080_0000;
 /// Where worker stacks are: each [`STACK_BYTES`], with an unmapped page below.
 pub const STACKS_ADDR: u64 = 0x2100_0000;
 /// Bytes of a worker's stack.

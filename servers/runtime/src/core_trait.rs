@@ -84,6 +84,9 @@ pub enum Event {
 
 /// The decisions of a server: a state machine without I/O, clock, randomness or globals.
 pub trait Core {
+    /// Called once, before anything else, when the servers below can be asked.
+    fn start(&mut self, _cx: &mut Cx<'_>) {}
+
     /// A request. `bulk` holds the client's data and takes the reply's.
     fn request(
         &mut self,

@@ -35,6 +35,7 @@ mod lock;
 mod msg;
 pub mod node;
 mod op;
+mod service;
 mod tables;
 
 pub use core_trait::{Answer, Client, Core, Event, NodeReply};
@@ -43,4 +44,5 @@ pub use host::Host;
 pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
 pub use op::{Operation, Platform, Status, system};
+pub use service::Service;
 pub use tables::Completion;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A server as its domain sees it, whatever its core is.
+
+use crate::{Bulk, Core, Host, Msg, Platform, Status};
+use abi::ServerId;
+
+/// What a domain does with the servers that it hosts. [`Host`] implements it; a driver, which also
+/// gets interrupts, wraps a host or implements it itself.
+pub trait Service: Send + Sync {
+    /// Which server it is.
+    fn id(&self) -> ServerId;
+
+    /// Called once, on the first core, when all servers of the domain exist.
+    fn start(&self, platform: &mut dyn Platform);
+
+    /// A request of `client`, a server of this node. The reply replaces `msg` and `bulk`.
+    fn request(
+        &self,
+        platform: &mut dyn Platform,
+        client: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status;
+
+    /// `from` holds something for this server.
+    fn collect(&self, platform: &mut dyn Platform, from: ServerId);
+
+    /// An interrupt came: bit `bit` of those that root gave to this server. Not acknowledged yet.
+    fn interrupt(&self, _platform: &mut dyn Platform, _bit: u8) {}
+}
+
+impl<C: Core + Send> Service for Host<C> {
+    fn id(&self) -> ServerId {
+        Host::id(self)
+    }
+
+    fn start(&self, platform: &mut dyn Platform) {
+        self.step(platform, |core, cx| core.start(cx));
+    }
+
+    fn request(
+        &self,
+        platform: &mut dyn Platform,
+        client: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
+        Host::request(self, platform, client, op, msg, bulk)
+    }
+
+    fn collect(&self, platform: &mut dyn Platform, from: ServerId) {
+        Host::collect(self, platform, from);
+    }
+}
