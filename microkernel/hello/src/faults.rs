@@ -4,7 +4,7 @@
 use core::arch::naked_asm;
 
 use microkernel_rt::println;
-use microkernel_sys::{Cap, Endpoint, Fault, Registers, Tcb, UnknownSyscall, reply_with};
+use microkernel_sys::{Cap, Endpoint, Fault, Registers, Tcb, UnknownSyscall, init, reply_with};
 
 use crate::machine::Region;
 use crate::resources::Resources;
@@ -20,7 +20,7 @@ static STACK: Region<16384> = Region::new();
 pub fn check(resources: &mut Resources) {
     let endpoint: Cap<Endpoint> = resources.create(0);
     let fault_endpoint = resources.badged(endpoint, BADGE);
-    let child = resources.foreign_thread(fault_endpoint);
+    let child = resources.foreign_thread(fault_endpoint, init::VSPACE);
     let start = Registers { rsp: STACK.top(), rdi: BAD_ADDRESS, ..Registers::default() };
     let at = |entry: unsafe extern "C" fn()| Registers { rip: entry as usize as u64, ..start };
     check_page_fault(child, endpoint, &at(touch));

@@ -9,10 +9,12 @@
 extern crate alloc;
 
 mod faults;
+mod interrupts;
 mod machine;
 mod messages;
 mod registers;
 mod resources;
+mod spaces;
 
 use alloc::{string::String, vec::Vec};
 
@@ -36,6 +38,8 @@ fn main(boot: BootInfo<'static>) -> ! {
     messages::check(&mut resources, boot.cores());
     faults::check(&mut resources);
     registers::check(&mut resources);
+    spaces::check(&mut resources);
+    interrupts::check(&mut resources);
     println!("hello: ok");
     exit(0)
 }

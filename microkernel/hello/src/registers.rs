@@ -4,7 +4,7 @@
 use core::arch::naked_asm;
 
 use microkernel_rt::println;
-use microkernel_sys::{Cap, Endpoint, Error, Fault, FpuImage, Registers, Tcb, ThreadState};
+use microkernel_sys::{Cap, Endpoint, Error, Fault, FpuImage, Registers, Tcb, ThreadState, init};
 
 use crate::machine::Region;
 use crate::resources::Resources;
@@ -17,10 +17,12 @@ static STACK: Region<16384> = Region::new();
 
 pub fn check(resources: &mut Resources) {
     let endpoint: Cap<Endpoint> = resources.create(0);
-    let child = resources.foreign_thread(endpoint);
+    let child = resources.foreign_thread(endpoint, init::VSPACE);
     check_integer(child);
     match child.read_state(false) {
-        Err(Error::Range { .. }) => println!("state and FPU: not by this kernel"),
+        Err(Error::Range { .. } | Error::TruncatedMessage) => {
+            println!("state and FPU: not by this kernel")
+        }
         other => {
             other.expect("the thread is there");
             check_full(child, endpoint);

@@ -2,8 +2,8 @@
 //! Slots and memory for the checks, handed out and never taken back; threads made of them.
 
 use microkernel_sys::{
-    BootInfo, Caching, Cap, CapData, Create, Endpoint, Frame, MapError, PageDirectory, PageTable,
-    Pdpt, Priorities, Rights, Slot, Table, Tcb, Untyped, init,
+    BootInfo, CNode, Caching, Cap, CapData, Create, Endpoint, Frame, MapError, PageDirectory,
+    PageTable, Pdpt, Priorities, Rights, Slot, Table, Tcb, Untyped, VSpace, init,
 };
 
 /// Where IPC buffers are mapped: far from the image, so that all tables are missing at first.
@@ -12,7 +12,9 @@ const PAGE_BYTES: u64 = 4096;
 /// A piece of memory large enough for all checks, and small enough to be cleared in no time.
 const MEMORY_BITS_MIN: u32 = 18;
 
-pub const PRIORITY: u8 = 255;
+const CACHING: Caching = Caching::WriteBack;
+
+const PRIORITIES: Priorities = Priorities { priority: 255, max_controlled: 255 };
 
 pub struct Resources {
     memory: Cap<Untyped>,
@@ -46,32 +48,40 @@ impl Resources {
         Cap::new(slot.index)
     }
 
-    /// A badged copy of an endpoint capability.
-    pub fn badged(&mut self, endpoint: Cap<Endpoint>, badge: u64) -> Cap<Endpoint> {
+    /// A badged copy of an endpoint or notification capability.
+    pub fn badged<K>(&mut self, port: Cap<K>, badge: u64) -> Cap<K> {
         let slot = self.slot();
-        let source = init::CNODE.slot(endpoint.bits(), init::CNODE_DEPTH);
+        let source = init::CNODE.slot(port.bits(), init::CNODE_DEPTH);
         slot.mint_from(source, Rights::ALL, CapData::badge(badge)).expect("the slot is empty");
         Cap::new(slot.index)
     }
 
-    /// Maps a frame, with the tables that it needs.
-    pub fn map(&mut self, frame: Cap<Frame>, address: u64) {
-        const CACHING: Caching = Caching::WriteBack;
-        while let Err(error) = frame.map(init::VSPACE, address, Rights::READ_WRITE, CACHING) {
+    /// Maps a frame, with the tables that it needs. Yields the page table if it had to be made.
+    pub fn map(
+        &mut self,
+        frame: Cap<Frame>,
+        space: Cap<VSpace>,
+        address: u64,
+    ) -> Option<Cap<PageTable>> {
+        let mut table = None;
+        while let Err(error) = frame.map(space, address, Rights::READ_WRITE, CACHING) {
             match error {
                 MapError::Missing(Table::PageTable) => {
-                    self.create::<PageTable>(0).map(init::VSPACE, address, CACHING)
+                    let made: Cap<PageTable> = self.create(0);
+                    table = Some(made);
+                    made.map(space, address, CACHING)
                 }
                 MapError::Missing(Table::PageDirectory) => {
-                    self.create::<PageDirectory>(0).map(init::VSPACE, address, CACHING)
+                    self.create::<PageDirectory>(0).map(space, address, CACHING)
                 }
                 MapError::Missing(Table::Pdpt) => {
-                    self.create::<Pdpt>(0).map(init::VSPACE, address, CACHING)
+                    self.create::<Pdpt>(0).map(space, address, CACHING)
                 }
                 other => panic!("cannot map at {address:#x}: {other}"),
             }
             .expect("the table above is there");
         }
+        table
     }
 
     /// A thread in the root task's own spaces, with an IPC buffer, not started.
@@ -79,30 +89,64 @@ impl Resources {
         let buffer: Cap<Frame> = self.create(0);
         let address = self.next_buffer;
         self.next_buffer += PAGE_BYTES;
-        self.map(buffer, address);
-        self.configured(fault_endpoint, address, buffer)
+        self.map(buffer, init::VSPACE, address);
+        self.configured(fault_endpoint, init::VSPACE, address, buffer)
     }
 
     /// A thread without an IPC buffer: a foreign one.
-    pub fn foreign_thread(&mut self, fault_endpoint: Cap<Endpoint>) -> Cap<Tcb> {
-        self.configured(fault_endpoint, 0, init::IPC_BUFFER_FRAME)
+    pub fn foreign_thread(
+        &mut self,
+        fault_endpoint: Cap<Endpoint>,
+        space: Cap<VSpace>,
+    ) -> Cap<Tcb> {
+        self.configured(fault_endpoint, space, 0, init::IPC_BUFFER_FRAME)
+    }
+
+    /// A thread with nothing but its address space and the right to fault.
+    pub fn confined_thread(
+        &mut self,
+        fault_endpoint: Cap<Endpoint>,
+        space: Cap<VSpace>,
+    ) -> Cap<Tcb> {
+        const FAULT_SLOT: u64 = 1;
+        const RADIX: u32 = 1;
+        let capabilities: Cap<CNode> = self.create(RADIX);
+        let source = init::CNODE.slot(fault_endpoint.bits(), init::CNODE_DEPTH);
+        capabilities
+            .slot(FAULT_SLOT, RADIX as u8)
+            .copy_from(source, Rights::CALL)
+            .expect("the slot is empty");
+        let thread: Cap<Tcb> = self.create(0);
+        thread
+            .configure(
+                FAULT_SLOT,
+                PRIORITIES,
+                capabilities,
+                CapData::zero_guard(64 - RADIX),
+                space,
+                CapData::NONE,
+                0,
+                init::IPC_BUFFER_FRAME,
+            )
+            .expect("all capabilities are there");
+        thread
     }
 
     fn configured(
         &mut self,
         fault_endpoint: Cap<Endpoint>,
+        space: Cap<VSpace>,
         buffer_address: u64,
         buffer: Cap<Frame>,
     ) -> Cap<Tcb> {
         let thread: Cap<Tcb> = self.create(0);
-        let priorities = Priorities { priority: PRIORITY, max_controlled: PRIORITY };
         thread
             .configure(
                 fault_endpoint.bits(),
-                priorities,
+                PRIORITIES,
                 init::CNODE,
                 CapData::NONE,
-                init::VSPACE,
+                space,
                 CapData::NONE,
                 buffer_address,
                 buffer,

@@ -38,6 +38,19 @@ pub fn parse(text: &str, methods: &mut Vec<Method>) -> Result<(), String> {
     Ok(())
 }
 
+/// The invocations that our edits add to the kernel, after all others.
+pub fn append_edits(methods: &mut Vec<Method>) {
+    methods.push(Method {
+        interface: "seL4_X86_PageTable".to_owned(),
+        name: "Protect".to_owned(),
+        id: "X86PageTableProtect".to_owned(),
+        brief: "Take the right to write from all pages that this table maps, with one flush; \
+                Remap gives it back, page by page"
+            .to_owned(),
+        params: Vec::new(),
+    });
+}
+
 fn method(interface: &str, node: Node) -> Result<Method, String> {
     let params = node
         .children()

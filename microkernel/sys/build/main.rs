@@ -31,6 +31,7 @@ fn main() {
         api::parse(&text, &mut methods)
             .unwrap_or_else(|e| panic!("cannot understand {}: {e}", path.display()));
     }
+    api::append_edits(&mut methods);
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     write(&out.join("labels.rs"), &emit::labels(&methods));
     write(&out.join("invocations.rs"), &emit::invocations(&methods));

@@ -74,6 +74,6 @@ mod tests {
         assert_eq!((X86_PAGE_DIRECTORY_MAP, X86_PAGE_TABLE_MAP, X86_PAGE_MAP), (31, 34, 38));
         assert_eq!((X86_PAGE_GET_ADDRESS, X86_ASID_POOL_ASSIGN), (42, 44));
         assert_eq!((X86_IO_PORT_IN8, X86_IO_PORT_OUT8), (45, 48));
-        assert_eq!((X86_IRQ_ISSUE_IRQ_HANDLER_MSI, END), (52, 53));
+        assert_eq!((X86_IRQ_ISSUE_IRQ_HANDLER_MSI, X86_PAGE_TABLE_PROTECT, END), (52, 53, 54));
     }
 }

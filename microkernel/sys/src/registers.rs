@@ -19,6 +19,7 @@ const FULL_WORDS: usize = FPU_FIRST + FPU_WORDS;
 /// Flags and count go before the registers in a write.
 const WRITE_HEADER: usize = 2;
 
+const FLAG_RESUME: u64 = 1;
 const FLAG_FPU: u64 = 1 << 8;
 
 macro_rules! registers {
@@ -158,7 +159,7 @@ impl Cap<Tcb> {
     /// # Errors
     /// `IllegalOperation` on the calling thread itself.
     pub fn read_registers(self, suspend: bool) -> Result<Registers, Error> {
-        let words = self.read::<REGISTERS>(u64::from(suspend), REGISTERS)?;
+        let words = self.read::<REGISTERS>(u64::from(suspend))?;
         Ok(Registers::from_words(&words))
     }
 
@@ -167,7 +168,7 @@ impl Cap<Tcb> {
     /// # Errors
     /// As for [`read_registers`](Self::read_registers); `Range` from a kernel without the edit.
     pub fn read_state(self, suspend: bool) -> Result<(Registers, State), Error> {
-        let words = self.read::<{ STATE_WORD + 1 }>(u64::from(suspend), STATE_WORD + 1)?;
+        let words = self.read::<{ STATE_WORD + 1 }>(u64::from(suspend))?;
         Ok((integer(&words), State(words[STATE_WORD])))
     }
 
@@ -177,7 +178,7 @@ impl Cap<Tcb> {
     /// As for [`read_state`](Self::read_state).
     pub fn read_registers_full(self, suspend: bool) -> Result<(Registers, State, FpuImage), Error> {
         let flags = u64::from(suspend) | FLAG_FPU;
-        let words = self.read::<FULL_WORDS>(flags, STATE_WORD + 1)?;
+        let words = self.read::<FULL_WORDS>(flags)?;
         let mut fpu = [0; FPU_WORDS];
         fpu.copy_from_slice(&words[FPU_FIRST..]);
         Ok((integer(&words), State(words[STATE_WORD]), FpuImage(fpu)))
@@ -188,7 +189,16 @@ impl Cap<Tcb> {
     /// # Errors
     /// `IllegalOperation` on the calling thread itself.
     pub fn write_registers(self, resume: bool, registers: &Registers) -> Result<(), Error> {
-        self.write(u64::from(resume), REGISTERS as u64, &registers.to_words())
+        self.write(u64::from(resume), &registers.to_words())
+    }
+
+    /// Ends a system call that was not replied to: writes rip, rsp, rflags and rax, keeps all other
+    /// registers, and resumes the thread. Needs no saved reply capability.
+    ///
+    /// # Errors
+    /// As for [`write_registers`](Self::write_registers).
+    pub fn resume_with(self, rip: u64, rsp: u64, rflags: u64, rax: u64) -> Result<(), Error> {
+        self.write(FLAG_RESUME, &[rip, rsp, rflags, rax])
     }
 
     /// Writes the integer registers and the FPU state.
@@ -205,16 +215,20 @@ impl Cap<Tcb> {
         words[..REGISTERS].copy_from_slice(&registers.to_words());
         words[FPU_FIRST..].copy_from_slice(&fpu.0);
         let flags = u64::from(resume) | FLAG_FPU;
-        self.write(flags, (STATE_WORD + 1) as u64, &words)
+        self.write(flags, &words)
     }
 
-    /// Reads the first words of the register file; `count` is what the kernel is told.
+    /// Reads the first `N` words of the register file.
     #[inline(always)]
-    fn read<const N: usize>(self, flags: u64, count: usize) -> Result<[u64; N], Error> {
+    fn read<const N: usize>(self, flags: u64) -> Result<[u64; N], Error> {
         let info = MessageInfo::new(label::TCB_READ_REGISTERS, WRITE_HEADER);
-        let answer = enter(Number::Call, self.bits(), info, [flags, count as u64, 0, 0]);
+        let answer = enter(Number::Call, self.bits(), info, [flags, N as u64, 0, 0]);
         if let Some(error) = Error::decode(answer.info.label(), answer.words) {
             return Err(error);
+        }
+        // A shorter answer comes from a kernel without the edit; the rest of the buffer is stale.
+        if answer.info.length() < N {
+            return Err(Error::TruncatedMessage);
         }
         let mut words = [0; N];
         words[..REGISTER_WORDS].copy_from_slice(&answer.words);
@@ -223,11 +237,11 @@ impl Cap<Tcb> {
     }
 
     #[inline(always)]
-    fn write(self, flags: u64, count: u64, words: &[u64]) -> Result<(), Error> {
-        let info = MessageInfo::new(label::TCB_WRITE_REGISTERS, WRITE_HEADER + words.len());
+    fn write<const N: usize>(self, flags: u64, words: &[u64; N]) -> Result<(), Error> {
+        let info = MessageInfo::new(label::TCB_WRITE_REGISTERS, WRITE_HEADER + N);
         let in_registers = REGISTER_WORDS - WRITE_HEADER;
         ipc::write_words(REGISTER_WORDS, &words[in_registers..]);
-        let answer = enter(Number::Call, self.bits(), info, [flags, count, words[0], words[1]]);
+        let answer = enter(Number::Call, self.bits(), info, [flags, N as u64, words[0], words[1]]);
         Error::decode(answer.info.label(), answer.words).map_or(Ok(()), Err)
     }
 }
