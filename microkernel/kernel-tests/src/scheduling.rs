@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stopping and starting threads (edits 09, 10, 20, 22).
+
+use microkernel_sys::{
+    Cap, Endpoint, Fault, Registers, State, Tcb, ThreadState, init, reply_with, yield_now,
+};
+
+use crate::ensure;
+use crate::env::{Env, Outcome, PRIORITY, fault_of_same_core, start, wait_for};
+use crate::programs;
+
+const SYSCALL_LABEL: u64 = 2;
+/// `syscall` is two bytes long.
+const SYSCALL_BYTES: u64 = 2;
+
+pub fn suspend_after_reply_keeps_pc(env: &mut Env) -> Outcome {
+    let endpoint = env.create();
+    let thread = env.foreign_thread(endpoint);
+    start(thread, programs::show_registers, 0);
+    let Fault::UnknownSyscall(call) = fault_of_same_core(endpoint)? else {
+        return Err("no system call");
+    };
+    // Root has the higher priority: the thread is ready, but has not run since.
+    reply_with(0);
+    let (registers, _) = thread.read_state(true).map_err(|_| "cannot read")?;
+    ensure!(registers.rip == call.registers.rip, "stopped at an old address");
+    thread.resume().map_err(|_| "cannot resume")?;
+    let Fault::UnknownSyscall(next) = fault_of_same_core(endpoint)? else {
+        return Err("no system call");
+    };
+    ensure!(next.number == 40, "the call was made again");
+    Ok(())
+}
+
+pub fn suspend_reports_queued_call(env: &mut Env) -> Outcome {
+    let (unheard, heard) = (env.create(), env.create());
+    let thread = env.foreign_thread(unheard);
+    // What becomes ready last runs first; the other when that has made its call.
+    start(env.foreign_thread(heard), programs::call_with_rdx, 0);
+    start(thread, programs::call_with_rdx, 0);
+    let _ = fault_of_same_core(heard)?;
+    let (_, state) = thread.read_state(true).map_err(|_| "cannot read")?;
+    ensure!(state.thread() == ThreadState::BlockedOnSend, "not seen as queued");
+    ensure!(state.fault_label() == SYSCALL_LABEL, "not seen as a system call");
+    let (_, state) = thread.read_state(false).map_err(|_| "cannot read")?;
+    ensure!(state == State(0), "something is left after it");
+    Ok(())
+}
+
+pub fn suspend_reports_received_call(env: &mut Env) -> Outcome {
+    let endpoint = env.create();
+    let thread = env.foreign_thread(endpoint);
+    start(thread, programs::call_with_rdx, 0);
+    let _ = fault_of_same_core(endpoint)?;
+    let (_, state) = thread.read_state(true).map_err(|_| "cannot read")?;
+    ensure!(state.thread() == ThreadState::BlockedOnReply, "not seen as received");
+    ensure!(state.fault_label() == SYSCALL_LABEL, "not seen as a system call");
+    Ok(())
+}
+
+pub fn set_priority_runs_higher_thread(env: &mut Env) -> Outcome {
+    let page = env.page();
+    let endpoint = env.create();
+    let thread = env.foreign_thread(endpoint);
+    thread.set_priority(PRIORITY / 2).map_err(|_| "cannot lower")?;
+    start(thread, programs::write, page.address);
+    init::TCB.set_priority(PRIORITY).map_err(|_| "cannot lower root")?;
+    let before = page.word(0);
+    let raised = thread.set_priority(PRIORITY * 2);
+    let after = page.word(0);
+    init::TCB.set_priority(255).map_err(|_| "cannot raise root")?;
+    ensure!(raised.is_ok() && before == 0, "ran too early");
+    ensure!(after == 1, "did not run at once");
+    Ok(())
+}
+
+/// A thread on another core makes numbered system calls while this core stops it, looks, and lets it go on: no
+/// number is missing, and none comes twice.
+pub fn stall_while_entering_keeps_pc(env: &mut Env) -> Outcome {
+    const CALLS: u64 = 1000;
+    let endpoint = env.create();
+    let thread = env.foreign_thread(endpoint);
+    thread.set_affinity(1).map_err(|_| "cannot move")?;
+    start(thread, programs::call_for_ever, 0);
+    let mut last = 0;
+    let mut turn = 0u64;
+    while last < CALLS {
+        let before = last;
+        let step = wait_for(|| {
+            turn += 1;
+            let step = match turn % 3 {
+                0 => stop_and_resume(thread, endpoint, &mut last),
+                _ => serve(endpoint, &mut last),
+            };
+            (step.is_err() || last > before).then_some(step)
+        });
+        step.ok_or("the calls stopped coming")??;
+    }
+    Ok(())
+}
+
+/// Answers a call if one waits.
+fn serve(endpoint: Cap<Endpoint>, last: &mut u64) -> Outcome {
+    if let Some(Fault::UnknownSyscall(call)) = Fault::decode(&endpoint.nb_recv()) {
+        count(last, &call.registers)?;
+        reply_with(0);
+    }
+    Ok(())
+}
+
+fn count(last: &mut u64, registers: &Registers) -> Outcome {
+    ensure!(registers.rbx != *last, "a call came twice");
+    ensure!(registers.rbx == *last + 1, "a call is missing");
+    *last += 1;
+    Ok(())
+}
+
+/// Stops the thread wherever it is, and sends it on as what it was stopped in demands.
+fn stop_and_resume(thread: Cap<Tcb>, endpoint: Cap<Endpoint>, last: &mut u64) -> Outcome {
+    let (mut registers, state) = thread.read_state(true).map_err(|_| "cannot read")?;
+    match state.thread() {
+        // Queued and not seen by anybody: make the call again.
+        ThreadState::BlockedOnSend => registers.rip -= SYSCALL_BYTES,
+        ThreadState::Running | ThreadState::Restart => {}
+        _ => return Err("found in a state that it cannot be in"),
+    }
+    thread.write_registers(true, &registers).map_err(|_| "cannot write")?;
+    yield_now();
+    serve(endpoint, last)
+}
