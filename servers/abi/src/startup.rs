@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What root tells a domain when it starts it, in postcard on read-only pages at [`STARTUP_ADDR`],
-//! behind a length of 8 bytes, little-endian.
+//! behind two words: its length in bytes and the bytes of the heap.
 //!
 //! # Model
 //! A *domain* is one seL4 process with one worker thread per CPU core, each with an endpoint of its

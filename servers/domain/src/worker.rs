@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A worker's receive loop: the one place where messages, faults and notifications come in.
+
+use crate::frame;
+use crate::platform::{Sel4Platform, Shared};
+use abi::startup::{IRQ_BIT, THREAD_BADGE, badge_parties};
+use abi::{CoreId, Errno, ServerId};
+use microkernel_sys::{Cap, Endpoint, IrqHandler, MessageInfo, Received};
+use runtime::{Bulk, Msg, Service, Status};
+
+/// What to answer to the last message.
+struct Reply {
+    info: MessageInfo,
+    words: [u64; 4],
+}
+
+/// Serves for good.
+pub fn run(shared: &'static Shared, core: CoreId) -> ! {
+    let endpoint: Cap<Endpoint> =
+        Cap::new(shared.startup.workers[usize::from(core.0)].endpoint_slot);
+    let mut platform = Sel4Platform::new(shared, core);
+    if core.0 == 0 {
+        for service in shared.services() {
+            service.start(&mut platform);
+        }
+    }
+    let mut reply: Option<Reply> = None;
+    loop {
+        drain(shared, &mut platform);
+        let received = match reply.take() {
+            Some(reply) => endpoint.reply_recv(reply.info, reply.words),
+            None => endpoint.recv(),
+        };
+        reply = serve(shared, &mut platform, &received);
+    }
+}
+
+fn serve(
+    shared: &'static Shared,
+    platform: &mut Sel4Platform,
+    received: &Received,
+) -> Option<Reply> {
+    // A signal has no label and no length; every request and every fault has a label.
+    if received.info.bits() == 0 {
+        notified(shared, platform, received.badge);
+        return None;
+    }
+    if received.badge & THREAD_BADGE != 0 {
+        return fault(platform, received);
+    }
+    let Some((client, server)) = badge_parties(received.badge) else {
+        return Some(fail(Errno::EPERM));
+    };
+    let Some(service) = shared.hosted[server as usize] else { return Some(fail(Errno::ENOSYS)) };
+    Some(request(platform, service, client, received))
+}
+
+fn request(
+    platform: &mut Sel4Platform,
+    service: &dyn Service,
+    client: ServerId,
+    received: &Received,
+) -> Reply {
+    let Ok(op) = u16::try_from(received.info.label()) else { return fail(Errno::ENOSYS) };
+    platform.performing(service.id(), op);
+    let mut msg = Msg::default();
+    let lengths = frame::get(received.info, received.words, &mut msg);
+    let buf = match lengths.capacity.max(lengths.bulk) {
+        0 => &mut [],
+        len => platform.client_window(client, len),
+    };
+    let len = lengths.bulk.min(buf.len());
+    let mut bulk = Bulk { buf, len, answered: false };
+    let status = service.request(platform, client, op, &mut msg, &mut bulk);
+    let answered = bulk.answered.then_some(bulk.len);
+    let info = frame::put_answer(status, &mut msg, answered);
+    Reply { info, words: msg.words }
+}
+
+fn fail(errno: Errno) -> Reply {
+    let info = frame::put_answer(Status::Failed(errno), &mut Msg::default(), None);
+    Reply { info, words: [0; 4] }
+}
+
+fn fault(platform: &mut Sel4Platform, received: &Received) -> Option<Reply> {
+    platform.performing(ServerId::Proc, 0);
+    // No server here makes Linux threads, so nobody can fault to this endpoint.
+    let _ = received;
+    None
+}
+
+fn notified(shared: &'static Shared, platform: &mut Sel4Platform, word: u64) {
+    platform.pending |= word & ((1 << IRQ_BIT) - 1);
+    for interrupt in &shared.startup.interrupts {
+        if word >> IRQ_BIT & (1 << interrupt.bit) == 0 {
+            continue;
+        }
+        if let Some(service) = shared.hosted[interrupt.server as usize] {
+            service.interrupt(platform, interrupt.bit);
+        }
+        // An acknowledge fails only if the capability is gone, and then there is no interrupt.
+        let _ = Cap::<IrqHandler>::new(interrupt.handler_slot).ack();
+    }
+}
+
+/// Collects what other servers hold for those of this domain, until nothing is left.
+fn drain(shared: &'static Shared, platform: &mut Sel4Platform) {
+    while platform.pending != 0 {
+        let bit = platform.pending.trailing_zeros();
+        platform.pending &= platform.pending - 1;
+        let Some(from) = u8::try_from(bit).ok().and_then(ServerId::from_number) else { continue };
+        for service in shared.services().filter(|service| service.id() != from) {
+            platform.performing(service.id(), runtime::system::TAKE);
+            service.collect(platform, from);
+        }
+    }
+}
