@@ -15,6 +15,7 @@ mod messages;
 mod registers;
 mod resources;
 mod spaces;
+mod threads;
 
 use alloc::{string::String, vec::Vec};
 
@@ -36,6 +37,7 @@ fn main(boot: BootInfo<'static>) -> ! {
     check_heap();
     let mut resources = Resources::new(&boot);
     messages::check(&mut resources, boot.cores());
+    threads::check(&mut resources, boot.cores());
     faults::check(&mut resources);
     registers::check(&mut resources);
     spaces::check(&mut resources);
