@@ -67,7 +67,7 @@ fn cargo(workspace: &Workspace, folder: &str, flags: &str, packages: &[&str]) ->
     let mut command = Command::new("cargo");
     command.current_dir(workspace.root()).env("RUSTFLAGS", flags);
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
-    command.args(["build", "--locked", "--quiet", "--target", TRIPLE, "--profile", PROFILE]);
+    command.args(["build", "--quiet", "--target", TRIPLE, "--profile", PROFILE]);
     command.arg("--target-dir").arg(&target);
     for package in packages {
         command.args(["-p", package]);
