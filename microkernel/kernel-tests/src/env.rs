@@ -87,23 +87,18 @@ pub struct Page {
 
 impl Page {
     pub fn word(self, index: usize) -> u64 {
-        assert!(index < 512, "a page has 512 words");
-        // SAFETY: the page is mapped for good, and the index lies in it; others write it, so volatile.
-        unsafe {
-            core::ptr::with_exposed_provenance::<u64>(self.address as usize)
-                .add(index)
-                .read_volatile()
-        }
+        // SAFETY: the page is mapped for good, and `at` lies in it; others write it, so volatile.
+        unsafe { self.at(index).read_volatile() }
     }
 
     pub fn set_word(self, index: usize, value: u64) {
-        assert!(index < 512, "a page has 512 words");
         // SAFETY: as for `word`.
-        unsafe {
-            core::ptr::with_exposed_provenance_mut::<u64>(self.address as usize)
-                .add(index)
-                .write_volatile(value);
-        }
+        unsafe { self.at(index).write_volatile(value) }
+    }
+
+    fn at(self, index: usize) -> *mut u64 {
+        assert!(index < 512, "a page has 512 words");
+        core::ptr::with_exposed_provenance_mut::<u64>(self.address as usize).wrapping_add(index)
     }
 }
 

@@ -18,7 +18,7 @@ pub mod check;
 pub mod config;
 pub mod edit;
 mod make;
-mod source;
+pub mod source;
 mod stamp;
 
 use std::fs;
