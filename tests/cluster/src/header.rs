@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A scenario's header: `key: value` lines that say which clusters it runs on.
+
+/// Seconds that a scenario may take, from the nodes' start, when it does not say.
+const TIMEOUT_S_DEFAULT: u64 = 120;
+/// Longest time-out that a scenario of the normal test run may ask for, in seconds.
+const TIMEOUT_S_MAX: u64 = 3600;
+
+/// Which clusters a scenario runs on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Nodes of the cluster.
+    pub nodes: u16,
+    /// It runs once with each of these numbers of cores.
+    pub cores: Vec<u8>,
+    /// It runs once with each of these compositions.
+    pub compositions: Vec<String>,
+    /// Memory of each node in MiB.
+    pub memory_mib: u32,
+    /// Seconds that it may take, from the nodes' start.
+    pub timeout_s: u64,
+    /// Source files in `programs/` that are built and put into /usr/test.
+    pub programs: Vec<String>,
+    /// Only `test --full` runs it.
+    pub full: bool,
+}
+
+/// One of the clusters that a scenario runs on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variant {
+    /// Cores of each node.
+    pub cores: u8,
+    /// The composition.
+    pub composition: String,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            cores: vec![1],
+            compositions: vec!["isolated".to_owned()],
+            memory_mib: 256,
+            timeout_s: TIMEOUT_S_DEFAULT,
+            programs: Vec::new(),
+            full: false,
+        }
+    }
+}
+
+impl Header {
+    /// Every cluster that it runs on.
+    pub fn variants(&self) -> Vec<Variant> {
+        let mut variants = Vec::new();
+        for composition in &self.compositions {
+            for &cores in &self.cores {
+                variants.push(Variant { cores, composition: composition.clone() });
+            }
+        }
+        variants
+    }
+
+    /// Takes one line of the header.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "nodes" => self.nodes = number(value, 1, 64)?,
+            "cores" => self.cores = numbers(value)?,
+            "compositions" => self.compositions = words(value)?,
+            "memory" => self.memory_mib = number(value, 64, 65_536)?,
+            "timeout" => self.timeout_s = number(value, 1, TIMEOUT_S_MAX)?,
+            "programs" => self.programs = words(value)?,
+            "full" => self.full = yes_or_no(value)?,
+            _ => {
+                return Err(format!(
+                    "unknown key `{key}`: a header has nodes, cores, compositions, memory, \
+                     timeout, programs, full"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number<T>(text: &str, low: T, high: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse() {
+        Ok(value) if value >= low && value <= high => Ok(value),
+        _ => Err(format!("`{text}` must be a number from {low} to {high}")),
+    }
+}
+
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() { Err("a list of words must follow".to_owned()) } else { Ok(words) }
+}
+
+fn numbers(text: &str) -> Result<Vec<u8>, String> {
+    words(text)?.iter().map(|word| number(word, 1, 8)).collect()
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(format!("`{text}` must be yes or no")),
+    }
+}
