@@ -190,6 +190,14 @@ impl Env {
         self.thread_in(init::VSPACE, endpoint)
     }
 
+    /// A thread in root's address space with an IPC buffer: its system calls are the kernel's; not started.
+    pub fn native_thread(&mut self) -> Cap<Tcb> {
+        let buffer = self.page();
+        let thread = self.foreign_thread(Cap::NULL);
+        thread.set_ipc_buffer(buffer.address, buffer.frame).expect("the page is aligned");
+        thread
+    }
+
     fn thread_in(&mut self, vspace: Cap<VSpace>, endpoint: Cap<Endpoint>) -> Cap<Tcb> {
         let thread: Cap<Tcb> = self.create();
         let priority = Priorities { priority: PRIORITY, max_controlled: PRIORITY };
@@ -259,9 +267,8 @@ impl Process {
         self.thread.write_registers(true, &registers).expect("the thread is stopped");
     }
 
-    /// Waits until the program changes a word of its data.
+    /// Waits until the program has made a word of its data, which starts as 0, something else.
     pub fn runs(&self, word: usize) -> bool {
-        let before = self.data.word(word);
-        wait_for(|| (self.data.word(word) != before).then_some(())).is_some()
+        wait_for(|| (self.data.word(word) != 0).then_some(())).is_some()
     }
 }

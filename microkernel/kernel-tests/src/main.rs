@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A root task that checks the edits of the kernel, on QEMU.
 //!
-//! It prints `PASS name`, `FAIL name: why` or `SKIP name` for each check and ends with `DONE`. The checks play the
+//! It prints `PASS name`, `FAIL name: why` or `SKIP name` for each check, then `TICKS path count` lines, and ends
+//! with `DONE`. The checks play the
 //! hostile program: against a kernel without an edit, its check fails, or the machine resets (`-no-reboot` shows
 //! it). The names stand in the heads of the edits.
 #![no_std]
@@ -9,6 +10,7 @@
 
 mod env;
 mod fpu;
+mod measure;
 mod memory;
 mod programs;
 mod scheduling;
@@ -43,6 +45,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("null_selector_changes_no_other_thread", syscalls::null_selector_changes_no_other_thread),
     ("tls_base_not_canonical_is_harmless", syscalls::tls_base_not_canonical_is_harmless),
     ("suspend_after_reply_keeps_pc", scheduling::suspend_after_reply_keeps_pc),
+    ("cancelled_send_repeats_foreign_call", scheduling::cancelled_send_repeats_foreign_call),
     ("suspend_reports_queued_call", scheduling::suspend_reports_queued_call),
     ("suspend_reports_received_call", scheduling::suspend_reports_received_call),
     ("set_priority_runs_higher_thread", scheduling::set_priority_runs_higher_thread),
@@ -81,6 +84,7 @@ fn main(boot: BootInfo<'static>) -> ! {
             failed += run(&mut env, name, *check);
         }
     }
+    measure::all(&mut env);
     println!("DONE");
     exit(failed)
 }

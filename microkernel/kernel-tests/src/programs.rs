@@ -89,6 +89,21 @@ pub extern "C" fn call_for_ever() {
     naked_asm!("xor ebx, ebx", "2: inc rbx", "mov eax, 7", "syscall", "jmp 2b")
 }
 
+/// Calls the endpoint in rdi with label 1, then with label 2.
+#[unsafe(naked)]
+pub extern "C" fn call_twice() {
+    naked_asm!(
+        "mov rbx, rdi",
+        "mov rdx, -1",
+        "mov esi, 1 << 12",
+        "syscall",
+        "mov rdi, rbx",
+        "mov esi, 2 << 12",
+        "syscall",
+        "ud2",
+    )
+}
+
 /// Shows xmm3 as the argument of a system call, and again.
 #[unsafe(naked)]
 pub extern "C" fn show_xmm3() {
@@ -118,7 +133,7 @@ unsafe impl Sync for SmallStack {}
 static SMALL_STACK: SmallStack = SmallStack(core::cell::UnsafeCell::new([0; 1024]));
 
 global_asm!(
-    ".globl kernel_tests_reader, kernel_tests_writer, kernel_tests_spinner, kernel_tests_end",
+    ".globl kernel_tests_reader, kernel_tests_writer, kernel_tests_caller, kernel_tests_end",
     "kernel_tests_reader:", // reads word 0 of its data, and counts in a register
     "2: mov rax, [rdi]",
     "inc rbx",
@@ -131,16 +146,17 @@ global_asm!(
     "kernel_tests_writer:", // writes word 0 of its data
     "2: inc qword ptr [rdi]",
     "jmp 2b",
-    "kernel_tests_spinner:", // marks word 0 of its data, then touches no memory but its code
-    "mov qword ptr [rdi], 1",
-    "2: jmp 2b",
+    "kernel_tests_caller:", // makes system calls
+    "2: mov eax, 39",
+    "syscall",
+    "jmp 2b",
     "kernel_tests_end:",
 );
 
 unsafe extern "C" {
     fn kernel_tests_reader();
     fn kernel_tests_writer();
-    fn kernel_tests_spinner();
+    fn kernel_tests_caller();
     fn kernel_tests_end();
 }
 
@@ -157,10 +173,10 @@ pub fn reader() -> &'static [u8] {
 
 /// Increments word 0 of its data for ever.
 pub fn writer() -> &'static [u8] {
-    code(kernel_tests_writer, kernel_tests_spinner)
+    code(kernel_tests_writer, kernel_tests_caller)
 }
 
-/// Sets word 0 of its data to 1, then runs without touching data.
-pub fn spinner() -> &'static [u8] {
-    code(kernel_tests_spinner, kernel_tests_end)
+/// Makes system calls for ever.
+pub fn caller() -> &'static [u8] {
+    code(kernel_tests_caller, kernel_tests_end)
 }

@@ -2,11 +2,12 @@
 //! Stopping and starting threads (edits 09, 10, 20, 22).
 
 use microkernel_sys::{
-    Cap, Endpoint, Fault, Registers, State, Tcb, ThreadState, init, reply_with, yield_now,
+    Cap, CapData, Endpoint, Fault, Registers, Rights, State, Tcb, ThreadState, init, reply_with,
+    yield_now,
 };
 
 use crate::ensure;
-use crate::env::{Env, Outcome, PRIORITY, fault_of_same_core, start, wait_for};
+use crate::env::{Env, Outcome, PRIORITY, fault_of_same_core, slot_of, start, wait_for};
 use crate::programs;
 
 const SYSCALL_LABEL: u64 = 2;
@@ -14,21 +15,33 @@ const SYSCALL_LABEL: u64 = 2;
 const SYSCALL_BYTES: u64 = 2;
 
 pub fn suspend_after_reply_keeps_pc(env: &mut Env) -> Outcome {
-    let endpoint = env.create();
-    let thread = env.foreign_thread(endpoint);
-    start(thread, programs::show_registers, 0);
+    let endpoint: Cap<Endpoint> = env.create();
+    let thread = env.native_thread();
+    start(thread, programs::call_twice, endpoint.bits());
+    ensure!(endpoint.recv().info.label() == 1, "no first call");
+    // Root has the higher priority: the thread is ready, but has not run since.
+    reply_with(0);
+    thread.suspend().map_err(|_| "cannot suspend")?;
+    thread.resume().map_err(|_| "cannot resume")?;
+    ensure!(endpoint.recv().info.label() == 2, "the first call was made again");
+    Ok(())
+}
+
+pub fn cancelled_send_repeats_foreign_call(env: &mut Env) -> Outcome {
+    let endpoint: Cap<Endpoint> = env.create();
+    let badged = env.slot();
+    badged
+        .mint_from(slot_of(endpoint), Rights::ALL, CapData::badge(9))
+        .map_err(|_| "cannot mint")?;
+    let heard = env.create();
+    start(env.foreign_thread(heard), programs::call_with_rdx, 0);
+    start(env.foreign_thread(Cap::new(badged.index)), programs::show_registers, 0);
+    let _ = fault_of_same_core(heard)?;
+    badged.cancel_badged_sends().map_err(|_| "cannot cancel")?;
     let Fault::UnknownSyscall(call) = fault_of_same_core(endpoint)? else {
         return Err("no system call");
     };
-    // Root has the higher priority: the thread is ready, but has not run since.
-    reply_with(0);
-    let (registers, _) = thread.read_state(true).map_err(|_| "cannot read")?;
-    ensure!(registers.rip == call.registers.rip, "stopped at an old address");
-    thread.resume().map_err(|_| "cannot resume")?;
-    let Fault::UnknownSyscall(next) = fault_of_same_core(endpoint)? else {
-        return Err("no system call");
-    };
-    ensure!(next.number == 40, "the call was made again");
+    ensure!(call.number == 39, "the call was skipped");
     Ok(())
 }
 

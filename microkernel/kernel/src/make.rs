@@ -120,7 +120,9 @@ fn search_path(first: &Path) -> Result<std::ffi::OsString> {
     std::env::join_paths(all).context("the output folder's name cannot stand in PATH")
 }
 
+/// What of a long log says why: the lines that call themselves errors, or else the last ones.
 fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
+    let errors: Vec<&str> = log.lines().filter(|l| l.to_lowercase().contains("error")).collect();
+    let lines = if errors.is_empty() { log.lines().collect() } else { errors };
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
 }
