@@ -9,5 +9,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod elf;
+pub mod files;
 pub mod layout;
 pub mod stack;

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How many descriptors of this node name each open file description.
+//!
+//! # Model
+//! A file's server counts how often each node holds a file; this table counts what that hides: the
+//! descriptors here. When the last one closes, the file is released as often as it was held: once
+//! for opening it here, once for each process that brought it along from another node.
+//!
+//! # Invariants
+//! A file without descriptors has no row.
+
+use super::table::{FdTable, OpenFile};
+use abi::FileId;
+use hashbrown::HashMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Count {
+    file: OpenFile,
+    descriptors: u32,
+    holds: u32,
+}
+
+/// The counts of one node.
+#[derive(Default)]
+pub struct Holders {
+    rows: HashMap<FileId, Count>,
+}
+
+impl Holders {
+    /// One more descriptor, with one more hold at the file's server: it was opened, or came here.
+    pub fn add_held(&mut self, file: OpenFile) {
+        let row = self.rows.entry(file.file);
+        let count = row.or_insert(Count { file, descriptors: 0, holds: 0 });
+        count.descriptors += 1;
+        count.holds += 1;
+    }
+
+    /// One more descriptor of a file that has one: dup(2).
+    pub fn add(&mut self, file: OpenFile) {
+        let count = self.rows.get_mut(&file.file);
+        let count = count.expect("a descriptor is copied from one that is counted");
+        count.descriptors += 1;
+    }
+
+    /// One more descriptor for each in `table`: fork(2).
+    pub fn add_table(&mut self, table: &FdTable) {
+        for file in table.files() {
+            self.add(file);
+        }
+    }
+
+    /// One descriptor less. If it was the last: how often the file is to be released.
+    pub fn remove(&mut self, file: OpenFile) -> u32 {
+        let count = self.rows.get_mut(&file.file);
+        let count = count.expect("a descriptor is counted until it closes");
+        count.descriptors -= 1;
+        if count.descriptors > 0 {
+            return 0;
+        }
+        let holds = count.holds;
+        self.rows.remove(&file.file);
+        holds
+    }
+
+    /// Files with descriptors here.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no file has a descriptor.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_api::name::FileKind;
+
+    #[test]
+    fn last_descriptor_releases_every_hold() {
+        let file = OpenFile { file: FileId::from_raw(5), kind: FileKind::Regular };
+        let mut holders = Holders::default();
+        holders.add_held(file);
+        holders.add(file);
+        holders.add_held(file);
+        assert_eq!(holders.remove(file), 0);
+        assert_eq!(holders.remove(file), 0);
+        assert_eq!(holders.remove(file), 2);
+        assert!(holders.is_empty());
+    }
+}
