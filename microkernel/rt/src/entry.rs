@@ -66,3 +66,10 @@ macro_rules! domain_entry {
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
+
+/// The same: called by landing pads of precompiled `alloc`, which are never entered.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    crate::panic::stop()
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the drivers get: I/O ports, interrupts, the network card.
+
+use crate::domain::Domain;
+use crate::memory::Memory;
+use crate::pci;
+use abi::ServerId;
+use abi::startup::{DEVICES_ADDR, DMA_ADDR, IRQ_BIT, Interrupt, IoPorts, NicStartup};
+use alloc::vec::Vec;
+use microkernel_rt::println;
+use microkernel_sys::init::{self, IO_PORT, IRQ_CONTROL};
+use microkernel_sys::{Caching, Cap, CapData, IrqHandler, PAGE_BYTES, Rights};
+
+/// Memory for DMA: receive and transmit buffers of 9 KiB frames.
+const DMA_BYTES: u64 = 2 << 20;
+/// Registers of a card that are mapped at most.
+const BAR_BYTES_MAX: u64 = 64 * 1024;
+/// The kernel adds this to an interrupt's number to get its vector.
+const VECTOR_BASE: u64 = 0x30;
+
+const PIT: Line = Line { server: ServerId::Timer, bit: 0, pin: 2, number: 40 };
+const UART: Line = Line { server: ServerId::Console, bit: 1, pin: 4, number: 41 };
+const NIC_BIT: u8 = 2;
+const NIC_IRQ: u64 = 42;
+
+/// An interrupt line of the I/O APIC.
+struct Line {
+    server: ServerId,
+    bit: u8,
+    pin: u64,
+    number: u64,
+}
+
+/// The port ranges of each driver.
+const PORTS: &[(ServerId, u16, u16)] =
+    &[(ServerId::Timer, 0x40, 0x43), (ServerId::Console, 0x3f8, 0x3ff)];
+
+/// Gives the domain its drivers' ports.
+pub fn io_ports(domain: &mut Domain) -> Vec<IoPorts> {
+    let mut ports = Vec::new();
+    for &(server, first, last) in PORTS {
+        if domain.hosts(server) {
+            let slot = domain.give_marked(IO_PORT, Rights::ALL, CapData::ports(first, last));
+            ports.push(IoPorts { first, last, slot });
+        }
+    }
+    ports
+}
+
+/// Gives the domain its drivers' interrupts of the I/O APIC.
+pub fn interrupts(memory: &mut Memory, domain: &mut Domain) -> Vec<Interrupt> {
+    let mut interrupts = Vec::new();
+    for line in [PIT, UART] {
+        if !domain.hosts(line.server) {
+            continue;
+        }
+        let slot = memory.slots(1);
+        let depth = u64::from(slot.depth);
+        IRQ_CONTROL
+            .get_ioapic(init::CNODE, slot.index, depth, 0, line.pin, 0, 0, line.number)
+            .expect("the interrupt is free");
+        let handler = Cap::new(slot.index);
+        interrupts.push(deliver(memory, domain, handler, line.server, line.bit));
+    }
+    interrupts
+}
+
+fn deliver(
+    memory: &mut Memory,
+    domain: &mut Domain,
+    handler: Cap<IrqHandler>,
+    server: ServerId,
+    bit: u8,
+) -> Interrupt {
+    let slot = memory.slots(1);
+    let badge = CapData::badge(1 << (IRQ_BIT + u32::from(bit)));
+    let source = crate::memory::own(domain.workers[0].notification);
+    slot.mint_from(source, Rights::ALL, badge).expect("the slot is empty");
+    handler.set_notification(Cap::new(slot.index)).expect("it is a notification");
+    handler.ack().expect("it is an interrupt handler");
+    Interrupt { server, bit, handler_slot: domain.give(handler, Rights::ALL) }
+}
+
+/// Gives net's domain the network card; `None`, said in the log, if there is none that works.
+pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Interrupt)> {
+    let Ok(Some(address)) = pci::find_nic() else {
+        println!("root: no virtio network card: this node stays alone");
+        return None;
+    };
+    let bars = pci::prepare(address).ok()?;
+    let mut mapped = Vec::new();
+    let mut at = DEVICES_ADDR;
+    for bar in bars {
+        let bytes = bar.bytes.min(BAR_BYTES_MAX);
+        for page in 0..bytes.div_ceil(PAGE_BYTES) {
+            let frame = memory.device_frame(bar.physical + page * PAGE_BYTES)?;
+            let to = at + page * PAGE_BYTES;
+            let space = domain.space.cap;
+            memory.map_cached(frame, space, to, Rights::READ_WRITE, Caching::Uncacheable);
+        }
+        mapped.push((bar.index, bar.physical, bytes, at));
+        at += BAR_BYTES_MAX;
+    }
+    let physical = domain.give_dma(memory, DMA_BYTES / PAGE_BYTES)?;
+    let slot = memory.slots(1);
+    let (bus, device, function) = (address.bus, address.device, address.function);
+    IRQ_CONTROL
+        .get_msi(
+            init::CNODE,
+            slot.index,
+            u64::from(slot.depth),
+            bus.into(),
+            device.into(),
+            function.into(),
+            0,
+            NIC_IRQ,
+        )
+        .ok()?;
+    let interrupt = deliver(memory, domain, Cap::new(slot.index), ServerId::Net, NIC_BIT);
+    let nic = NicStartup {
+        pci: (bus, device, function),
+        bars: mapped,
+        dma: (DMA_ADDR, physical, DMA_BYTES),
+        msi_vector: Some((VECTOR_BASE + NIC_IRQ) as u8),
+    };
+    Some((nic, interrupt))
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Root's slots and memory.
+//!
+//! # Model
+//! Root takes from the smallest pieces of memory that fit and leaves the rest, never retyped, to
+//! mem-server: the kernel clears a whole piece at its first retype.
+
+use alloc::vec::Vec;
+use microkernel_sys::{
+    BootInfo, Caching, Cap, Create, Frame, MapError, ObjectType, PageDirectory, PageTable, Pdpt,
+    Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
+};
+
+struct Piece {
+    info: UntypedInfo,
+    used: u64,
+}
+
+/// Slots and memory.
+pub struct Memory {
+    next_slot: u64,
+    last_slot: u64,
+    pieces: Vec<Piece>,
+    devices: Vec<Piece>,
+}
+
+impl Memory {
+    /// Everything that the kernel left.
+    pub fn new(boot: &BootInfo<'_>) -> Self {
+        let piece = |info| Piece { info, used: 0 };
+        let mut pieces: Vec<_> =
+            boot.untyped_list().filter(|u| !u.is_device && u.size_bits >= 12).map(piece).collect();
+        pieces.sort_by_key(|piece| piece.info.size_bits);
+        let devices = boot.untyped_list().filter(|u| u.is_device).map(piece).collect();
+        Self { next_slot: boot.empty().start, last_slot: boot.empty().end, pieces, devices }
+    }
+
+    /// `count` empty slots in a row.
+    pub fn slots(&mut self, count: u64) -> Slot {
+        let first = self.next_slot;
+        assert!(first + count <= self.last_slot, "root's CNode is full: too large a boot image");
+        self.next_slot += count;
+        init::CNODE.slot(first, init::CNODE_DEPTH)
+    }
+
+    /// Makes one object.
+    pub fn create<K: Create>(&mut self, size_bits: u32) -> Cap<K> {
+        let slot = self.slots(1);
+        self.create_at::<K>(size_bits, slot, 1);
+        Cap::new(slot.index)
+    }
+
+    /// Makes `count` objects (at most 256) that are consecutive in memory.
+    pub fn create_at<K: Create>(&mut self, size_bits: u32, at: Slot, count: u64) {
+        let object = 1u64 << K::TYPE.object_bits(size_bits);
+        let piece = self
+            .pieces
+            .iter_mut()
+            .find(|piece| {
+                let start = piece.used.next_multiple_of(object);
+                start + object * count <= 1 << piece.info.size_bits
+            })
+            .expect("the node has too little memory for its servers");
+        let untyped: Cap<Untyped> = Cap::new(piece.info.slot);
+        untyped.create::<K>(size_bits, at, count).expect("the piece has room, as counted here");
+        piece.used = piece.used.next_multiple_of(object) + object * count;
+    }
+
+    /// A copy of a capability in a new slot, with at most `rights`.
+    pub fn copy<K>(&mut self, cap: Cap<K>, rights: Rights) -> Cap<K> {
+        let slot = self.slots(1);
+        slot.copy_from(own(cap), rights).expect("the slot is empty");
+        Cap::new(slot.index)
+    }
+
+    /// Maps a frame, with the tables that it needs.
+    pub fn map(&mut self, frame: Cap<Frame>, space: Cap<VSpace>, at: u64, rights: Rights) {
+        self.map_cached(frame, space, at, rights, Caching::WriteBack);
+    }
+
+    /// The same, with another way of caching.
+    pub fn map_cached(
+        &mut self,
+        frame: Cap<Frame>,
+        space: Cap<VSpace>,
+        at: u64,
+        rights: Rights,
+        caching: Caching,
+    ) {
+        while let Err(error) = frame.map(space, at, rights, caching) {
+            let write_back = Caching::WriteBack;
+            match error {
+                MapError::Missing(Table::PageTable) => {
+                    self.create::<PageTable>(0).map(space, at, write_back)
+                }
+                MapError::Missing(Table::PageDirectory) => {
+                    self.create::<PageDirectory>(0).map(space, at, write_back)
+                }
+                MapError::Missing(Table::Pdpt) => self.create::<Pdpt>(0).map(space, at, write_back),
+                other => panic!("cannot map a page at {at:#x}: {other}"),
+            }
+            .expect("the table above is there");
+        }
+    }
+
+    /// The frame of device registers at `physical`.
+    pub fn device_frame(&mut self, physical: u64) -> Option<Cap<Frame>> {
+        let piece = self.devices.iter_mut().find(|piece| {
+            let end = piece.info.physical + (1 << piece.info.size_bits);
+            piece.info.physical + piece.used <= physical && physical + 4096 <= end
+        })?;
+        let untyped: Cap<Untyped> = Cap::new(piece.info.slot);
+        let base = piece.info.physical;
+        let mut used = piece.used;
+        // Untyped memory is given out from its start on: fill up with the largest pieces that fit.
+        while base + used < physical {
+            let gap = physical - (base + used);
+            let aligned = if used == 0 { piece.info.size_bits } else { used.trailing_zeros() };
+            let bits = aligned.min(63 - gap.leading_zeros());
+            let slot = init::CNODE.slot(self.next_slot, init::CNODE_DEPTH);
+            self.next_slot += 1;
+            untyped.create::<Untyped>(bits, slot, 1).ok()?;
+            used += 1 << bits;
+        }
+        let slot = init::CNODE.slot(self.next_slot, init::CNODE_DEPTH);
+        self.next_slot += 1;
+        untyped.create::<Frame>(0, slot, 1).ok()?;
+        piece.used = used + 4096;
+        Some(Cap::new(slot.index))
+    }
+
+    /// Bytes of memory that the kernel left.
+    pub fn total_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| 1 << piece.info.size_bits).sum()
+    }
+
+    /// Bytes of memory that root has given out.
+    pub fn used_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.used).sum()
+    }
+
+    /// The pieces that were never touched. They belong to the caller now.
+    pub fn take_untouched(&mut self) -> Vec<UntypedInfo> {
+        let (untouched, used) =
+            core::mem::take(&mut self.pieces).into_iter().partition(|piece| piece.used == 0);
+        self.pieces = used;
+        let untouched: Vec<Piece> = untouched;
+        untouched.into_iter().map(|piece| piece.info).collect()
+    }
+}
+
+/// The slot of a capability in root's CNode.
+pub fn own<K>(cap: Cap<K>) -> Slot {
+    init::CNODE.slot(cap.bits(), init::CNODE_DEPTH)
+}
+
+const _: () = assert!(ObjectType::Frame.object_bits(0) == 12);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finds the virtio network card and prepares it: memory decoding, bus mastering.
+//!
+//! # Source
+//! PCI Local Bus 3.0, configuration mechanism 1; virtio 1.1, 4.1.
+
+use alloc::vec::Vec;
+use microkernel_sys::Error;
+use microkernel_sys::init::IO_PORT;
+
+const ADDRESS: u64 = 0xcf8;
+const DATA_IN: u16 = 0xcfc;
+const DATA_OUT: u64 = 0xcfc;
+
+const COMMAND: u8 = 0x04;
+const COMMAND_MEMORY: u32 = 1 << 1;
+const COMMAND_MASTER: u32 = 1 << 2;
+const BAR_0: u8 = 0x10;
+const BARS: u8 = 6;
+const VIRTIO_VENDOR: u32 = 0x1af4;
+const VIRTIO_NET_TRANSITIONAL: u32 = 0x1000;
+const VIRTIO_NET: u32 = 0x1041;
+const BUSES: u8 = 8;
+const DEVICES: u8 = 32;
+
+/// Where a function is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// Bus.
+    pub bus: u8,
+    /// Device on it.
+    pub device: u8,
+    /// Function of it.
+    pub function: u8,
+}
+
+/// A base address register that decodes memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bar {
+    /// Its number.
+    pub index: u8,
+    /// Physical address.
+    pub physical: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Address {
+    /// Reads a 32-bit register.
+    ///
+    /// # Errors
+    /// The kernel refused the port.
+    pub fn read(self, register: u8) -> Result<u32, Error> {
+        self.select(register)?;
+        IO_PORT.in32(DATA_IN)
+    }
+
+    /// Writes a 32-bit register.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn write(self, register: u8, value: u32) -> Result<(), Error> {
+        self.select(register)?;
+        IO_PORT.out32(DATA_OUT, u64::from(value))
+    }
+
+    fn select(self, register: u8) -> Result<(), Error> {
+        let address = 1 << 31
+            | u64::from(self.bus) << 16
+            | u64::from(self.device) << 11
+            | u64::from(self.function) << 8
+            | u64::from(register & 0xfc);
+        IO_PORT.out32(ADDRESS, address)
+    }
+}
+
+/// The first virtio network card.
+///
+/// # Errors
+/// As for [`Address::read`].
+pub fn find_nic() -> Result<Option<Address>, Error> {
+    for bus in 0..BUSES {
+        for device in 0..DEVICES {
+            let address = Address { bus, device, function: 0 };
+            let id = address.read(0)?;
+            let is_net = matches!(id >> 16, VIRTIO_NET | VIRTIO_NET_TRANSITIONAL);
+            if id & 0xffff == VIRTIO_VENDOR && is_net {
+                return Ok(Some(address));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Lets the card decode memory and reach it, and lists its memory registers.
+///
+/// # Errors
+/// As for [`Address::read`].
+pub fn prepare(nic: Address) -> Result<Vec<Bar>, Error> {
+    let mut bars = Vec::new();
+    let mut index = 0;
+    while index < BARS {
+        let register = BAR_0 + index * 4;
+        let low = nic.read(register)?;
+        let is_wide = low & 6 == 4;
+        if low & 1 == 0 && low != 0 {
+            let high = if is_wide { nic.read(register + 4)? } else { 0 };
+            nic.write(register, u32::MAX)?;
+            let mask = nic.read(register)? & !15;
+            nic.write(register, low)?;
+            let physical = u64::from(low & !15) | u64::from(high) << 32;
+            let bytes = u64::from(mask.wrapping_neg());
+            bars.push(Bar { index, physical, bytes });
+        }
+        index += if is_wide { 2 } else { 1 };
+    }
+    let command = nic.read(COMMAND)?;
+    nic.write(COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER)?;
+    Ok(bars)
+}
