@@ -26,6 +26,7 @@ mod rootfs;
 mod session;
 mod switch;
 mod terminal;
+mod testing;
 mod workspace;
 
 use anyhow::Result;
@@ -53,6 +54,6 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Exec(args) => command::exec::exec(&workspace, args),
         Command::Image(args) => command::image::image(&workspace, args),
         Command::Bench(args) => command::bench::bench(&workspace, args),
-        Command::Test(_) => anyhow::bail!("not yet"),
+        Command::Test(args) => testing::test(&workspace, args),
     }
 }

@@ -133,6 +133,9 @@ impl Running {
             let _ = writeln!(text, "--- node {}, last {TAIL_LINES} lines of {log}", node.id);
             text.push_str(&node.tail(TAIL_LINES));
         }
+        if let Some(switch) = &self.switch {
+            let _ = writeln!(text, "--- switch: {}", switch.counters());
+        }
         text
     }
 }

@@ -34,11 +34,13 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n";
 const HOSTS: &str = "127.0.0.1\tlocalhost\n";
 const SHELLS: &str = "/bin/sh\n/bin/ash\n";
 
-/// What every login shell reads. The prompt begins with OSC 133;A, the mark that terminals know
-/// as "a prompt begins" and do not show: the host tool's `exec` waits for it.
+/// Sets the shell's prompt. It begins with OSC 133;A, the mark that terminals know as "a prompt
+/// begins" and do not show: a session waits for it.
+pub const PROMPT: &str = r"PS1='\[\e]133;A\007\]\h:\w\$ '";
+
+/// What every login shell reads after [`PROMPT`].
 const PROFILE: &str = r#"export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 export HOME=${HOME:-/root} TERM=${TERM:-vt100} USER=${USER:-root} LOGNAME=${LOGNAME:-root}
-PS1='\[\e]133;A\007\]\h:\w\$ '
 [ -d "$HOME" ] && cd "$HOME"
 for script in /etc/profile.d/*.sh; do
     [ -r "$script" ] && . "$script"
@@ -59,11 +61,11 @@ pub fn lay(tree: &mut Tree) -> Result<()> {
         ("etc/group", GROUP),
         ("etc/hosts", HOSTS),
         ("etc/shells", SHELLS),
-        ("etc/profile", PROFILE),
     ];
     for (path, text) in files {
         tree.file(path, 0o644, text.as_bytes().to_vec())?;
     }
+    tree.file("etc/profile", 0o644, format!("{PROMPT}\n{PROFILE}").into_bytes())?;
     tree.directory("etc/profile.d", 0o755)?;
     // As Linux has it: programs that look here find the kernel's list.
     tree.symlink("etc/mtab", "../proc/mounts")

@@ -46,6 +46,11 @@ impl Busybox {
         )
     }
 
+    /// The applets' names, without their folders.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.applets.iter().map(|applet| applet.rsplit('/').next().unwrap_or(applet))
+    }
+
     /// Adds the program and a link for each applet.
     ///
     /// # Errors

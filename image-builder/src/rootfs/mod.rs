@@ -13,6 +13,7 @@ mod base;
 mod busybox;
 mod overlay;
 
+pub use base::PROMPT;
 pub use busybox::Busybox;
 
 use crate::config::RootContent;

@@ -12,9 +12,8 @@
 //! so that a command that reads the terminal does not read the mark. A prompt while it runs means
 //! that the shell gave the line up (a syntax error, `exit`, Ctrl-C); then the status is asked for
 //! by a line of its own.
-//!
-//! # Failure
-//! A shell that shows a prompt without having begun is asked again, [`TRIES_MAX`] times.
+//! The shell may show more prompts while it takes what was typed: one for each 1,023 bytes of a line,
+//! and one for each Enter that somebody typed before. They mean nothing.
 
 mod scanner;
 pub mod shell;
@@ -29,10 +28,6 @@ const PREPARE: &[u8] = b"stty -echo; PS2=\n";
 const ASK_STATUS: &[u8] = b"printf '\\036%d\\036' $?\n";
 /// Bytes of a line that a terminal takes, with its end (Linux's canonical mode).
 const LINE_BYTES_MAX: usize = 4096;
-/// Bytes that busybox's shell takes at a time; it shows its prompt again before each further piece.
-const PIECE_BYTES: usize = 1023;
-/// Times that a command is typed before the shell is given up.
-const TRIES_MAX: u32 = 3;
 
 /// What the caller does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,25 +40,16 @@ pub enum Action {
     Done(u8),
     /// The shell is ready for the first command.
     Ready,
-    /// The shell does not run what is typed.
-    Failed,
 }
 
 enum State {
     Booting,
     Preparing,
     Idle,
-    /// `pieces` more prompts come while the shell takes the line.
-    Typed {
-        line: Vec<u8>,
-        tries: u32,
-        pieces: usize,
-    },
+    Typed,
     Running,
     Asking,
-    Ended {
-        status: u8,
-    },
+    Ended { status: u8 },
 }
 
 /// A session at a login shell.
@@ -103,11 +89,6 @@ fn typed_line(command: &str) -> Result<Vec<u8>> {
     Ok(line.into_bytes())
 }
 
-/// Prompts that the shell shows while it takes this.
-fn pieces(typed: &[u8]) -> usize {
-    typed.split(|&byte| byte == b'\n').map(|line| line.len() / PIECE_BYTES).sum()
-}
-
 impl Session {
     /// Starts a command; returns what to type.
     ///
@@ -119,7 +100,7 @@ impl Session {
     pub fn start(&mut self, command: &str) -> Result<Vec<u8>> {
         assert!(matches!(self.state, State::Idle), "the last command has ended");
         let line = typed_line(command)?;
-        self.state = State::Typed { line: line.clone(), tries: 1, pieces: pieces(&line) };
+        self.state = State::Typed;
         Ok(line)
     }
 
@@ -139,18 +120,9 @@ impl Session {
                 self.state = State::Idle;
                 Some(Action::Ready)
             }
-            (State::Typed { .. }, Token::Begin) => {
+            (State::Typed, Token::Begin) => {
                 self.state = State::Running;
                 None
-            }
-            (State::Typed { pieces: left @ 1.., .. }, Token::Prompt) => {
-                *left -= 1;
-                None
-            }
-            (State::Typed { tries: TRIES_MAX, .. }, Token::Prompt) => Some(Action::Failed),
-            (State::Typed { line, tries, pieces: left }, Token::Prompt) => {
-                (*tries, *left) = (*tries + 1, pieces(line));
-                Some(Action::Type(line.clone()))
             }
             (State::Running, Token::Output(bytes)) => Some(Action::Output(bytes)),
             (State::Running | State::Asking, Token::Status(status)) => {
@@ -171,12 +143,12 @@ impl Session {
                 State::Booting
                 | State::Preparing
                 | State::Idle
-                | State::Typed { .. }
+                | State::Typed
                 | State::Asking
                 | State::Ended { .. },
                 Token::Output(_) | Token::Begin | Token::Status(_),
             )
-            | (State::Idle, Token::Prompt)
+            | (State::Idle | State::Typed, Token::Prompt)
             | (State::Running, Token::Begin) => None,
         }
     }

@@ -69,15 +69,9 @@ impl Shell {
                     Action::Output(bytes) => output(&bytes),
                     Action::Done(status) => return Ok(status),
                     Action::Ready => {}
-                    Action::Failed => bail!("the login shell does not run what is typed"),
                 }
             }
         }
-    }
-
-    /// Gives the following commands until then.
-    pub fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
     }
 }
 

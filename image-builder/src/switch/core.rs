@@ -14,6 +14,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
 
 /// Addresses that the switch remembers.
 const ADDRESSES_MAX: usize = 1024;
@@ -51,6 +52,13 @@ pub struct Counters {
     pub overrun: u64,
     /// Frames too short to be one.
     pub malformed: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} frames forwarded, {} cut, {} lost", self.forwarded, self.cut, self.lost)?;
+        write!(f, ", {} dropped in queues, {} malformed", self.overrun, self.malformed)
+    }
 }
 
 /// A frame on its way over a slow link, in order of arrival.

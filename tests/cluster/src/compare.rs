@@ -35,6 +35,17 @@ pub fn compare(wanted: &[String], printed: &str) -> Option<Difference> {
     })
 }
 
+/// `None` if `printed` is `wanted`, byte for byte.
+pub fn compare_exactly(wanted: &str, printed: &str) -> Option<Difference> {
+    if wanted == printed {
+        return None;
+    }
+    let split = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+    let (wanted, printed) = (split(wanted), split(printed));
+    let same = wanted.iter().zip(&printed).take_while(|(want, line)| want == line).count();
+    Some(Difference { wanted, printed, same })
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from line {} of the output on", self.same + 1)?;
@@ -119,6 +130,13 @@ mod tests {
         assert!(fits(&["x[..]y[..]z"], "x12y34yz"));
         assert!(!fits(&["x[..]y"], "x12"));
         assert!(!fits(&["x[..]"], "yx"));
+    }
+
+    #[test]
+    fn exact_comparison_knows_no_marks() {
+        assert!(compare_exactly("...\n", "...\n").is_none());
+        assert!(compare_exactly("...\n", "a\n").is_some());
+        assert!(compare_exactly("a\n", "a").is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod compare;
 mod header;
 mod parse;
 
-pub use compare::{Difference, compare};
+pub use compare::{Difference, compare, compare_exactly};
 pub use header::{Header, Variant};
 pub use parse::{Mistake, parse};
 

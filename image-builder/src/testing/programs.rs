@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds the programs that scenarios run: static, for Linux, from tests/cluster/programs.
+
+use crate::config::ExtraFile;
+use crate::process::run;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the programs are in the cluster.
+const FOLDER: &str = "usr/test";
+
+/// Builds each source, unless it is built already; returns where each goes in the cluster.
+///
+/// # Errors
+/// A source is not there, is neither C nor Rust, or does not compile.
+pub fn build(workspace: &Workspace, sources: &[String]) -> Result<Vec<ExtraFile>> {
+    let from = workspace.root().join("tests/cluster/programs");
+    let to = workspace.target().join("programs");
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    sources.iter().map(|source| one(&from.join(source), &to)).collect()
+}
+
+fn one(source: &Path, folder: &Path) -> Result<ExtraFile> {
+    let (Some(stem), Some(extension)) = (source.file_stem(), source.extension()) else {
+        bail!("{} must be called NAME.c or NAME.rs", source.display());
+    };
+    let program = folder.join(stem);
+    if !is_newer(&program, source)? {
+        let mut command = match extension.to_str() {
+            Some("c") => c(source, &program),
+            Some("rs") => rust(source, &program),
+            _ => bail!("{} must be called NAME.c or NAME.rs", source.display()),
+        };
+        run(&mut command).with_context(|| format!("cannot build {}", source.display()))?;
+    }
+    let path = format!("{FOLDER}/{}", stem.to_string_lossy());
+    Ok(ExtraFile { path, from: program, mode: Some(0o755) })
+}
+
+fn c(source: &Path, program: &Path) -> Command {
+    let mut command = Command::new("gcc");
+    command.args(["-O2", "-Wall", "-static", "-pthread", "-o"]).arg(program).arg(source);
+    command
+}
+
+fn rust(source: &Path, program: &Path) -> Command {
+    let mut command = Command::new("rustc");
+    command.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"]);
+    command.arg(program).arg(source);
+    command
+}
+
+fn is_newer(program: &PathBuf, source: &Path) -> Result<bool> {
+    let changed = fs::metadata(source)
+        .and_then(|meta| meta.modified())
+        .with_context(|| format!("there is no {}", source.display()))?;
+    Ok(fs::metadata(program).and_then(|meta| meta.modified()).is_ok_and(|built| built > changed))
+}

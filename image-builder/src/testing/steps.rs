@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The checks that need no cluster: format, lints, dependencies, unit tests.
+
+use super::{layers, sources};
+use crate::process::{output, run, typed};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::process::{Command, Stdio};
+
+/// A check that needs no cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Source text is formatted.
+    Format,
+    /// Clippy is content with what runs on the host.
+    Lints,
+    /// Clippy is content with what runs on seL4, and with the Linux tools.
+    GuestLints,
+    /// Licences, bans and advisories.
+    Deny,
+    /// Dependencies and unsafe code are where they may be.
+    Structure,
+    /// Unit, property and simulator tests.
+    Unit,
+}
+
+/// How a step went, if it did not fail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// Everything is right.
+    Passed,
+    /// It could not run here; why, and what to do.
+    Skipped(String),
+}
+
+impl Step {
+    /// All of them, in the order in which they run: what is fast first.
+    pub const ALL: [Self; 6] =
+        [Self::Format, Self::Structure, Self::Lints, Self::GuestLints, Self::Deny, Self::Unit];
+
+    /// Its name for the filter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Lints => "lints",
+            Self::GuestLints => "guest-lints",
+            Self::Deny => "deny",
+            Self::Structure => "structure",
+            Self::Unit => "unit",
+        }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// It fails; what it found has been printed.
+    pub fn run(self, workspace: &Workspace) -> Result<Done> {
+        match self {
+            Self::Format => cargo(workspace, &["fmt", "--all", "--check"]),
+            Self::Lints => {
+                let clippy =
+                    ["clippy", "--locked", "--quiet", "--all-targets", "--", "-D", "warnings"];
+                cargo(workspace, &clippy)
+            }
+            Self::GuestLints => guest_lints(workspace),
+            Self::Deny => deny(workspace),
+            Self::Structure => structure(workspace),
+            Self::Unit => cargo(workspace, &["test", "--locked", "--quiet"]),
+        }
+    }
+}
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<Done> {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace.root()).args(arguments);
+    println!("   {}", typed(&command));
+    run(&mut command)?;
+    Ok(Done::Passed)
+}
+
+/// The programs for seL4 and for Linux are no default members: their flags are their own. They
+/// have no test harness, so `--all-targets` would not build.
+fn guest_lints(workspace: &Workspace) -> Result<Done> {
+    for (packages, flags) in [
+        (&["root", "domain"][..], "-C relocation-model=static"),
+        (&["cluster-tools"][..], "-C target-feature=+crt-static"),
+    ] {
+        let mut command = Command::new("cargo");
+        command.current_dir(workspace.root()).env("RUSTFLAGS", flags);
+        command.args(["clippy", "--locked", "--quiet", "--target", "x86_64-unknown-linux-gnu"]);
+        command.arg("--target-dir").arg(workspace.target().join("guest-lints"));
+        for package in packages {
+            command.args(["-p", package]);
+        }
+        command.args(["--", "-D", "warnings"]);
+        println!("   RUSTFLAGS='{flags}' {}", typed(&command));
+        run(&mut command)?;
+    }
+    Ok(Done::Passed)
+}
+
+fn deny(workspace: &Workspace) -> Result<Done> {
+    let mut probe = Command::new("cargo");
+    probe.args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        let why = "cargo-deny is not installed: `cargo install cargo-deny --locked` brings it";
+        return Ok(Done::Skipped(why.to_owned()));
+    }
+    cargo(workspace, &["deny", "check", "bans", "licenses", "sources"])
+}
+
+fn structure(workspace: &Workspace) -> Result<Done> {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace.root());
+    command.args(["metadata", "--locked", "--format-version", "1", "--no-deps"]);
+    println!("   {}", typed(&command));
+    let packages = layers::packages(&output(&mut command)?, workspace.root())?;
+    let mut wrong = layers::check(&packages);
+    wrong.extend(sources::check(workspace.root(), &packages).context("cannot check the sources")?);
+    for sentence in &wrong {
+        println!("   {sentence}");
+    }
+    if wrong.is_empty() { Ok(Done::Passed) } else { bail!("{} places are wrong", wrong.len()) }
+}
