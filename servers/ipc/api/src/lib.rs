@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+pub mod peer;
+
 use abi::{FileId, NodeId, ServerId};
 use alloc::vec::Vec;
 pub use fs_api::file;

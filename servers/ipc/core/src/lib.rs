@@ -1,2 +1,149 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the ipc server.
+//! Decisions of the ipc server: pipes and terminals.
+//!
+//! # Model
+//! [`Ipc`] is the server's core. A file whose home is this node stands in its tables; operations on
+//! any other are passed to the home ([`forward`]), where this node must be among the holders. Bytes
+//! move between a program and a pipe or terminal in one copy by mem-server.
+//!
+//! # Invariants
+//! A call that cannot end now waits under a ticket, at the object that it waits for, and nowhere
+//! else. A node that is down holds nothing and waits for nothing.
+//!
+//! # Failure
+//! If a file's home stops answering, calls on it end with EHOSTDOWN.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod calls;
+mod files;
+mod forward;
+pub mod limits;
+mod pipe;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod tty;
+
+use abi::{Errno, FileId, NodeId, ServerId, Ticket};
+use files::{Files, Kind, PipeNo};
+use forward::Forward;
+use hashbrown::HashMap;
+use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
+use pipe::Pipe;
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Wire};
+use tty::Terminal;
+
+/// The ipc server of one node.
+#[derive(Default)]
+pub struct Ipc {
+    files: Files,
+    pipes: HashMap<PipeNo, Pipe>,
+    next_pipe: u64,
+    terminal: Terminal,
+    forwards: HashMap<u64, Forward>,
+    next_cookie: u64,
+}
+
+impl Ipc {
+    /// A server without pipes, with the node's terminal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends what waits at a file that nobody holds any more, and frees what it described.
+    pub(crate) fn closed(&mut self, cx: &mut Cx<'_>, file: FileId, kind: Kind) {
+        match kind {
+            Kind::Pipe { pipe, end } => {
+                let gone = self.pipes.get_mut(&pipe).is_some_and(|it| it.close(cx, end));
+                if gone {
+                    self.pipes.remove(&pipe);
+                }
+            }
+            Kind::Terminal => self.terminal.forget(cx, |_, at| at == file),
+        }
+    }
+
+    fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        for pipe in self.pipes.values_mut() {
+            pipe.forget_node(cx, node);
+        }
+        self.terminal.forget(cx, |from, _| from == node);
+        for file in self.files.held_by(node) {
+            if let Ok(Some(kind)) = self.files.release(file, node) {
+                self.closed(cx, file, kind);
+            }
+        }
+    }
+
+    fn console_event(&mut self, cx: &mut Cx<'_>, number: u16, msg: &Msg) {
+        match number {
+            EVENT_INPUT => {
+                if let Ok(ConsoleInput(bytes)) = ConsoleInput::get(msg) {
+                    self.terminal.input(cx, &bytes);
+                }
+            }
+            EVENT_ROOM => self.terminal.room(cx),
+            _ => {}
+        }
+    }
+}
+
+/// The node on whose behalf a client asks.
+pub(crate) fn node_of(cx: &Cx<'_>, from: Client) -> NodeId {
+    match from {
+        Client::Server { .. } => cx.node(),
+        Client::Node { node, .. } => node,
+    }
+}
+
+/// The home of a file.
+pub(crate) fn home_of(cx: &Cx<'_>, file: FileId) -> NodeId {
+    cx.view().home(file.slot())
+}
+
+impl Core for Ipc {
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Answer {
+        self.call(cx, from, op, msg, bulk).unwrap_or_else(Answer::Failed)
+    }
+
+    fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        self.forwarded(cx, cookie, result);
+    }
+
+    fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
+        match event {
+            Event::Upcall { from: ServerId::Console, number, msg } => {
+                self.console_event(cx, number, &msg);
+            }
+            Event::Upcall { .. } | Event::NodeUp(_) => {}
+            Event::Timer(_) => self.terminal.timer(cx),
+            Event::NodeDown(node) => self.node_down(cx, node),
+        }
+    }
+
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
+        if self.terminal.cancel(cx, ticket) || self.cancel_forward(cx, ticket) {
+            return;
+        }
+        for pipe in self.pipes.values_mut() {
+            if pipe.cancel(cx, ticket) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The operations, one by one.
+
+use crate::files::{Kind, PipeNo};
+use crate::limits::PIPES_MAX;
+use crate::pipe::{End, Pipe};
+use crate::transfer::{Poller, Source, Taken, Target, Writer, check_kept, kept_bytes, one_step};
+use crate::{Ipc, home_of, node_of};
+use abi::linux::general::{
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFCHR, S_IFIFO,
+};
+use abi::linux::ioctl::FIONREAD;
+use abi::{Errno, FileId, NodeId};
+use ipc_api::file::{
+    Caller, FileStat, Flags, GetFlags, Hold, InodeOf, Ioctl, IoctlReply, ListDirectory, Moved,
+    ObjectOf, Poll, PollWait, Read, ReadAt, Ready, Release, Resize, Seek, SetAttributes, SetFlags,
+    Stat, TerminalRead, Write, WriteAt,
+};
+use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
+use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
+
+/// Flags that fcntl(F_SETFL) changes.
+const SETTABLE: u32 = O_NONBLOCK | O_APPEND;
+/// Device number of /dev/console: 5, 1.
+const CONSOLE_DEVICE: u64 = 5 << 8 | 1;
+/// Longest text of [`RescueWrite`].
+const RESCUE_TEXT_BYTES: usize = 512;
+
+impl Ipc {
+    pub(crate) fn call(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        match op {
+            Read::NUMBER => self.read(cx, from, &Read::get(msg)?, None),
+            TerminalRead::NUMBER => {
+                let TerminalRead { file, space, addr, len, caller } = TerminalRead::get(msg)?;
+                self.read(cx, from, &Read { file, space, addr, len }, Some(caller))
+            }
+            Write::NUMBER => self.write(cx, from, &Write::get(msg)?),
+            ReadFrom::NUMBER => self.read_from(cx, from, &ReadFrom::get(msg)?, bulk),
+            WriteTo::NUMBER => self.write_to(cx, from, WriteTo::get(msg)?.file, bulk),
+            PutBack::NUMBER => self.put_back(cx, from, PutBack::get(msg)?.file, bulk),
+            Poll::NUMBER => self.poll(cx, from, Poll::get(msg)?),
+            PollWait::NUMBER => self.poll_wait(cx, from, PollWait::get(msg)?),
+            Ioctl::NUMBER => self.ioctl(cx, from, &Ioctl::get(msg)?),
+            PipeCreate::NUMBER => self.pipe_create(cx, from, PipeCreate::get(msg)?),
+            TerminalOpen::NUMBER => self.terminal_open(cx, from, TerminalOpen::get(msg)?),
+            RescueWrite::NUMBER => self.rescue_write(cx, from, &RescueWrite::get(msg)?),
+            RescueEnd::NUMBER => self.rescue_end(from),
+            _ => self.call_on_description(cx, from, op, msg),
+        }
+    }
+
+    fn call_on_description(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+    ) -> Result<Answer, Errno> {
+        match op {
+            FileStat::NUMBER => self.stat(cx, from, FileStat::get(msg)?),
+            GetFlags::NUMBER => self.flags(cx, from, GetFlags::get(msg)?),
+            SetFlags::NUMBER => self.set_flags(cx, from, SetFlags::get(msg)?),
+            Hold::NUMBER => self.hold(cx, from, Hold::get(msg)?),
+            Release::NUMBER => self.release(cx, from, Release::get(msg)?),
+            Seek::NUMBER | ReadAt::NUMBER | WriteAt::NUMBER => Err(Errno::ESPIPE),
+            ListDirectory::NUMBER | InodeOf::NUMBER => Err(Errno::ENOTDIR),
+            Resize::NUMBER => Err(Errno::EINVAL),
+            ObjectOf::NUMBER => Err(Errno::ENODEV),
+            SetAttributes::NUMBER => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+
+    fn pipe_create(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: PipeCreate,
+    ) -> Result<Answer, Errno> {
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        if request.flags & !(O_NONBLOCK | O_CLOEXEC) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if self.pipes.len() >= PIPES_MAX {
+            return Err(Errno::ENFILE);
+        }
+        self.files.check_room(2)?;
+        let flags = request.flags & O_NONBLOCK;
+        let holder = cx.node();
+        self.next_pipe += 1;
+        let pipe = PipeNo(self.next_pipe);
+        let kind = Kind::Pipe { pipe, end: End::Read };
+        let read = self.files.create(cx, holder, kind, O_RDONLY | flags)?;
+        let kind = Kind::Pipe { pipe, end: End::Write };
+        let write = self.files.create(cx, holder, kind, O_WRONLY | flags)?;
+        self.pipes.insert(pipe, Pipe::new(read));
+        Ok(Answer::reply(&PipeEnds { read, write }))
+    }
+
+    fn terminal_open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: TerminalOpen,
+    ) -> Result<Answer, Errno> {
+        if request.node != cx.node() {
+            if !cx.view().contains(request.node) {
+                return Err(Errno::ENXIO);
+            }
+            return self.forward(cx, from, request.node, &request);
+        }
+        let flags = request.flags & (SETTABLE | O_ACCMODE);
+        let holder = node_of(cx, from);
+        let file = self.files.create(cx, holder, Kind::Terminal, flags)?;
+        Ok(Answer::reply(&TerminalOpened { file }))
+    }
+
+    fn rescue_write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: &RescueWrite,
+    ) -> Result<Answer, Errno> {
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        if request.text.len() > RESCUE_TEXT_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.terminal.rescue_write(cx, &request.text)?;
+        Ok(Answer::reply(&()))
+    }
+
+    fn rescue_end(&mut self, from: Client) -> Result<Answer, Errno> {
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        self.terminal.rescue_end();
+        Ok(Answer::reply(&()))
+    }
+
+    fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: &Read,
+        caller: Option<Caller>,
+    ) -> Result<Answer, Errno> {
+        let Read { file, space, addr, len } = *request;
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        let home = home_of(cx, file);
+        if home != cx.node() {
+            return self.forward_read(cx, from, home, (file, caller), (space, addr, len));
+        }
+        let target = Target::Program { space, addr };
+        self.read_here(cx, from, (file, caller), target, one_step(len), &mut Bulk::none())
+    }
+
+    fn read_from(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: &ReadFrom,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        let ReadFrom { file, len, caller } = *request;
+        let len = len.min(REMOTE_BYTES) as usize;
+        self.read_here(cx, from, (file, caller), Target::Message, len, bulk)
+    }
+
+    fn read_here(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        (file, caller): (FileId, Option<Caller>),
+        target: Target,
+        len: usize,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        let node = node_of(cx, from);
+        let open = self.files.get(file, node)?;
+        let nonblocking = open.flags & O_NONBLOCK != 0;
+        let kind = open.kind;
+        let taken: Option<Taken> = match kind {
+            Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.read(cx, target, len)?,
+            Kind::Pipe { end: End::Write, .. } => return Err(Errno::EBADF),
+            Kind::Terminal => {
+                if let Some(caller) = &caller {
+                    self.terminal.check_reader(cx, caller)?;
+                }
+                self.terminal.read(cx, target, len)?
+            }
+        };
+        if let Some(taken) = taken {
+            return taken.answer(bulk);
+        }
+        if nonblocking {
+            return Err(Errno::EAGAIN);
+        }
+        let ticket = cx.open_ticket(from)?;
+        match kind {
+            Kind::Pipe { pipe, .. } => {
+                self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
+            }
+            Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
+        }
+        Ok(Answer::Pending(ticket))
+    }
+
+    fn pipe(&mut self, pipe: PipeNo) -> Result<&mut Pipe, Errno> {
+        self.pipes.get_mut(&pipe).ok_or(Errno::EIO)
+    }
+
+    fn write(&mut self, cx: &mut Cx<'_>, from: Client, request: &Write) -> Result<Answer, Errno> {
+        let Write { file, space, addr, len } = *request;
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        let home = home_of(cx, file);
+        if home != cx.node() {
+            return self.forward_write(cx, from, home, file, (space, addr, len));
+        }
+        self.write_here(cx, from, file, Source::Program { space, addr }, one_step(len))
+    }
+
+    fn write_to(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        file: FileId,
+        bulk: &Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        let data = bulk.data().to_vec();
+        if data.len() as u64 > REMOTE_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        let len = data.len();
+        self.write_here(cx, from, file, Source::Message(data), len)
+    }
+
+    fn write_here(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        file: FileId,
+        source: Source,
+        len: usize,
+    ) -> Result<Answer, Errno> {
+        let node = node_of(cx, from);
+        let open = self.files.get(file, node)?;
+        let nonblocking = open.flags & O_NONBLOCK != 0;
+        let kind = open.kind;
+        if len == 0 {
+            return Ok(Answer::reply(&Moved { bytes: 0 }));
+        }
+        let done = match kind {
+            Kind::Pipe { pipe, end: End::Write } => self.pipe(pipe)?.write(cx, &source, len)?,
+            Kind::Pipe { end: End::Read, .. } => return Err(Errno::EBADF),
+            Kind::Terminal => self.terminal.write(cx, &source, len)?,
+        };
+        if done == len || (nonblocking && done > 0) {
+            return Ok(Answer::reply(&Moved { bytes: done as u64 }));
+        }
+        if nonblocking {
+            return Err(Errno::EAGAIN);
+        }
+        match self.wait_to_write(cx, from, (file, kind), source, (len, done)) {
+            Ok(answer) => Ok(answer),
+            // What has been written has been written.
+            Err(_) if done > 0 => Ok(Answer::reply(&Moved { bytes: done as u64 })),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn wait_to_write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        (file, kind): (FileId, Kind),
+        source: Source,
+        (len, done): (usize, usize),
+    ) -> Result<Answer, Errno> {
+        let in_pipes: usize = self.pipes.values().map(|pipe| kept_bytes(&pipe.writers)).sum();
+        check_kept(in_pipes + kept_bytes(&self.terminal.writers), &source)?;
+        let ticket = cx.open_ticket(from)?;
+        let writer = Writer { ticket, from: node_of(cx, from), file, source, len, done };
+        match kind {
+            Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
+            Kind::Terminal => self.terminal.writers.push_back(writer),
+        }
+        Ok(Answer::Pending(ticket))
+    }
+
+    fn put_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        file: FileId,
+        bulk: &Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        if bulk.data().len() as u64 > REMOTE_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        match self.files.get(file, node_of(cx, from))?.kind {
+            Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
+            Kind::Pipe { end: End::Write, .. } => return Err(Errno::EBADF),
+            Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
+        }
+        Ok(Answer::reply(&()))
+    }
+
+    fn ready(&mut self, kind: Kind, events: u32) -> Result<u32, Errno> {
+        match kind {
+            Kind::Pipe { pipe, end } => Ok(self.pipe(pipe)?.poll(end, events)),
+            Kind::Terminal => Ok(self.terminal.poll(events)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Cx<'_>, from: Client, request: Poll) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let kind = self.files.get(request.file, node_of(cx, from))?.kind;
+        Ok(Answer::reply(&Ready { events: self.ready(kind, request.events)? }))
+    }
+
+    fn poll_wait(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: PollWait,
+    ) -> Result<Answer, Errno> {
+        let PollWait { file, events } = request;
+        let home = home_of(cx, file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let node = node_of(cx, from);
+        let kind = self.files.get(file, node)?.kind;
+        let ready = self.ready(kind, events)?;
+        if ready != 0 {
+            return Ok(Answer::reply(&Ready { events: ready }));
+        }
+        let ticket = cx.open_ticket(from)?;
+        let poller = Poller { ticket, from: node, file, events };
+        match kind {
+            Kind::Pipe { pipe, .. } => self.pipe(pipe)?.wait_to_poll(poller),
+            Kind::Terminal => self.terminal.wait_to_poll(poller),
+        }
+        Ok(Answer::Pending(ticket))
+    }
+
+    fn ioctl(&mut self, cx: &mut Cx<'_>, from: Client, call: &Ioctl) -> Result<Answer, Errno> {
+        let home = home_of(cx, call.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, call);
+        }
+        match self.files.get(call.file, node_of(cx, from))?.kind {
+            Kind::Terminal => Ok(Answer::reply(&self.terminal.ioctl(cx, call)?)),
+            Kind::Pipe { pipe, .. } if call.request == FIONREAD => {
+                let len = self.pipe(pipe)?.len() as u32;
+                Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
+            }
+            Kind::Pipe { .. } => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn stat(&mut self, cx: &mut Cx<'_>, from: Client, request: FileStat) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let stat = match self.files.get(request.file, node_of(cx, from))?.kind {
+            Kind::Pipe { pipe, .. } => {
+                Stat { inode: pipe.0, mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
+            }
+            Kind::Terminal => Stat {
+                inode: 1,
+                mode: S_IFCHR | 0o620,
+                links: 1,
+                rdev: CONSOLE_DEVICE,
+                ..Stat::default()
+            },
+        };
+        Ok(Answer::reply(&stat))
+    }
+
+    fn flags(&mut self, cx: &mut Cx<'_>, from: Client, request: GetFlags) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let flags = self.files.get(request.file, node_of(cx, from))?.flags;
+        Ok(Answer::reply(&Flags { flags }))
+    }
+
+    fn set_flags(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: SetFlags,
+    ) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let open = self.files.get(request.file, node_of(cx, from))?;
+        open.flags = (open.flags & !SETTABLE) | (request.flags & SETTABLE);
+        Ok(Answer::reply(&()))
+    }
+
+    fn hold(&mut self, cx: &mut Cx<'_>, from: Client, request: Hold) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        if !cx.view().contains(request.node) {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.files.get(request.file, node_of(cx, from))?;
+        open.holders.insert(request.node);
+        Ok(Answer::reply(&()))
+    }
+
+    fn release(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: Release,
+    ) -> Result<Answer, Errno> {
+        let home = home_of(cx, request.file);
+        if home != cx.node() {
+            return self.forward(cx, from, home, &request);
+        }
+        let node: NodeId = node_of(cx, from);
+        if let Some(kind) = self.files.release(request.file, node)? {
+            self.closed(cx, request.file, kind);
+        }
+        Ok(Answer::reply(&()))
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls of this node's programs on files whose home is another node.
+//!
+//! # Model
+//! ```text
+//! read:  Prepare (memory) -> ReadFrom -> CopyOut -> ticket ends
+//!                                          | the page went away meanwhile
+//!                                          v
+//!                                        PutBack -> ticket ends with ERESTART
+//! write: CopyIn -> WriteTo -> ticket ends
+//! other: the operation as it is -> ticket ends
+//! ```
+
+use crate::Ipc;
+use abi::{Errno, FileId, NodeId, SpaceId, Ticket};
+use alloc::vec;
+use alloc::vec::Vec;
+use ipc_api::file::{Caller, Moved};
+use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use mem_api::{Access, CopyIn, CopyOut, Prepare};
+use runtime::{Answer, Bulk, Client, Cx, Msg, NodeReply, Operation, Wire};
+
+/// A call at another node.
+#[derive(Debug)]
+pub(crate) enum Forward {
+    /// Its answer is the ticket's.
+    Plain { ticket: Ticket },
+    /// Its bytes go to a program first.
+    Read { ticket: Ticket, file: FileId, home: NodeId, space: SpaceId, addr: u64 },
+    /// Bytes go back; then the ticket ends with this.
+    PutBack { ticket: Ticket, errno: Errno },
+}
+
+impl Forward {
+    fn ticket(&self) -> Ticket {
+        match self {
+            Self::Plain { ticket } | Self::Read { ticket, .. } | Self::PutBack { ticket, .. } => {
+                *ticket
+            }
+        }
+    }
+}
+
+/// An answer that is passed on undecoded: the client knows its type.
+struct Same(Msg);
+
+impl Wire for Same {
+    fn put(&self, msg: &mut Msg) -> Result<(), Errno> {
+        msg.clone_from(&self.0);
+        Ok(())
+    }
+
+    fn get(msg: &Msg) -> Result<Self, Errno> {
+        Ok(Self(msg.clone()))
+    }
+}
+
+impl Ipc {
+    fn open_forward(&mut self, forward: Forward) -> u64 {
+        self.next_cookie += 1;
+        self.forwards.insert(self.next_cookie, forward);
+        self.next_cookie
+    }
+
+    /// Opens the ticket of a call that another node performs. A node asks a home only, so its
+    /// requests are never passed on.
+    fn forward_ticket(cx: &mut Cx<'_>, from: Client) -> Result<Ticket, Errno> {
+        match from {
+            Client::Server { .. } => cx.open_ticket(from),
+            Client::Node { .. } => Err(Errno::ESTALE),
+        }
+    }
+
+    /// Passes an operation on as it is.
+    pub(crate) fn forward<O: Operation>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        op: &O,
+    ) -> Result<Answer, Errno> {
+        let ticket = Self::forward_ticket(cx, from)?;
+        let cookie = self.open_forward(Forward::Plain { ticket });
+        cx.call_node(home, op, Vec::new(), cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    pub(crate) fn forward_read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        (file, caller): (FileId, Option<Caller>),
+        (space, addr, len): (SpaceId, u64, u64),
+    ) -> Result<Answer, Errno> {
+        let len = len.min(REMOTE_BYTES);
+        if len > 0 {
+            cx.leaf(&Prepare { space, addr, len, access: Access::Write })?;
+        }
+        let ticket = Self::forward_ticket(cx, from)?;
+        let cookie = self.open_forward(Forward::Read { ticket, file, home, space, addr });
+        cx.call_node(home, &ReadFrom { file, len, caller }, Vec::new(), cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    pub(crate) fn forward_write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        file: FileId,
+        (space, addr, len): (SpaceId, u64, u64),
+    ) -> Result<Answer, Errno> {
+        let len = len.min(REMOTE_BYTES);
+        let mut data = vec![0; len as usize];
+        if len > 0 {
+            cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut data))?;
+        }
+        let ticket = Self::forward_ticket(cx, from)?;
+        let cookie = self.open_forward(Forward::Plain { ticket });
+        cx.call_node(home, &WriteTo { file }, data, cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    /// The answer of another node came, or the node is down.
+    pub(crate) fn forwarded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        cookie: u64,
+        result: Result<NodeReply, Errno>,
+    ) {
+        match self.forwards.remove(&cookie) {
+            Some(Forward::Plain { ticket }) => {
+                cx.complete(ticket, result.map(|reply| Same(reply.msg)));
+            }
+            Some(Forward::PutBack { ticket, errno }) => cx.complete::<()>(ticket, Err(errno)),
+            Some(Forward::Read { ticket, file, home, space, addr }) => {
+                let reply = match result {
+                    Ok(reply) => reply,
+                    Err(errno) => return cx.complete::<()>(ticket, Err(errno)),
+                };
+                let mut data = reply.bulk;
+                match deliver(cx, space, addr, &reply.msg, &mut data) {
+                    Ok(moved) => cx.complete(ticket, Ok(moved)),
+                    Err(errno) if data.is_empty() => cx.complete::<()>(ticket, Err(errno)),
+                    Err(errno) => {
+                        let cookie = self.open_forward(Forward::PutBack { ticket, errno });
+                        cx.call_node(home, &PutBack { file }, data, cookie);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Gives up on a call at another node. Bytes on their way back are waited for.
+    pub(crate) fn cancel_forward(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        let found = self.forwards.iter().find(|(_, forward)| forward.ticket() == ticket);
+        let Some((cookie, forward)) = found else { return false };
+        match forward {
+            Forward::Plain { .. } | Forward::Read { .. } => cx.cancel(*cookie),
+            Forward::PutBack { .. } => {}
+        }
+        true
+    }
+}
+
+/// Copies what a read brought into the program.
+fn deliver(
+    cx: &mut Cx<'_>,
+    space: SpaceId,
+    addr: u64,
+    msg: &Msg,
+    data: &mut Vec<u8>,
+) -> Result<Moved, Errno> {
+    let moved = Moved::get(msg)?;
+    if moved.bytes != data.len() as u64 || moved.bytes > REMOTE_BYTES {
+        // Not what a peer of ours answers, so there is nothing to give back.
+        data.clear();
+        return Err(Errno::EPROTO);
+    }
+    if !data.is_empty() {
+        cx.leaf_bulk(&CopyOut { space, addr }, &mut Bulk::new(data))?;
+    }
+    Ok(moved)
+}

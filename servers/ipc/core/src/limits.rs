@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bounds of the ipc server.
+
+/// Bytes that a pipe holds, as on Linux (pipe(7)).
+pub const PIPE_BYTES: usize = 64 * 1024;
+/// A write of at most so many bytes is not mixed with others (PIPE_BUF, pipe(7)).
+pub const ATOMIC_BYTES: usize = 4096;
+/// Pipes whose home is this node. Full ones hold 128 MiB, so the bound is what a node can afford.
+pub const PIPES_MAX: usize = 2048;
+/// Open descriptions whose home is this node: two per pipe, and those of the terminal.
+pub const FILES_MAX: usize = 2 * PIPES_MAX + 1024;
+/// Bytes that other nodes may give back to a pipe beyond its size: several of their reads can fail
+/// at a time. More is refused with ENOSPC: no correct node has read so much.
+pub const RETURNED_BYTES_MAX: usize = 4 * PIPE_BYTES;
+/// Bytes of blocked writes from other nodes, which have to be kept here. Beyond it such a write gets
+/// EAGAIN.
+pub const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one read or write; more is a short count.
+pub const TRANSFER_BYTES: u64 = abi::limits::WINDOW_BYTES as u64;
+/// Typed bytes that a terminal holds until a program reads them (MAX_CANON, termios(3)).
+pub const INPUT_BYTES: usize = 4096;
+/// Bytes of output that a terminal queues before writers wait.
+pub const OUTPUT_BYTES: usize = 4096;
+/// Bytes beyond [`OUTPUT_BYTES`] kept for echo and the rescue prompt, so that typing is seen while a
+/// program fills the queue. Beyond it echo is dropped, as on Linux.
+pub const ECHO_BYTES: usize = 2048;
+/// Bytes of one message to the console driver.
+pub const CONSOLE_BYTES: usize = 512;
+/// Bytes of a line at the rescue prompt; the rest is refused with the bell.
+pub const RESCUE_LINE_BYTES: usize = 256;
