@@ -49,9 +49,9 @@ impl fmt::Display for Accelerator {
 
 /// One node's machine.
 #[derive(Clone, Debug)]
-pub struct Machine<'a> {
+pub struct Machine {
     /// The node.
-    pub node: &'a NodeEntry,
+    pub node: NodeEntry,
     /// The kernel, 32-bit ELF.
     pub kernel: PathBuf,
     /// The node's module.
@@ -62,7 +62,7 @@ pub struct Machine<'a> {
     pub netdev: Option<String>,
 }
 
-impl Machine<'_> {
+impl Machine {
     /// The command line; the console is on standard input and output.
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
@@ -99,7 +99,7 @@ mod tests {
     fn command_names_kernel_module_and_network() {
         let node = NodeEntry { id: 1, cores: 2, memory_mib: 256, mac: [0x52, 0x54, 0, 0, 0, 1] };
         let machine = Machine {
-            node: &node,
+            node,
             kernel: "k".into(),
             module: "m".into(),
             accelerator: Accelerator::Tcg,

@@ -12,7 +12,7 @@
 mod folder;
 mod node;
 
-pub use node::Node;
+pub use node::{Farewell, Node};
 
 use crate::config::Cluster;
 use crate::images::Images;
@@ -48,6 +48,8 @@ pub enum Event {
     Ended {
         /// Index of the node.
         node: usize,
+        /// The QEMU's process number; the node may run in another one by now.
+        process: u32,
     },
     /// The person at the terminal typed this.
     Typed(Vec<u8>),
@@ -65,8 +67,9 @@ pub struct Running {
     pub sender: SyncSender<Event>,
     /// What executes the nodes.
     pub accelerator: Accelerator,
+    machines: Vec<Machine>,
     folder: PathBuf,
-    switch: Option<SwitchThread>,
+    switch: SwitchThread,
 }
 
 /// Makes the folder of a new run: images and logs.
@@ -85,29 +88,40 @@ impl Running {
     pub fn start(cluster: &Cluster, images: &Images, folder: &Path) -> Result<Self> {
         let (sender, events) = sync_channel(EVENTS_MAX);
         let accelerator = Accelerator::find();
-        let (mut nodes, mut ports) = (Vec::new(), Vec::new());
+        let (mut nodes, mut machines, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (entry, (_, module))) in cluster.nodes.iter().zip(&images.modules).enumerate() {
             let machine = Machine {
-                node: entry,
+                node: entry.clone(),
                 kernel: images.kernel.clone(),
                 module: module.clone(),
                 accelerator,
                 netdev: None,
             };
-            let (node, port) = start_node(index, &machine, folder, &sender)?;
+            let (node, machine, port) = start_node(index, machine, folder, &sender)?;
             nodes.push(node);
+            machines.push(machine);
             ports.push(port);
         }
         // The seed is fixed: a lossy link loses the same frames of the same traffic every time.
-        let switch = Some(SwitchThread::start(ports, 1)?);
-        Ok(Self { nodes, events, sender, accelerator, folder: folder.to_path_buf(), switch })
+        let switch = SwitchThread::start(ports, 1)?;
+        let folder = folder.to_path_buf();
+        Ok(Self { nodes, events, sender, accelerator, machines, folder, switch })
+    }
+
+    /// Boots a node again that has ended.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn restart(&mut self, index: usize) -> Result<()> {
+        self.nodes[index].kill();
+        let (machine, sender) = (&self.machines[index], self.sender.clone());
+        self.nodes[index] = Node::start(index, machine, &self.folder, sender)?;
+        Ok(())
     }
 
     /// Sets the rule of the link between two nodes, both ways, named by index.
     pub fn set_link(&self, a: usize, b: usize, link: Link) {
-        if let Some(switch) = &self.switch {
-            switch.set_link(a, b, link);
-        }
+        self.switch.set_link(a, b, link);
     }
 
     /// Index of the node with this number.
@@ -133,9 +147,7 @@ impl Running {
             let _ = writeln!(text, "--- node {}, last {TAIL_LINES} lines of {log}", node.id);
             text.push_str(&node.tail(TAIL_LINES));
         }
-        if let Some(switch) = &self.switch {
-            let _ = writeln!(text, "--- switch: {}", switch.counters());
-        }
+        let _ = writeln!(text, "--- switch: {}", self.switch.counters());
         text
     }
 }
@@ -143,17 +155,17 @@ impl Running {
 /// Starts one node, again if another program took its port.
 fn start_node(
     index: usize,
-    machine: &Machine<'_>,
+    mut machine: Machine,
     folder: &Path,
     sender: &SyncSender<Event>,
-) -> Result<(Node, PortSocket)> {
+) -> Result<(Node, Machine, PortSocket)> {
     for _ in 0..START_TRIES {
         let port = PortSocket::new()?;
-        let machine = Machine { netdev: Some(port.netdev("n0")?), ..machine.clone() };
+        machine.netdev = Some(port.netdev("n0")?);
         let mut node = Node::start(index, &machine, folder, sender.clone())?;
         std::thread::sleep(Duration::from_millis(START_MS));
         if node.is_running() {
-            return Ok((node, port));
+            return Ok((node, machine, port));
         }
         let said = node.complaint();
         if !said.contains("in use") {

@@ -4,7 +4,7 @@
 use super::Event;
 use crate::qemu::{Machine, tied_to_us};
 use anyhow::{Context, Result};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -17,6 +17,21 @@ const TAIL_BYTES: usize = 16 * 1024;
 /// Pieces of input that wait until the node takes them.
 const INPUTS_MAX: usize = 1024;
 
+/// What the shell server prints, after "node N: ", when the node ends because somebody asked for it.
+const LAST_WORDS: [(&str, Farewell); 2] =
+    [("halted", Farewell::Halted), ("restarting", Farewell::Restarting)];
+
+/// Why a node's QEMU has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Farewell {
+    /// `halt` was asked for, or the tool ended it.
+    Halted,
+    /// `reboot` was asked for.
+    Restarting,
+    /// Nobody asked.
+    Crashed,
+}
+
 /// A node's QEMU; it ends when this is dropped.
 pub struct Node {
     /// The node's number.
@@ -26,8 +41,10 @@ pub struct Node {
     child: Child,
     input: Option<SyncSender<Vec<u8>>>,
     complaints: PathBuf,
-    /// True once its end has been wanted: then it is no crash.
-    pub ending: bool,
+    /// True once the tool has ended it: then it is no crash.
+    killed: bool,
+    /// Where in the log the console of this start begins.
+    log_start: u64,
 }
 
 impl Node {
@@ -37,15 +54,17 @@ impl Node {
     /// QEMU is not installed, or the logs cannot be written.
     pub fn start(
         index: usize,
-        machine: &Machine<'_>,
+        machine: &Machine,
         folder: &Path,
         sender: SyncSender<Event>,
     ) -> Result<Self> {
         let id = machine.node.id;
         let log = folder.join(format!("node-{id}.log"));
         let complaints = folder.join(format!("node-{id}.qemu"));
+        // A node that is started again goes on in the same log.
         let create = |path: &Path| {
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.with_context(|| format!("cannot write {}", path.display()))
         };
         let mut child = tied_to_us(&machine.command())
             .stdin(Stdio::piped())
@@ -56,12 +75,14 @@ impl Node {
         let stdin = child.stdin.take().context("a piped input is there")?;
         let stdout = child.stdout.take().context("a piped output is there")?;
         let file = create(&log)?;
+        let process = child.id();
+        let log_start = file.metadata().map_or(0, |meta| meta.len());
         let thread = std::thread::Builder::new().name(format!("console-{id}"));
         thread
-            .spawn(move || read_console(index, stdout, file, &sender))
+            .spawn(move || read_console(index, process, stdout, file, &sender))
             .context("cannot start a console's thread")?;
         let input = Some(start_writer(id, stdin)?);
-        Ok(Self { id, log, child, input, complaints, ending: false })
+        Ok(Self { id, log, child, input, complaints, killed: false, log_start })
     }
 
     /// Types bytes on the console.
@@ -75,6 +96,11 @@ impl Node {
         Ok(())
     }
 
+    /// True if its QEMU has, or had, this process number.
+    pub fn is_process(&self, process: u32) -> bool {
+        self.child.id() == process
+    }
+
     /// True while its QEMU runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -82,11 +108,24 @@ impl Node {
 
     /// Ends its QEMU at once, as a power cut would.
     pub fn kill(&mut self) {
-        self.ending = true;
+        self.killed = true;
         self.input = None;
         // It may have ended by itself; then there is nothing to kill and wait returns at once.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Why its QEMU has ended, by the last words in its log.
+    pub fn farewell(&self) -> Farewell {
+        if self.killed {
+            return Farewell::Halted;
+        }
+        let log = fs::read(&self.log).unwrap_or_default();
+        let start = (self.log_start as usize).max(log.len().saturating_sub(TAIL_BYTES));
+        let text = String::from_utf8_lossy(log.get(start..).unwrap_or_default());
+        let said = |words: &str| text.contains(&format!("node {}: {words}", self.id));
+        let found = LAST_WORDS.into_iter().find(|(words, _)| said(words));
+        found.map_or(Farewell::Crashed, |(_, farewell)| farewell)
     }
 
     /// What QEMU itself said.
@@ -118,7 +157,13 @@ impl Drop for Node {
 }
 
 /// Copies the console to the log and to the events until QEMU ends.
-fn read_console(index: usize, mut console: ChildStdout, mut log: File, sender: &SyncSender<Event>) {
+fn read_console(
+    index: usize,
+    process: u32,
+    mut console: ChildStdout,
+    mut log: File,
+    sender: &SyncSender<Event>,
+) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = match console.read(&mut buffer) {
@@ -132,7 +177,7 @@ fn read_console(index: usize, mut console: ChildStdout, mut log: File, sender: &
         }
     }
     // Nobody listens any more: nothing to tell.
-    let _ = sender.send(Event::Ended { node: index });
+    let _ = sender.send(Event::Ended { node: index, process });
 }
 
 /// Starts the thread that types: a node that takes no input must not hold up the others.

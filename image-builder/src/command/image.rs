@@ -41,7 +41,7 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
     println!("Boot it in QEMU (Ctrl-C ends it) with:");
     for (entry, (id, module)) in cluster.nodes.iter().zip(&images.modules) {
         let machine = Machine {
-            node: entry,
+            node: entry.clone(),
             kernel: images.kernel.clone(),
             module: module.clone(),
             accelerator: Accelerator::find(),

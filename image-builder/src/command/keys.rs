@@ -11,6 +11,8 @@ pub enum Key {
     Text(Vec<u8>),
     /// Show the console of the node with this number.
     Node(u16),
+    /// Show the console of the next node.
+    Next,
     /// End the cluster and the tool.
     Quit,
     /// Show the keys.
@@ -38,6 +40,7 @@ impl Keys {
             }
             let key = match byte {
                 b'1'..=b'9' => Key::Node(u16::from(byte - b'0')),
+                b'n' => Key::Next,
                 b'q' | b'x' => Key::Quit,
                 b'a' | PREFIX => {
                     text.push(PREFIX);
@@ -74,8 +77,8 @@ mod tests {
 
     #[test]
     fn prefix_and_key_make_a_command() {
-        let keys = Keys::default().feed(b"a\x012b\x01q\x01?");
-        assert_eq!(keys, [text(b"a"), Key::Node(2), text(b"b"), Key::Quit, Key::Help]);
+        let keys = Keys::default().feed(b"a\x012b\x01n\x01q\x01?");
+        assert_eq!(keys, [text(b"a"), Key::Node(2), text(b"b"), Key::Next, Key::Quit, Key::Help]);
     }
 
     #[test]

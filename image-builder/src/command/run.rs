@@ -3,7 +3,7 @@
 
 use super::keys::{Key, Keys};
 use crate::cli::RunArgs;
-use crate::cluster::{Event, Running};
+use crate::cluster::{Event, Farewell, Running};
 use crate::terminal::Raw;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -17,7 +17,8 @@ const RECALL_BYTES: usize = 4096;
 /// Bytes typed at a time.
 const TYPED_BYTES: usize = 1024;
 
-const HELP: &str = "Ctrl-A then: 1-9 node's console, q quit, a Ctrl-A itself, ? this help";
+const HELP: &str =
+    "Ctrl-A then: 1-9 that node's console, n the next node's, q quit, a Ctrl-A itself, ? this help";
 
 /// Boots the cluster and connects the terminal.
 ///
@@ -85,9 +86,12 @@ impl Screen {
         loop {
             match running.events.recv().context("all consoles are closed")? {
                 Event::Output { node, bytes } => self.output(node, &bytes)?,
-                Event::Ended { node } => {
-                    alive -= 1;
-                    say(&format!("node {} has ended", running.nodes[node].id))?;
+                // A node that was booted again is in another process.
+                Event::Ended { node, process } if !running.nodes[node].is_process(process) => {}
+                Event::Ended { node, .. } => {
+                    if self.ended(running, node)? {
+                        alive -= 1;
+                    }
                     if alive == 0 {
                         return Ok(());
                     }
@@ -103,6 +107,23 @@ impl Screen {
                 }
             }
         }
+    }
+
+    /// Says why a node ended, and boots it again if that was asked for; false if it did.
+    fn ended(&mut self, running: &mut Running, index: usize) -> Result<bool> {
+        let (id, farewell) = (running.nodes[index].id, running.nodes[index].farewell());
+        match farewell {
+            Farewell::Halted => say(&format!("node {id} is halted"))?,
+            Farewell::Restarting => {
+                say(&format!("node {id} restarts"))?;
+                running.restart(index)?;
+            }
+            Farewell::Crashed => {
+                let log = running.nodes[index].log.display();
+                say(&format!("node {id} crashed; its log is {log}"))?;
+            }
+        }
+        Ok(farewell != Farewell::Restarting)
     }
 
     fn output(&mut self, node: usize, bytes: &[u8]) -> Result<()> {
@@ -125,6 +146,10 @@ impl Screen {
                 Ok(index) => self.switch(index, id),
                 Err(error) => say(&error.to_string()),
             },
+            Key::Next => {
+                let index = (self.shown + 1) % running.nodes.len();
+                self.switch(index, running.nodes[index].id)
+            }
             Key::Help => say(HELP),
             Key::Quit => Ok(()),
         }

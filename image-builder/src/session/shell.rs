@@ -2,7 +2,7 @@
 //! Runs a session over a running cluster's console: waits, types, and watches all nodes meanwhile.
 
 use super::{Action, Session};
-use crate::cluster::{Event, Running};
+use crate::cluster::{Event, Farewell, Running};
 use anyhow::{Result, bail};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -28,8 +28,12 @@ impl Shell {
         let mut boots = vec![Some(String::new()); running.nodes.len()];
         let mut prompt = false;
         while !prompt || boots.iter().any(Option::is_some) {
-            let Some((node, bytes)) = next(running, deadline)? else {
-                bail!("the time is up, and {}", waiting_for(running, &boots, prompt));
+            let (node, bytes) = match next(running, deadline)? {
+                Heard::Output(node, bytes) => (node, bytes),
+                Heard::Ended(node) => bail!("node {} ended", running.nodes[node].id),
+                Heard::TimeUp => {
+                    bail!("the time is up, and {}", waiting_for(running, &boots, prompt))
+                }
             };
             watch_boot(&mut boots[node], running.nodes[node].id, &bytes);
             if node == 0 {
@@ -57,12 +61,13 @@ impl Shell {
         let line = self.session.start(command)?;
         running.nodes[0].write(&line)?;
         loop {
-            let Some((node, bytes)) = next(running, self.deadline)? else {
-                bail!("the time is up, and this command still runs: {command}");
+            let bytes = match next(running, self.deadline)? {
+                Heard::Output(0, bytes) => bytes,
+                // The shell went with its node, as the command asked.
+                Heard::Ended(0) => return Ok(0),
+                Heard::Output(..) | Heard::Ended(_) => continue,
+                Heard::TimeUp => bail!("the time is up, and this command still runs: {command}"),
             };
-            if node != 0 {
-                continue;
-            }
             for action in self.session.feed(&bytes) {
                 match action {
                     Action::Type(line) => running.nodes[0].write(&line)?,
@@ -75,25 +80,41 @@ impl Shell {
     }
 }
 
-/// The next output of any node; `None` when the time is up.
+/// What is heard of the nodes.
+pub enum Heard {
+    /// A node, by index, printed this.
+    Output(usize, Vec<u8>),
+    /// A node, by index, ended because that was asked for.
+    Ended(usize),
+    /// Nothing in time.
+    TimeUp,
+}
+
+/// The next thing that is heard of any node. One that restarts is booted again.
 ///
 /// # Errors
-/// A node ended that was not meant to.
-pub fn next(running: &mut Running, deadline: Instant) -> Result<Option<(usize, Vec<u8>)>> {
+/// A node crashed.
+pub fn next(running: &mut Running, deadline: Instant) -> Result<Heard> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left == Duration::ZERO {
-            return Ok(None);
+            return Ok(Heard::TimeUp);
         }
-        match running.events.recv_timeout(left) {
-            Ok(Event::Output { node, bytes }) => return Ok(Some((node, bytes))),
-            Ok(Event::Ended { node }) if running.nodes[node].ending => {}
-            Ok(Event::Ended { node }) => {
-                bail!("node {} crashed: its QEMU ended", running.nodes[node].id)
-            }
-            Ok(Event::Typed(_) | Event::TerminalClosed) => {}
-            Err(RecvTimeoutError::Timeout) => return Ok(None),
+        let node = match running.events.recv_timeout(left) {
+            Ok(Event::Output { node, bytes }) => return Ok(Heard::Output(node, bytes)),
+            Ok(Event::Typed(_) | Event::TerminalClosed) => continue,
+            Ok(Event::Ended { node, process }) if running.nodes[node].is_process(process) => node,
+            Ok(Event::Ended { .. }) => continue,
+            Err(RecvTimeoutError::Timeout) => return Ok(Heard::TimeUp),
             Err(RecvTimeoutError::Disconnected) => bail!("all nodes have ended"),
+        };
+        match running.nodes[node].farewell() {
+            Farewell::Halted => return Ok(Heard::Ended(node)),
+            Farewell::Restarting => {
+                running.restart(node)?;
+                return Ok(Heard::Ended(node));
+            }
+            Farewell::Crashed => bail!("node {} crashed: its QEMU ended", running.nodes[node].id),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cluster::{Running, run_folder};
 use crate::config::Cluster;
 use crate::guest::Guest;
 use crate::images;
-use crate::session::shell::{Shell, next};
+use crate::session::shell::{Heard, Shell, next};
 use crate::switch::Link;
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
@@ -103,6 +103,10 @@ impl Stage {
                 let index = running.index(*node)?;
                 running.nodes[index].kill();
             }
+            Action::Start { node } => {
+                let index = running.index(*node)?;
+                running.restart(index)?;
+            }
             Action::Link { a, b, quality } => {
                 let (a, b) = (running.index(*a)?, running.index(*b)?);
                 running.set_link(a, b, link(*quality));
@@ -142,11 +146,14 @@ impl Stage {
                 seen.drain(..at + text.len());
                 return Ok(());
             }
-            let Some((index, bytes)) = next(running, self.deadline)? else {
-                let text = String::from_utf8_lossy(text);
-                bail!("the time is up, and node {node}'s console has not shown {text:?}");
-            };
-            self.seen[index].extend(bytes);
+            match next(running, self.deadline)? {
+                Heard::Output(index, bytes) => self.seen[index].extend(bytes),
+                Heard::Ended(_) => {}
+                Heard::TimeUp => {
+                    let text = String::from_utf8_lossy(text);
+                    bail!("the time is up, and node {node}'s console has not shown {text:?}");
+                }
+            }
         }
     }
 }

@@ -7,13 +7,8 @@ use std::fs;
 use std::path::Path;
 
 /// Folders whose packages may hold unsafe code: they touch seL4, devices or raw memory.
-const UNSAFE: [&str; 5] = [
-    "microkernel/",
-    "servers/runtime",
-    "servers/drivers/",
-    "servers/domain",
-    "servers/root",
-];
+const UNSAFE: [&str; 5] =
+    ["microkernel/", "servers/runtime", "servers/drivers/", "servers/domain", "servers/root"];
 const FORBID: &str = "#![forbid(unsafe_code)]";
 const LICENCE: &str = "SPDX-License-Identifier:";
 

@@ -72,6 +72,11 @@ pub enum Action {
         /// The node's number.
         node: u16,
     },
+    /// Boots a node again that was ended.
+    Start {
+        /// The node's number.
+        node: u16,
+    },
     /// Changes the link between two nodes, both ways.
     Link {
         /// One node's number.

@@ -154,8 +154,9 @@ fn directive(text: &str) -> Result<Action, String> {
             Ok(Action::Wait { node, text })
         }
         "kill" => Ok(Action::Kill { node: node(rest)? }),
+        "start" => Ok(Action::Start { node: node(rest)? }),
         "link" => link(rest),
-        _ => Err(format!("unknown `@ {verb}`: there are type, wait, kill and link")),
+        _ => Err(format!("unknown `@ {verb}`: there are type, wait, kill, start and link")),
     }
 }
 
