@@ -89,7 +89,7 @@ pub extern "C" fn call_for_ever() {
     naked_asm!("xor ebx, ebx", "2: inc rbx", "mov eax, 7", "syscall", "jmp 2b")
 }
 
-/// Calls the endpoint in rdi with label 1, then with label 2.
+/// Calls the endpoint in rdi with label 1, then with label 2 and the descriptor of the first answer.
 #[unsafe(naked)]
 pub extern "C" fn call_twice() {
     naked_asm!(
@@ -97,8 +97,9 @@ pub extern "C" fn call_twice() {
         "mov rdx, -1",
         "mov esi, 1 << 12",
         "syscall",
+        "mov r10, rsi",
         "mov rdi, rbx",
-        "mov esi, 2 << 12",
+        "mov esi, (2 << 12) + 1",
         "syscall",
         "ud2",
     )

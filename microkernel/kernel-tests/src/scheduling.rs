@@ -2,8 +2,8 @@
 //! Stopping and starting threads (edits 09, 10, 20, 22).
 
 use microkernel_sys::{
-    Cap, CapData, Endpoint, Fault, Registers, Rights, State, Tcb, ThreadState, init, reply_with,
-    yield_now,
+    Cap, CapData, Endpoint, Fault, MessageInfo, Registers, Rights, State, Tcb, ThreadState, init,
+    reply, reply_with, yield_now,
 };
 
 use crate::ensure;
@@ -20,10 +20,14 @@ pub fn suspend_after_reply_keeps_pc(env: &mut Env) -> Outcome {
     start(thread, programs::call_twice, endpoint.bits());
     ensure!(endpoint.recv().info.label() == 1, "no first call");
     // Root has the higher priority: the thread is ready, but has not run since.
-    reply_with(0);
+    const ANSWER: MessageInfo = MessageInfo::new(5, 0);
+    reply(ANSWER, [0; 4]);
     thread.suspend().map_err(|_| "cannot suspend")?;
     thread.resume().map_err(|_| "cannot resume")?;
-    ensure!(endpoint.recv().info.label() == 2, "the first call was made again");
+    let second = endpoint.recv();
+    ensure!(second.info.label() == 2, "no second call");
+    // Made again, the call would have the answer's registers, and fail.
+    ensure!(second.words[0] == ANSWER.bits(), "the first call was made again");
     Ok(())
 }
 
