@@ -16,6 +16,7 @@ extern crate std;
 pub mod entry;
 pub mod heap;
 mod mem;
+pub mod pages;
 pub mod panic;
 pub mod print;
 pub mod sync;

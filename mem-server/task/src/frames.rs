@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Frames: their capabilities and their bytes.
+//!
+//! # Model
+//! Every frame has one capability by which it is mapped here, so that mem-server can copy, and for
+//! each mapping in a program one more. A frame keeps one of those when it is unmapped: the next
+//! mapping needs no copy of a capability.
+
+use crate::objects::Objects;
+use crate::slots::Slots;
+use abi::Errno;
+use abi::limits::PAGE_BYTES;
+use abi::startup::MemoryStartup;
+use alloc::vec::Vec;
+use mem_core::FrameNo;
+use microkernel_rt::pages::Pages;
+use microkernel_sys::{Caching, Cap, Frame, MapError, PageDirectory, PageTable, Pdpt, Table, VSpace};
+
+/// Frames made at once: large enough to spread the cost, small enough to be no pause.
+const BATCH: u64 = 128;
+/// Numbers from here on are pages of the root file system's data.
+const ROOT_FIRST: u32 = 1 << 31;
+
+#[derive(Clone, Copy)]
+struct Row {
+    /// The capability that stays here.
+    slot: u64,
+    /// A capability that is mapped nowhere.
+    spare: Option<u64>,
+    /// Whether it may hold anything but zeroes.
+    used: bool,
+}
+
+/// All frames.
+pub struct Frames {
+    pages: Pages,
+    root_pages: Pages,
+    rows: Vec<Row>,
+    root_rows: Vec<Row>,
+    free: Vec<u32>,
+    space: Cap<VSpace>,
+}
+
+impl Frames {
+    /// None yet but those of the root file system.
+    pub fn new(pages: Pages, root_pages: Pages, memory: &MemoryStartup, space: u64) -> Self {
+        let count = memory.root_data_bytes.div_ceil(PAGE_BYTES as u64);
+        let row = |page| Row { slot: memory.root_data_slot + page, spare: None, used: true };
+        let root_rows = (0..count).map(row).collect();
+        let space = Cap::new(space);
+        Self { pages, root_pages, rows: Vec::new(), root_rows, free: Vec::new(), space }
+    }
+
+    /// A frame full of zeroes.
+    pub fn allocate(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<FrameNo, Errno> {
+        if self.free.is_empty() {
+            self.make(objects, slots)?;
+        }
+        let number = self.free.pop().ok_or(Errno::ENOMEM)?;
+        let row = &mut self.rows[number as usize];
+        if row.used {
+            self.pages.page_mut(u64::from(number)).fill(0);
+        }
+        row.used = true;
+        Ok(FrameNo(number))
+    }
+
+    fn make(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<(), Errno> {
+        let mut count = BATCH;
+        let first = slots.take_row(count)?;
+        // Where a whole batch does not fit any more, what is left is made one by one.
+        if objects.create::<Frame>(0, slots.at(first), count).is_err() {
+            count = 1;
+            (1..BATCH).for_each(|slot| slots.give(first + slot));
+            objects.create::<Frame>(0, slots.at(first), 1).inspect_err(|_| slots.give(first))?;
+        }
+        for slot in first..first + count {
+            self.map_here(Cap::new(slot), objects, slots)?;
+            self.rows.push(Row { slot, spare: None, used: false });
+        }
+        let end = self.rows.len() as u32;
+        self.free.extend((end - count as u32..end).rev());
+        Ok(())
+    }
+
+    fn map_here(
+        &mut self,
+        frame: Cap<Frame>,
+        objects: &mut Objects,
+        slots: &mut Slots,
+    ) -> Result<(), Errno> {
+        loop {
+            let at = self.pages.next_address();
+            match self.pages.push(frame, self.space) {
+                Ok(()) => return Ok(()),
+                Err(MapError::Missing(table)) => {
+                    add_table(table, self.space, at, objects, slots)?;
+                }
+                Err(MapError::Occupied | MapError::Other(_)) => return Err(Errno::ENOMEM),
+            }
+        }
+    }
+
+    /// Nothing maps the frame any more.
+    pub fn free(&mut self, frame: FrameNo) {
+        assert!(frame.0 < ROOT_FIRST, "pages of the root file system are never freed");
+        self.free.push(frame.0);
+    }
+
+    /// The frame of a page of the root file system's data.
+    pub fn root_frame(&self, page: u64) -> Option<FrameNo> {
+        let page = u32::try_from(page).ok().filter(|page| (*page as usize) < self.root_rows.len())?;
+        Some(FrameNo(ROOT_FIRST + page))
+    }
+
+    /// A frame's bytes.
+    pub fn bytes(&self, frame: FrameNo) -> &[u8; PAGE_BYTES] {
+        match frame.0.checked_sub(ROOT_FIRST) {
+            Some(page) => self.root_pages.page(u64::from(page)),
+            None => self.pages.page(u64::from(frame.0)),
+        }
+    }
+
+    /// The same, to be written.
+    pub fn bytes_mut(&mut self, frame: FrameNo) -> &mut [u8; PAGE_BYTES] {
+        self.pages.page_mut(u64::from(frame.0))
+    }
+
+    /// Copies between frames; only the source may be one of the root file system.
+    pub fn copy(&mut self, from: (FrameNo, usize), to: (FrameNo, usize), len: usize) {
+        match from.0.0.checked_sub(ROOT_FIRST) {
+            Some(page) => {
+                let source = &self.root_pages.page(u64::from(page))[from.1..from.1 + len];
+                self.pages.page_mut(u64::from(to.0.0))[to.1..to.1 + len].copy_from_slice(source);
+            }
+            None => {
+                let (from_page, to_page) = (u64::from(from.0.0), u64::from(to.0.0));
+                self.pages.copy((from_page, from.1), (to_page, to.1), len);
+            }
+        }
+    }
+
+    /// A capability of the frame that is mapped nowhere.
+    pub fn take_spare(&mut self, frame: FrameNo, slots: &mut Slots) -> Result<u64, Errno> {
+        let row = self.row(frame);
+        if let Some(spare) = row.spare.take() {
+            return Ok(spare);
+        }
+        let from = slots.at(row.slot);
+        let slot = slots.take()?;
+        let rights = microkernel_sys::Rights::ALL;
+        slots.at(slot).copy_from(from, rights).map_err(|_| Errno::ENOMEM)?;
+        Ok(slot)
+    }
+
+    /// Such a capability is mapped nowhere again.
+    pub fn give_spare(&mut self, frame: FrameNo, slot: u64, slots: &mut Slots) {
+        let row = self.row(frame);
+        if row.spare.is_none() {
+            row.spare = Some(slot);
+            return;
+        }
+        slots.at(slot).delete().expect("the slot holds this capability");
+        slots.give(slot);
+    }
+
+    fn row(&mut self, frame: FrameNo) -> &mut Row {
+        match frame.0.checked_sub(ROOT_FIRST) {
+            Some(page) => &mut self.root_rows[page as usize],
+            None => &mut self.rows[frame.0 as usize],
+        }
+    }
+
+    /// Bytes of frames that nobody uses.
+    pub fn free_bytes(&self) -> u64 {
+        self.free.len() as u64 * PAGE_BYTES as u64
+    }
+
+    /// Capabilities that lie in pools.
+    pub fn pooled_slots(&self) -> u64 {
+        let spare = |rows: &[Row]| rows.iter().filter(|row| row.spare.is_some()).count() as u64;
+        spare(&self.rows) + spare(&self.root_rows) + self.rows.len() as u64
+    }
+}
+
+/// Makes a table and maps it; its slot.
+pub fn add_table(
+    table: Table,
+    space: Cap<VSpace>,
+    at: u64,
+    objects: &mut Objects,
+    slots: &mut Slots,
+) -> Result<u64, Errno> {
+    let slot = slots.take()?;
+    let place = slots.at(slot);
+    let caching = Caching::WriteBack;
+    let mapped = match table {
+        Table::PageTable => objects
+            .create::<PageTable>(0, place, 1)
+            .map(|()| Cap::<PageTable>::new(slot).map(space, at, caching)),
+        Table::PageDirectory => objects
+            .create::<PageDirectory>(0, place, 1)
+            .map(|()| Cap::<PageDirectory>::new(slot).map(space, at, caching)),
+        Table::Pdpt => objects
+            .create::<Pdpt>(0, place, 1)
+            .map(|()| Cap::<Pdpt>::new(slot).map(space, at, caching)),
+    };
+    match mapped {
+        Ok(Ok(())) => Ok(slot),
+        Ok(Err(_)) | Err(_) => Err(Errno::ENOMEM),
+    }
+}
