@@ -9,3 +9,4 @@ extern crate alloc;
 
 pub mod file;
 pub mod name;
+pub mod peer;

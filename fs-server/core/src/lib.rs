@@ -1,2 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Decisions of fs-server: name space, inodes, open files.
+//!
+//! # Model
+//! One tree on all nodes: [`tree`] has its state, [`walk`] the values that travel from home to home,
+//! [`names`] and [`rename`] what happens at a path's end, [`files`] the open file descriptions,
+//! [`data`] the bytes, [`job`] what waits.
+//!
+//! # Failure
+//! When a node stops answering, what needs a directory or file of its home ends with EHOSTDOWN; its
+//! writable files are gone with it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+
+mod data;
+mod device;
+mod extents;
+mod files;
+mod inode;
+mod job;
+pub mod limits;
+mod list;
+mod lower;
+mod names;
+mod rename;
+mod server;
+mod tree;
+mod walk;
+
+pub use crate::server::{Config, FsCore};

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations between the fs-servers of two nodes; beside them a home performs the operations of
+//! [`crate::file`] that name no space for another node.
+//!
+//! All of it is untrusted input at the receiver.
+
+use abi::{FileId, InodeId, ServerId};
+use runtime::{cold, hot, operations};
+use serde::{Deserialize, Serialize};
+
+/// [`Bytes::offset`] and [`PutBytes::offset`]: at the file's own offset.
+pub const AT_POSITION: u64 = u64::MAX;
+/// [`Bytes::offset`]: records of a directory, at the file's own offset.
+pub const LISTING: u64 = u64::MAX - 1;
+
+hot! {
+    /// Goes on with a walk and the operation at its end. Request and reply are bulk data that
+    /// fs-core encodes.
+    pub struct NameStep {}
+}
+hot! {
+    /// From a directory's home to everyone: from now on a directory of the image has a writable part,
+    /// so ask its home.
+    pub struct Overlaid { pub inode: InodeId }
+}
+hot! {
+    /// To the home of a directory of the image whose name is about to be removed: nothing may be
+    /// made in it any more. ENOTEMPTY.
+    pub struct Seal { pub inode: InodeId }
+}
+hot! {
+    /// read(2) for another node: the bytes are the reply's bulk data.
+    pub struct Bytes { pub file: FileId, pub offset: u64, pub len: u64 }
+}
+hot! {
+    /// The file's offset before and after.
+    pub struct BytesRead { pub before: u64, pub after: u64 }
+}
+hot! {
+    /// write(2) for another node: the bytes are the bulk data.
+    pub struct PutBytes { pub file: FileId, pub offset: u64 }
+}
+hot! {
+    /// The reader could not take the bytes after all: back to `to` if the offset still is `from`.
+    pub struct Rewind { pub file: FileId, pub from: u64, pub to: u64 }
+}
+hot! {
+    /// Records of the directory's entries after cookie `after`, at most `len` bytes of them.
+    pub struct Records { pub inode: InodeId, pub after: u64, pub len: u64 }
+}
+hot! {
+    /// The cookie of the last record in the bulk data.
+    pub struct RecordsEnd { pub last: u64 }
+}
+hot! {
+    /// What is behind an open file, for a mapping on another node.
+    pub struct Behind { pub file: FileId }
+}
+/// What is behind an open file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BehindFile {
+    /// A file of the writable tree.
+    Object {
+        /// Its object.
+        object: abi::ObjectId,
+        /// Bytes.
+        size: u64,
+        /// Whether the description may be written.
+        writable: bool,
+    },
+    /// A file of the boot image, which every node has.
+    Image(InodeId),
+}
+cold!(BehindFile);
+
+operations! {
+    ServerId::Fs;
+    0x100, slow, once: NameStep => ();
+    0x101, slow, repeat: Overlaid => ();
+    0x102, slow, repeat: Seal => ();
+    0x103, slow, once: Bytes => BytesRead;
+    0x104, slow, once: PutBytes => crate::file::Moved;
+    0x105, slow, repeat: Rewind => ();
+    0x106, slow, repeat: Records => RecordsEnd;
+    0x107, slow, repeat: Behind => BehindFile;
+}

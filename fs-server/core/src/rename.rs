@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! rename(2) and link(2): two names, which must have one home.
+
+use crate::FsCore;
+use crate::inode::{MAY_EXECUTE, MAY_WRITE};
+use crate::lower::Lower;
+use crate::tree::Kind;
+use crate::walk::{Spot, Stop};
+use abi::linux::general::RENAME_NOREPLACE;
+use abi::{Errno, InodeId};
+use fs_api::name::Credentials;
+use runtime::Cx;
+
+impl FsCore {
+    fn check_change(&self, dir: InodeId, who: &Credentials) -> Result<(), Errno> {
+        self.tree.meta(dir)?.check(who, MAY_WRITE | MAY_EXECUTE, true)
+    }
+
+    /// Both directories have one home, are here and may be changed.
+    fn both_writable(&mut self, who: &Credentials, from: &Spot, to: &Spot) -> Result<(), Stop> {
+        if self.tree.home(from.dir) != self.tree.home(to.dir) {
+            return Err(Errno::EXDEV.into());
+        }
+        if !self.tree.is_home(to.dir) {
+            return Err(Stop::Go(self.tree.home(to.dir)));
+        }
+        self.check_change(to.dir, who)?;
+        self.writable(to.dir)
+    }
+
+    /// rename(2).
+    pub(crate) fn rename(
+        &mut self,
+        cx: &mut Cx<'_>,
+        who: &Credentials,
+        from: &Spot,
+        to: &Spot,
+        flags: u32,
+    ) -> Result<(), Stop> {
+        if flags & !RENAME_NOREPLACE != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        self.both_writable(who, from, to)?;
+        self.check_change(from.dir, who)?;
+        let source = self.tree.lookup(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
+        let kind = self.tree.kind(source)?;
+        let is_directory = kind == Kind::Directory;
+        let target = self.tree.lookup(to.dir, &to.name)?;
+        if (from.slash || to.slash) && !is_directory {
+            return Err(Errno::ENOTDIR.into());
+        }
+        self.tree.check_sticky(from.dir, source, who)?;
+        if is_directory && Lower::is_lower(source) || kind == Kind::Elsewhere {
+            // Its children would have to move with it from home to home.
+            return Err(Errno::EXDEV.into());
+        }
+        if is_directory {
+            self.check_not_inside(source, to.dir)?;
+        }
+        if let Some(target) = target {
+            if flags & RENAME_NOREPLACE != 0 {
+                return Err(Errno::EEXIST.into());
+            }
+            if target == source {
+                return Ok(());
+            }
+            self.tree.check_sticky(to.dir, target, who)?;
+            self.check_replaced(target, is_directory)?;
+        }
+        self.writable(from.dir)?;
+        let now_ns = self.now_ns(cx);
+        let moved = match kind {
+            Kind::Directory | Kind::File => source,
+            Kind::Link(_) if !Lower::is_lower(source) => source,
+            Kind::Link(_) | Kind::LowerFile(_) | Kind::Device(_) | Kind::Elsewhere => {
+                self.copy_up(cx, source, true)?
+            }
+        };
+        self.name_it(to.dir, &to.name, moved, now_ns)?;
+        self.tree.detach(from.dir, &from.name, now_ns)?;
+        Ok(())
+    }
+
+    fn check_not_inside(&self, source: InodeId, dir: InodeId) -> Result<(), Errno> {
+        let mut at = dir;
+        while !Lower::is_lower(at) {
+            if at == source {
+                return Err(Errno::EINVAL);
+            }
+            at = self.tree.parent(at)?;
+        }
+        Ok(())
+    }
+
+    fn check_replaced(&mut self, target: InodeId, by_directory: bool) -> Result<(), Errno> {
+        let is_directory = self.tree.kind(target)? == Kind::Directory;
+        match (by_directory, is_directory) {
+            (true, false) => Err(Errno::ENOTDIR),
+            (false, true) => Err(Errno::EISDIR),
+            (false, false) => Ok(()),
+            (true, true) if !self.tree.is_home(target) => Err(Errno::EXDEV),
+            (true, true) => self.seal(target),
+        }
+    }
+
+    /// link(2).
+    pub(crate) fn hard_link(
+        &mut self,
+        cx: &mut Cx<'_>,
+        who: &Credentials,
+        from: &Spot,
+        to: &Spot,
+    ) -> Result<(), Stop> {
+        self.both_writable(who, from, to)?;
+        if self.tree.lookup(to.dir, &to.name)?.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        let source = self.tree.lookup(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
+        let kind = self.tree.kind(source)?;
+        if kind == Kind::Directory {
+            return Err(Errno::EPERM.into());
+        }
+        if to.slash {
+            return Err(Errno::ENOENT.into());
+        }
+        if from.slash {
+            return Err(Errno::ENOTDIR.into());
+        }
+        let now_ns = self.now_ns(cx);
+        let mut inode = source;
+        if Lower::is_lower(source) {
+            self.writable(from.dir)?;
+            inode = self.copy_up(cx, source, true)?;
+            self.name_it(from.dir, &from.name, inode, now_ns)?;
+        }
+        self.tree.link(to.dir, &to.name, inode, now_ns)?;
+        Ok(())
+    }
+}
