@@ -104,6 +104,11 @@ impl Session {
         Ok(line)
     }
 
+    /// True if the shell is ready for a command.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
     /// Takes what the console printed; returns what to do, in order.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Action> {
         let tokens = self.scanner.feed(bytes);

@@ -3,7 +3,7 @@
 
 use super::{Action, Session};
 use crate::cluster::{Event, Farewell, Running};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -58,13 +58,17 @@ impl Shell {
         command: &str,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<u8> {
+        self.until_idle(running, command)?;
         let line = self.session.start(command)?;
         running.nodes[0].write(&line)?;
         loop {
             let bytes = match next(running, self.deadline)? {
                 Heard::Output(0, bytes) => bytes,
                 // The shell went with its node, as the command asked.
-                Heard::Ended(0) => return Ok(0),
+                Heard::Ended(0) => {
+                    self.session = Session::default();
+                    return Ok(0);
+                }
                 Heard::Output(..) | Heard::Ended(_) => continue,
                 Heard::TimeUp => bail!("the time is up, and this command still runs: {command}"),
             };
@@ -77,6 +81,26 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// Waits for the prompt of a shell that was started again with its node.
+    fn until_idle(&mut self, running: &mut Running, command: &str) -> Result<()> {
+        while !self.session.is_idle() {
+            ensure!(running.nodes[0].is_running(), "node 1 is halted: nobody runs {command}");
+            let bytes = match next(running, self.deadline)? {
+                Heard::Output(0, bytes) => bytes,
+                Heard::Output(..) | Heard::Ended(_) => continue,
+                Heard::TimeUp => {
+                    bail!("the time is up, and node 1 has not come back for {command}")
+                }
+            };
+            for action in self.session.feed(&bytes) {
+                if let Action::Type(line) = action {
+                    running.nodes[0].write(&line)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
