@@ -78,6 +78,15 @@ pub struct ProcessInfo {
 /// Processes in ascending order of pid.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProcessList(pub Vec<ProcessInfo>);
+hot! {
+    /// How far the fetching of a moved process's pages is. Asked on the node where the process runs
+    /// now; ESRCH elsewhere.
+    pub struct MoveFigures { pub pid: Pid }
+}
+hot! {
+    /// Pages still elsewhere, fetched because a thread wanted them, fetched ahead: since the move.
+    pub struct Moving { pub left: u64, pub on_demand: u64, pub prefetched: u64 }
+}
 /// The answer to an [`AdminRequest`]; parts come in order, the last one with `status`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AdminReply {
@@ -98,6 +107,7 @@ operations! {
     3, slow, once: Migrate => Migrated;
     4, slow, repeat: List => ProcessList;
     5, slow, once: AdminReply => ();
+    6, slow, repeat: MoveFigures => Moving;
 }
 
 /// Upcall to shell: a program wrote a command to `/sys/cluster/admin`.
