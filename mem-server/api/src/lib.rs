@@ -17,5 +17,6 @@
 extern crate alloc;
 
 mod message;
+pub mod peer;
 
 pub use message::*;

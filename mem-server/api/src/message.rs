@@ -294,6 +294,16 @@ hot! {
     pub struct ObjectRelease { pub object: ObjectId }
 }
 hot! {
+    /// At the object's home: node `node` refers to it from now on. Whoever passes an object on to
+    /// another node calls this first, and the taker [`ObjectAdopt`]. ESTALE, EINVAL.
+    pub struct ObjectHold { pub object: ObjectId, pub node: NodeId }
+}
+hot! {
+    /// Takes over a reference that the home counts for this node since [`ObjectHold`]. The caller
+    /// drops it with [`ObjectRelease`].
+    pub struct ObjectAdopt { pub object: ObjectId }
+}
+hot! {
     /// Kernel objects for one Linux thread in `space`: in the caller's capability space appear, at
     /// three consecutive slots, its TCB, its capability space and a copy of its address space.
     pub struct ThreadCreate { pub space: SpaceId }
@@ -392,6 +402,8 @@ operations! {
     34, leaf, repeat: ObjectFetch => ();
     35, leaf, repeat: ObjectResize => ();
     36, leaf, once: ObjectRelease => ();
+    37, leaf, once: ObjectHold => ();
+    38, leaf, once: ObjectAdopt => ();
     40, leaf, once: ThreadCreate => ThreadCreated;
     41, leaf, once: ThreadRelease => ();
     50, leaf, repeat: SpaceExport => Count;

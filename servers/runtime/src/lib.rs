@@ -37,6 +37,8 @@ pub mod node;
 mod op;
 mod service;
 mod tables;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use core_trait::{Answer, Client, Core, Event, NodeReply};
 pub use cx::Cx;

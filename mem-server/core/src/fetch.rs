@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The requester's and the holder's side of the page protocol.
+//!
+//! # Model
+//! A page that this node needs has one [`Fetch`], whoever and however many wait for it. Its frame is
+//! reserved before the request leaves, so that what arrives always has a place.
+//!
+//! ```text
+//! no fetch --fault--> Read --Data(Read)--> page is Copy; Done to the home
+//!          --fault--> Write --Data(Write, n) or Grant(n), and n Acks--> page is Only;
+//!                     Got to the keeper, who says Done, or Done to the home
+//! either   --Grant(zero)--> page is Only; Done to the home
+//!          --Lost--> the waiters fail
+//! ```
+
+use crate::MemCore;
+use crate::limits::{PAGE, QUEUE_MAX};
+use crate::machine::{FrameNo, Machine};
+use crate::object::{Store, home};
+use crate::pages::{Entry, Hold};
+use crate::post::Note;
+use crate::resolve::{Miss, Wanted};
+use abi::limits::PAGE_BYTES;
+use abi::{Errno, NodeId, ObjectId, SpaceId, Ticket};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+use mem_api::Access;
+use mem_api::peer::{Ack, Data, Done, Fwd, Got, Grant, Inv, Lost, Req, Transfer};
+use runtime::{Answer, Client, Cx};
+
+/// A page on its way here.
+pub(crate) struct Fetch {
+    frame: FrameNo,
+    state: Waiting,
+    pub(crate) waiters: Vec<Waiter>,
+    /// Its range was unmapped meanwhile: let it arrive, keep nothing.
+    pub(crate) dropped: bool,
+}
+
+enum Waiting {
+    Read,
+    Write {
+        /// Acknowledgements to wait for, once known.
+        need: Option<usize>,
+        acked: Vec<NodeId>,
+        keeper: Option<NodeId>,
+        zero: bool,
+    },
+}
+
+/// Who waits for a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) ticket: Ticket,
+    /// The fault to serve as soon as the page is here.
+    pub(crate) fault: Option<(SpaceId, u64, Access)>,
+}
+
+/// A page of an object.
+pub(crate) type Key = (ObjectId, u64);
+
+impl<M: Machine> MemCore<M> {
+    /// Answers "later": the ticket ends when the page is here.
+    pub(crate) fn fetch_for(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        wanted: Wanted,
+        fault: Option<(SpaceId, u64, Access)>,
+    ) -> Result<Answer, Errno> {
+        self.fetch(cx, wanted, true)?;
+        let ticket = cx.open_ticket(from)?;
+        if let Some(fetch) = self.fetches.get_mut(&(wanted.object, wanted.page)) {
+            fetch.waiters.push(Waiter { ticket, fault });
+        }
+        Ok(Answer::Pending(ticket))
+    }
+
+    /// Makes sure that the page is on its way.
+    pub(crate) fn fetch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        wanted: Wanted,
+        on_demand: bool,
+    ) -> Result<(), Errno> {
+        let key = (wanted.object, wanted.page);
+        if self.fetches.contains_key(&key) {
+            return Ok(());
+        }
+        let object = self.objects.get_mut(wanted.object)?;
+        let have = match &object.store {
+            Store::Pages { pages, .. } => pages.get(wanted.page).page.is_some(),
+            Store::Private(_) => false,
+            Store::Root { .. } | Store::Left(_) => return Err(Errno::ESTALE),
+        };
+        let frame = self.frames.allocate()?;
+        let state = match wanted.access {
+            Access::Read => Waiting::Read,
+            Access::Write => {
+                Waiting::Write { need: None, acked: Vec::new(), keeper: None, zero: false }
+            }
+        };
+        self.fetches.insert(key, Fetch { frame, state, waiters: Vec::new(), dropped: false });
+        self.note_requested(wanted, on_demand);
+        let Wanted { object, page, access } = wanted;
+        self.post(cx, home(cx, object), Note::Req(Req { object, page, access, have }));
+        Ok(())
+    }
+
+    pub(crate) fn got_data(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: Data,
+        bytes: &[u8; PAGE_BYTES],
+    ) {
+        let key = (op.object, op.page);
+        let frame = match self.fetches.get_mut(&key) {
+            Some(fetch) => {
+                match (&mut fetch.state, op.transfer) {
+                    (Waiting::Read, Transfer::Read) => {}
+                    (Waiting::Write { need, keeper, .. }, Transfer::Write { acks }) => {
+                        *need = Some(usize::from(acks));
+                        *keeper = Some(from);
+                    }
+                    (Waiting::Read, Transfer::Write { .. }) | (Waiting::Write { .. }, _) => return,
+                }
+                fetch.frame
+            }
+            // Nobody wants it any more: end the transaction all the same.
+            None => return self.end_transfer(cx, key, op.transfer, from),
+        };
+        *self.frames.machine.bytes_mut(frame) = *bytes;
+        match op.transfer {
+            Transfer::Read => {
+                self.arrived(cx, key, Hold::Copy, true);
+                self.post_done(cx, key);
+            }
+            Transfer::Write { .. } => self.try_finish_write(cx, key, true),
+        }
+    }
+
+    fn end_transfer(&mut self, cx: &mut Cx<'_>, key: Key, transfer: Transfer, keeper: NodeId) {
+        match transfer {
+            Transfer::Read => self.post_done(cx, key),
+            Transfer::Write { .. } => self.post_got(cx, key, keeper),
+        }
+    }
+
+    fn post_done(&mut self, cx: &mut Cx<'_>, (object, page): Key) {
+        self.post(cx, home(cx, object), Note::Done(Done { object, page }));
+    }
+
+    /// Lets the keeper go. Where this node is the home, the keeper need not tell it.
+    fn post_got(&mut self, cx: &mut Cx<'_>, (object, page): Key, keeper: NodeId) {
+        self.post(cx, keeper, Note::Got(Got { object, page }));
+        if home(cx, object) == cx.node() {
+            self.loopback.push_back((keeper, Note::Done(Done { object, page })));
+        }
+    }
+
+    pub(crate) fn got_grant(&mut self, cx: &mut Cx<'_>, op: Grant) {
+        let key = (op.object, op.page);
+        match self.fetches.get_mut(&key).map(|fetch| &mut fetch.state) {
+            Some(Waiting::Read) => {
+                let hold = if op.zero { Hold::Only } else { Hold::Owner };
+                self.arrived(cx, key, hold, op.zero);
+                self.post_done(cx, key);
+            }
+            Some(Waiting::Write { need, zero, .. }) => {
+                *need = Some(usize::from(op.acks));
+                *zero = op.zero;
+                self.try_finish_write(cx, key, op.zero);
+            }
+            None => self.post_done(cx, key),
+        }
+    }
+
+    pub(crate) fn got_ack(&mut self, cx: &mut Cx<'_>, op: Ack) {
+        let key = (op.object, op.page);
+        let Some(fetch) = self.fetches.get_mut(&key) else { return };
+        let Waiting::Write { acked, keeper, zero, .. } = &mut fetch.state else { return };
+        if acked.len() < QUEUE_MAX && !acked.contains(&op.of) {
+            acked.push(op.of);
+        }
+        let fresh = keeper.is_some() || *zero;
+        self.try_finish_write(cx, key, fresh);
+    }
+
+    /// Ends a write fetch once everybody has acknowledged. `fresh`: the reserved frame holds the
+    /// content; else it is in the copy that is here.
+    fn try_finish_write(&mut self, cx: &mut Cx<'_>, key: Key, fresh: bool) {
+        let Some(fetch) = self.fetches.get(&key) else { return };
+        let Waiting::Write { need: Some(need), acked, keeper, .. } = &fetch.state else { return };
+        if acked.len() < *need {
+            return;
+        }
+        let keeper = *keeper;
+        self.arrived(cx, key, Hold::Only, fresh);
+        match keeper {
+            Some(keeper) => self.post_got(cx, key, keeper),
+            None => self.post_done(cx, key),
+        }
+    }
+
+    /// Puts the page in its place and serves who waits.
+    fn arrived(&mut self, cx: &mut Cx<'_>, key: Key, hold: Hold, fresh: bool) {
+        let Some(fetch) = self.fetches.remove(&key) else { return };
+        let Fetch { frame, waiters, dropped, .. } = fetch;
+        let (object, page) = key;
+        let space = match self.objects.get(object).map(|it| &it.store) {
+            Ok(Store::Private(space)) => Some(*space),
+            Ok(_) | Err(_) => None,
+        };
+        let pages = match space {
+            Some(space) => self.spaces.get_mut(space).ok().map(|space| &mut space.pages),
+            None => match self.objects.get_mut(object).map(|it| &mut it.store) {
+                Ok(Store::Pages { pages, .. }) => Some(pages),
+                Ok(_) | Err(_) => None,
+            },
+        };
+        match pages {
+            Some(pages) if fresh && !dropped => {
+                let before = pages.get(page);
+                pages.set(page, Entry { page: Some((frame, hold)), ..before });
+                if let Some((old, _)) = before.page {
+                    // A copy of the same content: what maps it moves to the new frame.
+                    self.unmap_object(object, page..page + 1);
+                    self.frames.release(old);
+                }
+            }
+            Some(pages) => {
+                let before = pages.get(page);
+                if let Some((old, _)) = before.page.filter(|_| !dropped) {
+                    pages.set(page, Entry { page: Some((old, hold)), ..before });
+                }
+                self.frames.release(frame);
+            }
+            None => self.frames.release(frame),
+        }
+        if let Some(space) = space {
+            self.note_arrived(cx, space, dropped);
+        }
+        self.serve(cx, &waiters);
+        if let Some(space) = space {
+            self.fetch_ahead(cx, space);
+            self.check_moved(cx, space);
+        }
+    }
+
+    fn serve(&mut self, cx: &mut Cx<'_>, waiters: &[Waiter]) {
+        for waiter in waiters {
+            if let Some((space, page, access)) = waiter.fault
+                && let Ok(found) = self.resolve(cx, space, page, access)
+            {
+                // If it cannot be mapped now, the fault comes again and says why.
+                let _ = self.install(space, page, found);
+            }
+            cx.complete(waiter.ticket, Ok(()));
+        }
+    }
+
+    pub(crate) fn got_lost(&mut self, cx: &mut Cx<'_>, op: Lost) {
+        let key = (op.object, op.page);
+        if self.fetches.contains_key(&key) {
+            self.fail_fetch(cx, key, Errno::from_number(op.errno));
+        } else {
+            // It has arrived already: the home may go on.
+            self.post_done(cx, key);
+        }
+    }
+
+    pub(crate) fn fail_fetch(&mut self, cx: &mut Cx<'_>, key: Key, errno: Errno) {
+        let Some(fetch) = self.fetches.remove(&key) else { return };
+        self.frames.release(fetch.frame);
+        for waiter in fetch.waiters {
+            cx.complete::<()>(waiter.ticket, Err(errno));
+        }
+    }
+
+    pub(crate) fn fail_fetches(&mut self, cx: &mut Cx<'_>, object: ObjectId, errno: Errno) {
+        let keys: Vec<Key> = self.fetches.keys().filter(|key| key.0 == object).copied().collect();
+        for key in keys {
+            self.fail_fetch(cx, key, errno);
+        }
+    }
+
+    /// A client gave up on a fetch; the page comes all the same. False: no fetch has this ticket.
+    pub(crate) fn cancel_fetch(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        for fetch in self.fetches.values_mut() {
+            let Some(at) = fetch.waiters.iter().position(|it| it.ticket == ticket) else {
+                continue;
+            };
+            fetch.waiters.swap_remove(at);
+            cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+            return true;
+        }
+        false
+    }
+
+    /// The home wants a page that this node owns to go to another.
+    pub(crate) fn forward(&mut self, cx: &mut Cx<'_>, op: Fwd) {
+        let Fwd { object, page, to, transfer } = op;
+        let key = (object, page);
+        let Some(frame) = self.give(key, to, transfer) else {
+            let errno = Errno::EIO.number();
+            return self.post(cx, to, Note::Lost(Lost { object, page, errno }));
+        };
+        let bytes = Box::new(*self.frames.machine.bytes(frame));
+        self.post(cx, to, Note::Data(Data { object, page, transfer }, bytes));
+        self.check_left(cx, object);
+    }
+
+    /// Takes the rights to a page away here, as far as the transfer demands; its frame.
+    fn give(&mut self, key: Key, to: NodeId, transfer: Transfer) -> Option<FrameNo> {
+        let (object, page) = key;
+        let target = self.objects.get_mut(object).ok()?;
+        let (pages, hard) = match &mut target.store {
+            Store::Pages { pages, .. } => (pages, None),
+            Store::Left(left) if left.to == to => (&mut left.pages, Some(left.hard)),
+            Store::Root { .. } | Store::Private(_) | Store::Left(_) => return None,
+        };
+        let entry = pages.get(page);
+        let (frame, hold) = entry.page?;
+        match (transfer, hold) {
+            (_, Hold::Copy) => return None,
+            (Transfer::Read, Hold::Owner) => {}
+            (Transfer::Read, Hold::Only) => {
+                pages.set(page, Entry { page: Some((frame, Hold::Owner)), ..entry });
+                self.protect_object(object, page);
+            }
+            (Transfer::Write { .. }, Hold::Owner | Hold::Only) => {
+                if let (Some(hard), Some(mapping)) = (hard, entry.mapping) {
+                    self.frames.machine.unmap(hard, page * PAGE, mapping.handle);
+                }
+                pages.set(page, Entry::default());
+                self.unmap_object(object, page..page + 1);
+                if let Some((old, _)) = self.kept.insert(key, (frame, to)) {
+                    self.frames.release(old);
+                }
+            }
+        }
+        Some(frame)
+    }
+
+    pub(crate) fn invalidate(&mut self, cx: &mut Cx<'_>, op: Inv) {
+        let Inv { object, page, to } = op;
+        self.unmap_object(object, page..page + 1);
+        if let Ok(target) = self.objects.get_mut(object)
+            && let Store::Pages { pages, .. } = &mut target.store
+            && let Some((frame, _)) = pages.get(page).page
+        {
+            pages.set(page, Entry::default());
+            self.frames.release(frame);
+        }
+        self.post(cx, to, Note::Ack(Ack { object, page, of: cx.node() }));
+    }
+
+    /// The page that was kept for `from` has arrived there.
+    pub(crate) fn let_go(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Got) {
+        let key = (op.object, op.page);
+        if self.kept.get(&key).is_none_or(|(_, to)| *to != from) {
+            return;
+        }
+        if let Some((frame, _)) = self.kept.remove(&key) {
+            self.frames.release(frame);
+        }
+        if home(cx, op.object) != from {
+            self.post_done(cx, key);
+        }
+    }
+
+    /// Unmaps pages of an object wherever this node maps them. Private copies stay.
+    pub(crate) fn unmap_object(&mut self, object: ObjectId, range: Range<u64>) {
+        self.each_mapping(object, range, |machine, hard, addr, entry| {
+            if let Some(mapping) = entry.mapping.take() {
+                machine.unmap(hard, addr, mapping.handle);
+            }
+        });
+    }
+
+    fn protect_object(&mut self, object: ObjectId, page: u64) {
+        self.each_mapping(object, page..page + 1, |machine, hard, addr, entry| {
+            if let Some(mapping) = &mut entry.mapping
+                && mapping.writable
+            {
+                machine.protect(hard, addr, mapping.handle, false);
+                mapping.writable = false;
+            }
+        });
+    }
+
+    fn each_mapping(
+        &mut self,
+        object: ObjectId,
+        range: Range<u64>,
+        mut change: impl FnMut(&mut M, crate::machine::HardSpace, u64, &mut Entry),
+    ) {
+        let Ok(target) = self.objects.get(object) else { return };
+        for &user in &target.users {
+            let Ok(space) = self.spaces.get_mut(user) else { continue };
+            let hard = space.hard;
+            for (start, area) in space.areas.iter() {
+                let crate::areas::Source::Object { object: shown, first } = area.source else {
+                    continue;
+                };
+                let from = range.start.max(first);
+                let to = range.end.min(first + (area.end - start));
+                if shown != object || from >= to {
+                    continue;
+                }
+                let pages = start + (from - first)..start + (to - first);
+                space.pages.for_each(pages, |page, entry| {
+                    if entry.page.is_none() {
+                        change(&mut self.frames.machine, hard, page * PAGE, entry);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Brings an object's page here for a copy.
+    pub(crate) fn object_fetch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        wanted: Wanted,
+    ) -> Result<Answer, Errno> {
+        let at_home = home(cx, wanted.object) == cx.node();
+        let target = self.objects.get_mut(wanted.object)?;
+        let found = match wanted.access {
+            Access::Read => target.peek(&mut self.frames, wanted, at_home).map(|_| ()),
+            Access::Write => target.page(&mut self.frames, wanted, at_home).map(|_| ()),
+        };
+        match found {
+            Ok(()) => Ok(Answer::Done(runtime::Msg::default())),
+            Err(Miss::Error(errno)) => Err(errno),
+            Err(Miss::Away(wanted)) => self.fetch_for(cx, from, wanted, None),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Spaces, objects and threads come and go.
+
+use crate::MemCore;
+use crate::limits::PAGE;
+use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
+use crate::machine::Machine;
+use crate::map::clear;
+use crate::object::{Store, home};
+use crate::pages::{Entry, Hold, Pages};
+use crate::space::Space;
+use abi::{Errno, ObjectId, ServerId, SpaceId};
+use alloc::vec::Vec;
+use mem_api::{
+    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectResize, Region, RegionList,
+    Regions, SpaceCreated, SpaceSizes, ThreadCreate, ThreadCreated,
+};
+use runtime::{Answer, Client, Cx, Msg};
+
+/// Regions in one answer: each takes at most 46 bytes there.
+const REGIONS_IN_ANSWER: usize = 16;
+
+impl<M: Machine> MemCore<M> {
+    pub(crate) fn space_create(&mut self) -> Result<SpaceCreated, Errno> {
+        self.spaces.has_room()?;
+        let hard = self.frames.machine.create_space()?;
+        Ok(SpaceCreated { space: self.spaces.add(Space::new(hard))? })
+    }
+
+    pub(crate) fn space_fork(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        id: SpaceId,
+    ) -> Result<Answer, Errno> {
+        if self.spaces.get(id)?.moving.is_some() {
+            return self.fetch_all(cx, from, id);
+        }
+        self.spaces.has_room()?;
+        let mut child = Space::new(self.frames.machine.create_space()?);
+        let parent = self.spaces.get_mut(id)?;
+        child.areas = parent.areas.clone();
+        let (hard, frames) = (parent.hard, &mut self.frames);
+        parent.pages.for_each(0..PAGE_TOP, |page, entry| {
+            let Some((frame, _)) = entry.page else { return };
+            frames.share(frame);
+            child.pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });
+            if let Some(mapping) = &mut entry.mapping
+                && mapping.writable
+            {
+                frames.machine.protect(hard, page * PAGE, mapping.handle, false);
+                mapping.writable = false;
+            }
+        });
+        let objects: Vec<ObjectId> = child.areas.objects().collect();
+        let space = self.spaces.add(child)?;
+        for object in objects {
+            self.add_user(space, object)?;
+        }
+        Ok(Answer::Done(Msg::of(&SpaceCreated { space })?))
+    }
+
+    pub(crate) fn space_destroy(&mut self, cx: &mut Cx<'_>, id: SpaceId) -> Result<(), Errno> {
+        self.spaces.get(id)?;
+        self.futexes.end_space(cx, id);
+        self.abandon_move(cx, id);
+        let mut space = self.spaces.remove(id)?;
+        clear(&mut self.frames, &mut space, 0..PAGE_TOP);
+        self.frames.drop_space(space.hard);
+        for object in space.areas.objects() {
+            self.drop_user(cx, id, object);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn space_size(&self, id: SpaceId) -> Result<SpaceSizes, Errno> {
+        let space = self.spaces.get(id)?;
+        let mut sizes = SpaceSizes { mapped: 0, resident: 0, stack: 0, text: 0 };
+        for (start, area) in space.areas.iter() {
+            let bytes = (area.end - start) * PAGE;
+            sizes.mapped += bytes;
+            if area.grows_down {
+                sizes.stack += bytes;
+            }
+            if area.protection.execute && area.object().is_some() {
+                sizes.text += bytes;
+            }
+        }
+        sizes.resident = space.pages.held().max(space.pages.mapped()) * PAGE;
+        Ok(sizes)
+    }
+
+    pub(crate) fn regions(&self, op: Regions) -> Result<RegionList, Errno> {
+        let space = self.spaces.get(op.space)?;
+        let after = op.after.div_ceil(PAGE);
+        let from = space.areas.from(after).take(REGIONS_IN_ANSWER);
+        Ok(RegionList(from.map(|(start, area)| region(start, area)).collect()))
+    }
+
+    pub(crate) fn object_create(
+        &mut self,
+        cx: &Cx<'_>,
+        op: ObjectCreate,
+    ) -> Result<ObjectCreated, Errno> {
+        let object = match op.content {
+            Content::Zero => {
+                self.objects.create(cx, Store::Pages { pages: Pages::default(), len: 0 })?
+            }
+            Content::Root { offset, len } => self.root_object(cx, offset, len)?,
+        };
+        self.objects.get_mut(object)?.refs += 1;
+        Ok(ObjectCreated { object })
+    }
+
+    /// The object for a file of the root file system; one per file.
+    pub(crate) fn root_object(
+        &mut self,
+        cx: &Cx<'_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<ObjectId, Errno> {
+        let first = offset / PAGE;
+        let last = first.checked_add(len.div_ceil(PAGE)).ok_or(Errno::EINVAL)?;
+        let outside = last > first && self.frames.machine.root_frame(last - 1).is_none();
+        if !offset.is_multiple_of(PAGE) || outside {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(&object) = self.objects.roots.get(&first)
+            && self.objects.get(object).is_ok_and(|known| known.len() == len)
+        {
+            return Ok(object);
+        }
+        let object = self.objects.create(cx, Store::Root { first, len })?;
+        self.objects.roots.insert(first, object);
+        Ok(object)
+    }
+
+    pub(crate) fn object_resize(&mut self, cx: &mut Cx<'_>, op: ObjectResize) -> Result<(), Errno> {
+        let at_home = home(cx, op.object) == cx.node();
+        let target = self.objects.get(op.object)?;
+        match target.store {
+            Store::Root { .. } => return Err(Errno::EACCES),
+            Store::Pages { .. } => {}
+            Store::Private(_) | Store::Left(_) => return Err(Errno::ESTALE),
+        }
+        let pages = op.len.div_ceil(PAGE);
+        if pages > OBJECT_PAGES_MAX {
+            return Err(Errno::EFBIG);
+        }
+        if !at_home || !target.directory.is_local(pages.saturating_sub(1)) {
+            // Cutting off pages that other nodes hold needs a message that does not exist yet.
+            return Err(Errno::ENOSYS);
+        }
+        self.unmap_object(op.object, pages..OBJECT_PAGES_MAX);
+        let target = self.objects.get_mut(op.object)?;
+        let Store::Pages { pages: table, len } = &mut target.store else { return Ok(()) };
+        table.for_each(pages..OBJECT_PAGES_MAX, |_, entry| {
+            if let Some((frame, _)) = entry.page.take() {
+                self.frames.release(frame);
+            }
+        });
+        let rest = (op.len % PAGE) as usize;
+        if op.len < *len
+            && rest != 0
+            && let Some((frame, _)) = table.get(op.len / PAGE).page
+        {
+            self.frames.machine.bytes_mut(frame)[rest..].fill(0);
+        }
+        *len = op.len;
+        Ok(())
+    }
+
+    pub(crate) fn object_release(&mut self, cx: &mut Cx<'_>, id: ObjectId) -> Result<(), Errno> {
+        let target = self.objects.get_mut(id)?;
+        let others = target.users.len() as u64;
+        if target.refs <= others {
+            return Err(Errno::ESTALE);
+        }
+        self.drop_ref(cx, id);
+        Ok(())
+    }
+
+    pub(crate) fn drop_user(&mut self, cx: &mut Cx<'_>, space: SpaceId, object: ObjectId) {
+        let Ok(target) = self.objects.get_mut(object) else { return };
+        if target.users.remove(&space) {
+            self.drop_ref(cx, object);
+        }
+    }
+
+    /// Drops one reference; the last one frees the object, or gives it back to its home.
+    pub(crate) fn drop_ref(&mut self, cx: &mut Cx<'_>, id: ObjectId) {
+        let Ok(target) = self.objects.get_mut(id) else { return };
+        target.refs -= 1;
+        if target.refs > 0 {
+            return;
+        }
+        if matches!(target.store, Store::Pages { .. }) && home(cx, id) != cx.node() {
+            self.leave_object(cx, id);
+            return;
+        }
+        self.free_object(id);
+    }
+
+    /// Frees an object with its pages. Nothing maps it.
+    pub(crate) fn free_object(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.map.remove(&id) else { return };
+        match object.store {
+            Store::Root { first, .. } => {
+                if self.objects.roots.get(&first) == Some(&id) {
+                    self.objects.roots.remove(&first);
+                }
+            }
+            Store::Pages { mut pages, .. } => pages.for_each(0..OBJECT_PAGES_MAX, |_, entry| {
+                if let Some((frame, _)) = entry.page.take() {
+                    self.frames.release(frame);
+                }
+            }),
+            Store::Private(_) => {}
+            Store::Left(left) => left.free(&mut self.frames),
+        }
+    }
+
+    pub(crate) fn thread_create(
+        &mut self,
+        client: ServerId,
+        op: ThreadCreate,
+    ) -> Result<ThreadCreated, Errno> {
+        let hard = self.spaces.get(op.space)?.hard;
+        let slot = self.frames.machine.create_thread(client, hard)?;
+        self.frames.hold_space(hard);
+        let before = self.threads.insert((client, slot), hard);
+        assert!(before.is_none(), "the machine gives a slot out once");
+        Ok(ThreadCreated { slot })
+    }
+
+    pub(crate) fn thread_release(&mut self, client: ServerId, slot: u64) -> Result<(), Errno> {
+        let hard = self.threads.remove(&(client, slot)).ok_or(Errno::ESRCH)?;
+        self.frames.machine.release_thread(client, slot);
+        self.frames.drop_space(hard);
+        Ok(())
+    }
+
+    pub(crate) fn figures(&self) -> MemoryFigures {
+        let machine = self.frames.machine.figures();
+        let cached: u64 = self.objects.map.values().map(object_pages).sum();
+        MemoryFigures {
+            total: machine.total_bytes,
+            free: machine.free_bytes,
+            cached: cached * PAGE,
+            kernel: machine.kernel_bytes,
+            spaces: self.spaces.len() as u64,
+            objects: self.objects.map.len() as u64,
+            slots: machine.slots,
+            threads: self.threads.len() as u64,
+        }
+    }
+}
+
+fn object_pages(object: &crate::object::Object) -> u64 {
+    match &object.store {
+        Store::Pages { pages, .. } => pages.held(),
+        Store::Root { .. } | Store::Private(_) | Store::Left(_) => 0,
+    }
+}
+
+/// An area as messages name it.
+pub(crate) fn region(start: u64, area: &crate::areas::Area) -> Region {
+    let backing = match area.source {
+        crate::areas::Source::Anonymous => Backing::Anonymous,
+        crate::areas::Source::Object { object, first } => {
+            Backing::Object { object, offset: first * PAGE }
+        }
+    };
+    Region {
+        start: start * PAGE,
+        end: area.end * PAGE,
+        protection: area.protection,
+        backing,
+        shared: area.shared,
+        grows_down: area.grows_down,
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory objects, and the table of them.
+
+use crate::directory::Directory;
+use crate::frames::Frames;
+use crate::limits::{OBJECT_PAGES_MAX, OBJECTS_MAX, PAGE};
+use crate::machine::{FrameNo, Machine};
+use crate::moving::Left;
+use crate::pages::{Entry, Hold, Pages};
+use crate::resolve::{Miss, Wanted};
+use abi::{Errno, NodeId, ObjectId, SpaceId};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use hashbrown::HashMap;
+use mem_api::Access;
+use runtime::Cx;
+
+/// Where an object's pages are.
+pub(crate) enum Store {
+    /// In the root file system's data: every node has them, nobody writes them.
+    Root {
+        /// First page in the data.
+        first: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// In this table; those missing are zeroes, or rest on another node.
+    Pages {
+        /// What this node holds.
+        pages: Pages,
+        /// Bytes; where this node is not the home, the home checks it.
+        len: u64,
+    },
+    /// In a space that moved here: the private object of a space whose pages rest elsewhere.
+    Private(SpaceId),
+    /// Left behind by a space that moved away.
+    Left(Box<Left>),
+}
+
+/// One object as this node knows it.
+pub(crate) struct Object {
+    pub(crate) store: Store,
+    /// References: of clients, of spaces that map it and, at its home, of other nodes.
+    pub(crate) refs: u64,
+    /// Of a remote object: how many references the home counts for this node.
+    pub(crate) grants: u64,
+    /// No reference is left here, and the home was asked to take back the pages owned here.
+    pub(crate) leaving: bool,
+    /// Spaces that map it.
+    pub(crate) users: BTreeSet<SpaceId>,
+    /// At the home: which nodes hold its pages.
+    pub(crate) directory: Directory,
+}
+
+impl Object {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            refs: 0,
+            grants: 0,
+            leaving: false,
+            users: BTreeSet::new(),
+            directory: Directory::default(),
+        }
+    }
+}
+
+/// All objects of the node but the private ones of spaces that never moved.
+#[derive(Default)]
+pub(crate) struct Objects {
+    pub(crate) map: HashMap<ObjectId, Object>,
+    /// The local object for a file of the root file system, by its first page there.
+    pub(crate) roots: HashMap<u64, ObjectId>,
+    next_serial: u64,
+}
+
+impl Objects {
+    /// The object; ESTALE for an id that is not one, or not any more.
+    pub(crate) fn get(&self, id: ObjectId) -> Result<&Object, Errno> {
+        self.map.get(&id).ok_or(Errno::ESTALE)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ObjectId) -> Result<&mut Object, Errno> {
+        self.map.get_mut(&id).ok_or(Errno::ESTALE)
+    }
+
+    /// Adds an object in a slot of this node.
+    pub(crate) fn create(&mut self, cx: &Cx<'_>, store: Store) -> Result<ObjectId, Errno> {
+        if self.map.len() >= OBJECTS_MAX {
+            return Err(Errno::ENFILE);
+        }
+        let slot = cx.view().slots_of(cx.node()).next().ok_or(Errno::ENODEV)?;
+        self.next_serial += 1;
+        let id = ObjectId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
+        self.map.insert(id, Object::new(store));
+        Ok(id)
+    }
+
+    /// Adds what this node knows of another home's object.
+    pub(crate) fn adopt(&mut self, id: ObjectId, store: Store) -> Result<&mut Object, Errno> {
+        if self.map.len() >= OBJECTS_MAX && !self.map.contains_key(&id) {
+            return Err(Errno::ENFILE);
+        }
+        Ok(self.map.entry(id).or_insert_with(|| Object::new(store)))
+    }
+}
+
+/// The home of an object.
+pub(crate) fn home(cx: &Cx<'_>, object: ObjectId) -> NodeId {
+    cx.view().home(object.slot())
+}
+
+impl Object {
+    /// Bytes of the object.
+    pub(crate) fn len(&self) -> u64 {
+        match &self.store {
+            Store::Root { len, .. } | Store::Pages { len, .. } => *len,
+            Store::Private(_) | Store::Left(_) => 0,
+        }
+    }
+
+    /// The frame with a page of the object for this access, and whether it may be mapped writable.
+    pub(crate) fn page<M: Machine>(
+        &mut self,
+        frames: &mut Frames<M>,
+        wanted: Wanted,
+        at_home: bool,
+    ) -> Result<(FrameNo, bool), Miss> {
+        let Wanted { page, access, .. } = wanted;
+        match &mut self.store {
+            Store::Root { .. } if access == Access::Write => Err(Miss::Error(Errno::EACCES)),
+            Store::Root { first, len } => {
+                let inside = page < len.div_ceil(PAGE);
+                let frame = inside.then(|| frames.machine.root_frame(*first + page)).flatten();
+                Ok((frame.ok_or(Miss::Error(Errno::EIO))?, false))
+            }
+            Store::Pages { pages, len } => {
+                if page >= len.div_ceil(PAGE) {
+                    return Err(Miss::Error(Errno::EIO));
+                }
+                let untouched = at_home && self.directory.owned_here(page);
+                match pages.get(page).page {
+                    Some((frame, Hold::Only)) => Ok((frame, true)),
+                    Some((frame, Hold::Owner | Hold::Copy)) if access == Access::Read => {
+                        Ok((frame, false))
+                    }
+                    None if untouched => {
+                        let frame = frames.allocate().map_err(Miss::Error)?;
+                        pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });
+                        Ok((frame, true))
+                    }
+                    Some(_) | None => Err(Miss::Away(wanted)),
+                }
+            }
+            Store::Private(_) | Store::Left(_) => Err(Miss::Error(Errno::ESTALE)),
+        }
+    }
+
+    /// The frame to read a page from; `None` where the object holds a page of zeroes that was never
+    /// touched.
+    pub(crate) fn peek<M: Machine>(
+        &mut self,
+        frames: &mut Frames<M>,
+        wanted: Wanted,
+        at_home: bool,
+    ) -> Result<Option<FrameNo>, Miss> {
+        if let Store::Pages { pages, len } = &self.store {
+            let beyond = wanted.page >= len.div_ceil(PAGE);
+            let never = at_home && self.directory.owned_here(wanted.page);
+            if beyond || never && pages.get(wanted.page).page.is_none() {
+                return Ok(None);
+            }
+        }
+        self.page(frames, wanted, at_home).map(|(frame, _)| Some(frame))
+    }
+
+    /// Makes the object at least `end` bytes long, before a write.
+    pub(crate) fn extend(&mut self, end: u64) -> Result<(), Errno> {
+        match &mut self.store {
+            Store::Root { .. } => Err(Errno::EACCES),
+            Store::Pages { len, .. } => {
+                if end.div_ceil(PAGE) > OBJECT_PAGES_MAX {
+                    return Err(Errno::EFBIG);
+                }
+                *len = (*len).max(end);
+                Ok(())
+            }
+            Store::Private(_) | Store::Left(_) => Err(Errno::ESTALE),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sending and receiving the page protocol's messages.
+//!
+//! What this node says to itself goes through a queue that is emptied before the step ends, so the
+//! protocol has one path. What finds the link full waits here and keeps its order.
+
+use crate::MemCore;
+use crate::limits::{OUTBOX_MAX, OUTBOX_RETRY_NS};
+use crate::machine::Machine;
+use crate::object::home;
+use abi::limits::PAGE_BYTES;
+use abi::{Errno, NodeId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mem_api::peer::{
+    Ack, Data, Done, Drop, Forget, Fwd, Given, Got, Grant, Inv, Leave, Lost, Req, Settled,
+};
+use runtime::{Bulk, Cx, Msg, Operation, Wire};
+
+/// Cookie of the timer that sends what waits.
+pub(crate) const TIMER_OUTBOX: u64 = 1;
+
+/// A message of the page protocol.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    Req(Req),
+    Fwd(Fwd),
+    Inv(Inv),
+    Ack(Ack),
+    Data(Data, Box<[u8; PAGE_BYTES]>),
+    Grant(Grant),
+    Got(Got),
+    Done(Done),
+    Lost(Lost),
+    Leave(Leave),
+    Drop(Drop),
+    Given(Given),
+    Settled(Settled),
+    Forget(Forget),
+}
+
+impl Note {
+    fn send(&self, cx: &mut Cx<'_>, to: NodeId) -> Result<(), Errno> {
+        let none = Vec::new();
+        match self {
+            Self::Req(op) => cx.tell_node(to, op, none),
+            Self::Fwd(op) => cx.tell_node(to, op, none),
+            Self::Inv(op) => cx.tell_node(to, op, none),
+            Self::Ack(op) => cx.tell_node(to, op, none),
+            Self::Data(op, bytes) => cx.tell_node(to, op, bytes.to_vec()),
+            Self::Grant(op) => cx.tell_node(to, op, none),
+            Self::Got(op) => cx.tell_node(to, op, none),
+            Self::Done(op) => cx.tell_node(to, op, none),
+            Self::Lost(op) => cx.tell_node(to, op, none),
+            Self::Leave(op) => cx.tell_node(to, op, none),
+            Self::Drop(op) => cx.tell_node(to, op, none),
+            Self::Given(op) => cx.tell_node(to, op, none),
+            Self::Settled(op) => cx.tell_node(to, op, none),
+            Self::Forget(op) => cx.tell_node(to, op, none),
+        }
+    }
+
+    /// The message with this number; `None` if it is none of the page protocol.
+    pub(crate) fn decode(op: u16, msg: &Msg, bulk: &Bulk<'_>) -> Result<Option<Self>, Errno> {
+        Ok(Some(match op {
+            Req::NUMBER => Self::Req(Req::get(msg)?),
+            Fwd::NUMBER => Self::Fwd(Fwd::get(msg)?),
+            Inv::NUMBER => Self::Inv(Inv::get(msg)?),
+            Ack::NUMBER => Self::Ack(Ack::get(msg)?),
+            Data::NUMBER => {
+                let bytes: [u8; PAGE_BYTES] = bulk.data().try_into().map_err(|_| Errno::EPROTO)?;
+                Self::Data(Data::get(msg)?, Box::new(bytes))
+            }
+            Grant::NUMBER => Self::Grant(Grant::get(msg)?),
+            Got::NUMBER => Self::Got(Got::get(msg)?),
+            Done::NUMBER => Self::Done(Done::get(msg)?),
+            Lost::NUMBER => Self::Lost(Lost::get(msg)?),
+            Leave::NUMBER => Self::Leave(Leave::get(msg)?),
+            Drop::NUMBER => Self::Drop(Drop::get(msg)?),
+            Given::NUMBER => Self::Given(Given::get(msg)?),
+            Settled::NUMBER => Self::Settled(Settled::get(msg)?),
+            Forget::NUMBER => Self::Forget(Forget::get(msg)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl<M: Machine> MemCore<M> {
+    /// Sends a message to a node, or to this one.
+    pub(crate) fn post(&mut self, cx: &mut Cx<'_>, to: NodeId, note: Note) {
+        if to == cx.node() {
+            self.loopback.push_back((to, note));
+            return;
+        }
+        let waiting = self.outbox.get(&to).is_some_and(|queue| !queue.is_empty());
+        let result = if waiting { Err(Errno::EAGAIN) } else { note.send(cx, to) };
+        // EHOSTDOWN: the node's death is told to this server soon, and ends what waits for it.
+        if result == Err(Errno::EAGAIN) {
+            let queue = self.outbox.entry(to).or_default();
+            if queue.len() < OUTBOX_MAX {
+                queue.push_back(note);
+            } else {
+                self.notes_lost += 1;
+            }
+            if !waiting {
+                let _ = cx.arm(cx.now_ns() + OUTBOX_RETRY_NS, TIMER_OUTBOX);
+            }
+        }
+    }
+
+    /// Sends what found a link full.
+    pub(crate) fn empty_outbox(&mut self, cx: &mut Cx<'_>) {
+        let mut left = false;
+        for (&to, queue) in &mut self.outbox {
+            while let Some(note) = queue.front() {
+                if note.send(cx, to) == Err(Errno::EAGAIN) {
+                    left = true;
+                    break;
+                }
+                queue.pop_front();
+            }
+        }
+        self.outbox.retain(|_, queue| !queue.is_empty());
+        if left {
+            let _ = cx.arm(cx.now_ns() + OUTBOX_RETRY_NS, TIMER_OUTBOX);
+        }
+    }
+
+    /// Handles what this node said to itself.
+    pub(crate) fn drain_loopback(&mut self, cx: &mut Cx<'_>) {
+        while let Some((from, note)) = self.loopback.pop_front() {
+            self.note(cx, from, note);
+        }
+    }
+
+    /// Handles one message. A sender that may not say it is ignored.
+    pub(crate) fn note(&mut self, cx: &mut Cx<'_>, from: NodeId, note: Note) {
+        let from_home = |cx: &Cx<'_>, object| home(cx, object) == from;
+        match note {
+            Note::Req(op) => self.home_req(cx, from, op),
+            Note::Fwd(op) if from_home(cx, op.object) => self.forward(cx, op),
+            Note::Inv(op) if from_home(cx, op.object) => self.invalidate(cx, op),
+            Note::Ack(op) if from == op.of || from_home(cx, op.object) => self.got_ack(cx, op),
+            Note::Data(op, bytes) => self.got_data(cx, from, op, &bytes),
+            Note::Grant(op) if from_home(cx, op.object) => self.got_grant(cx, op),
+            Note::Got(op) => self.let_go(cx, from, op),
+            Note::Done(op) => self.home_done(cx, from, op),
+            Note::Lost(op) => self.got_lost(cx, op),
+            Note::Leave(op) => self.home_leave(cx, from, op),
+            Note::Drop(op) => self.home_drop(cx, from, op),
+            Note::Given(op) => self.given(cx, from, op),
+            Note::Settled(op) => self.settled(cx, from, op),
+            Note::Forget(op) => self.forgotten(cx, from, op),
+            Note::Fwd(_) | Note::Inv(_) | Note::Ack(_) | Note::Grant(_) => {}
+        }
+    }
+}

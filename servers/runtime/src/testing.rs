@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Nodes and a network in one thread, for the tests of cores.
+//!
+//! # Model
+//! A [`Net`] keeps one queue per pair of nodes and lane. [`Net::deliver`] moves one message, from the
+//! queue that the caller chooses, into the inbox of the server that it is for: so a test decides
+//! every interleaving, and a seed repeats it. A [`TestNode`] is one server's [`Platform`].
+
+use crate::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken};
+use crate::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire, system};
+use abi::{CoreId, Errno, NodeId, ServerId};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+/// A call that the net and the timer do not answer: from, to, operation, message, bulk data.
+pub type Below = Box<dyn FnMut(ServerId, ServerId, u16, &mut Msg, &mut Bulk<'_>) -> Status>;
+
+/// A link's messages in one direction and lane, each with the server that it is for.
+type Messages = VecDeque<(ServerId, Vec<u8>)>;
+/// What waits for one server: what it is, the node, the message.
+type Inbox = VecDeque<(Taken, NodeId, Vec<u8>)>;
+
+/// All links and all inboxes.
+#[derive(Default)]
+pub struct Net {
+    lanes: BTreeMap<(NodeId, NodeId, u8), Messages>,
+    inboxes: BTreeMap<(NodeId, ServerId), Inbox>,
+    dead: BTreeSet<NodeId>,
+    /// Messages sent since the start.
+    pub sent: u64,
+    /// Messages that one lane holds before its sender gets EAGAIN; `None`: any number.
+    pub lane_messages_max: Option<usize>,
+}
+
+impl Net {
+    /// A network that the nodes of a test share.
+    pub fn shared() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self::default()))
+    }
+
+    /// Moves the next message of one lane to its inbox; `choice` picks among the lanes that hold
+    /// any. False if none does.
+    pub fn deliver(&mut self, choice: usize) -> bool {
+        let full: Vec<_> =
+            self.lanes.iter().filter(|(_, lane)| !lane.is_empty()).map(|(key, _)| *key).collect();
+        if full.is_empty() {
+            return false;
+        }
+        let key = full[choice % full.len()];
+        let next = self.lanes.get_mut(&key).and_then(VecDeque::pop_front);
+        if let Some((server, data)) = next
+            && let Some(inbox) = self.inboxes.get_mut(&(key.1, server))
+        {
+            inbox.push_back((Taken::Message, key.0, data));
+        }
+        true
+    }
+
+    /// Cuts a node off for good: what is on its way from and to it is lost, the others hear of it.
+    pub fn kill(&mut self, node: NodeId) {
+        self.dead.insert(node);
+        self.lanes.retain(|(from, to, _), _| *from != node && *to != node);
+        for ((of, _), inbox) in &mut self.inboxes {
+            if *of == node {
+                inbox.clear();
+            } else {
+                inbox.push_back((Taken::Down, node, Vec::new()));
+            }
+        }
+    }
+
+    /// Whether anything waits in a lane or an inbox.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.values().all(VecDeque::is_empty) && self.inboxes.values().all(VecDeque::is_empty)
+    }
+
+    fn send(&mut self, from: NodeId, msg: &Msg, data: &[u8]) -> Status {
+        let [to, lane, server, _] = msg.words;
+        let to = u16::try_from(to).ok().and_then(NodeId::new).expect("a core names a node");
+        let server = u8::try_from(server).ok().and_then(ServerId::from_number);
+        if self.dead.contains(&to) || self.dead.contains(&from) {
+            return Status::Failed(Errno::EHOSTDOWN);
+        }
+        let lane = self.lanes.entry((from, to, lane as u8)).or_default();
+        if self.lane_messages_max.is_some_and(|max| lane.len() >= max) {
+            return Status::Failed(Errno::EAGAIN);
+        }
+        lane.push_back((server.expect("a core names a server"), data.to_vec()));
+        self.sent += 1;
+        Status::Done
+    }
+
+    fn take(&mut self, node: NodeId, server: ServerId, msg: &mut Msg, bulk: &mut Bulk<'_>) {
+        let next = self.inboxes.get_mut(&(node, server)).and_then(VecDeque::pop_front);
+        *msg = Msg::default();
+        if let Some((what, from, data)) = next {
+            msg.words = [what as u64, u64::from(from.get()), 0, 0];
+            bulk.set(&data).expect("a message fits a window");
+        }
+    }
+}
+
+/// What surrounds one server of one node in a test.
+pub struct TestNode {
+    node: NodeId,
+    net: Rc<RefCell<Net>>,
+    /// Nanoseconds since boot; the test moves it.
+    pub now_ns: u64,
+    /// The earliest deadline that was armed.
+    pub armed_ns: Option<u64>,
+    /// Who was notified: the client and its core.
+    pub notified: VecDeque<(ServerId, CoreId)>,
+    /// Answers calls to other servers of the node; without it they fail with ENOSYS.
+    pub below: Option<Below>,
+}
+
+impl TestNode {
+    /// The surroundings of `server` on `node`.
+    pub fn new(node: NodeId, server: ServerId, net: Rc<RefCell<Net>>) -> Self {
+        net.borrow_mut().inboxes.insert((node, server), VecDeque::new());
+        let notified = VecDeque::new();
+        Self { node, net, now_ns: 0, armed_ns: None, notified, below: None }
+    }
+}
+
+impl Platform for TestNode {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn core(&self) -> CoreId {
+        CoreId(0)
+    }
+
+    fn call(
+        &mut self,
+        from: ServerId,
+        to: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
+        match (to, op) {
+            (ServerId::Net, NET_SEND) => self.net.borrow_mut().send(self.node, msg, bulk.data()),
+            (ServerId::Net, NET_TAKE) => {
+                self.net.borrow_mut().take(self.node, from, msg, bulk);
+                Status::Done
+            }
+            (ServerId::Timer, TIMER_ARM) => {
+                self.armed_ns = Some(msg.words[0]);
+                Status::Done
+            }
+            _ => match &mut self.below {
+                Some(below) => below(from, to, op, msg, bulk),
+                None => Status::Failed(Errno::ENOSYS),
+            },
+        }
+    }
+
+    fn notify(&mut self, _from: ServerId, client: ServerId, core: CoreId) {
+        self.notified.push_back((client, core));
+    }
+}
+
+/// Calls an operation of a host as server `client` would, with `buf` as its window; the bytes that
+/// came back stand there, their number is given.
+///
+/// # Errors
+/// What the core answers: the status, if it is not done.
+pub fn call<C: Core, O: Operation>(
+    host: &Host<C>,
+    platform: &mut dyn Platform,
+    client: ServerId,
+    op: &O,
+    buf: &mut [u8],
+) -> Result<(O::Reply, usize), Status> {
+    let mut msg = Msg::of(op).map_err(Status::Failed)?;
+    let mut bulk = Bulk::new(buf);
+    match host.request(platform, client, O::NUMBER, &mut msg, &mut bulk) {
+        Status::Done => {
+            let len = bulk.len;
+            Ok((O::Reply::get(&msg).map_err(Status::Failed)?, len))
+        }
+        other => Err(other),
+    }
+}
+
+/// Collects one completion or event for server `client`, if one waits.
+pub fn take<C: Core>(
+    host: &Host<C>,
+    platform: &mut dyn Platform,
+    client: ServerId,
+) -> Option<Completion> {
+    let mut msg = Msg::default();
+    host.request(platform, client, system::TAKE, &mut msg, &mut Bulk::none());
+    Completion::unpack(&msg).expect("a host packs well")
+}
