@@ -401,9 +401,7 @@ fn object_in(
     };
     match moved {
         Ok(moved) => Ok(moved),
-        Err(errno) if errno == absent => {
-            Err(Stop::Fetch { object, offset, access: Access::Write })
-        }
+        Err(errno) if errno == absent => Err(Stop::Fetch { object, offset, access: Access::Write }),
         Err(errno) => Err(no_memory_is_no_space(errno).into()),
     }
 }

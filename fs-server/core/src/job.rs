@@ -19,9 +19,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 use fs_api::file::{FileObject, Moved};
 use fs_api::name::{FileKind, Named, Opened};
-use fs_api::peer::{
-    BehindFile, BytesRead, NameStep, Overlaid, Records, RecordsEnd, Rewind, Seal,
-};
+use fs_api::peer::{BehindFile, BytesRead, NameStep, Overlaid, Records, RecordsEnd, Rewind, Seal};
 use mem_api::{CopyOut, ObjectFetch};
 use runtime::{Answer, Bulk, Client, Cx, Msg, NodeReply, Wire};
 
@@ -397,7 +395,8 @@ impl FsCore {
             Some(listing) => listing,
             None if self.tree.is_here(dir) => {
                 let listing = self.tree.list(dir, before, len as usize);
-                listing.map_err(|errno| if errno == Errno::ESTALE { Errno::ENOENT } else { errno })?
+                listing
+                    .map_err(|errno| if errno == Errno::ESTALE { Errno::ENOENT } else { errno })?
             }
             None => return Err(Stop::Records { dir, after: before, len }),
         };

@@ -17,7 +17,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-
 mod data;
 mod device;
 mod extents;
@@ -30,6 +29,8 @@ mod lower;
 mod names;
 mod rename;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 

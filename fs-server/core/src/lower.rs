@@ -268,12 +268,7 @@ impl Build {
         Ok(())
     }
 
-    fn unless_there(
-        &mut self,
-        path: &str,
-        mode: u32,
-        kind: LowerKind,
-    ) -> Result<(), &'static str> {
+    fn unless_there(&mut self, path: &str, mode: u32, kind: LowerKind) -> Result<(), &'static str> {
         let parent = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         let parent_is_directory = self.by_path.get(parent).is_some_and(|number| {
             matches!(self.nodes[*number as usize].kind, LowerKind::Directory(_))

@@ -275,9 +275,7 @@ impl FsCore {
         let changes = wanted(flags) & MAY_WRITE != 0;
         let truncates = flags & O_TRUNC != 0 && flags & O_PATH == 0;
         match self.tree.kind(inode)? {
-            Kind::Device(_) => {
-                Ok(Found::OpenThere { inode, kind: FileKind::Device }.into())
-            }
+            Kind::Device(_) => Ok(Found::OpenThere { inode, kind: FileKind::Device }.into()),
             Kind::LowerFile(_) if !changes => {
                 Ok(Found::OpenThere { inode, kind: FileKind::Regular }.into())
             }

@@ -237,8 +237,7 @@ impl FsCore {
                 self.read_request(cx, from, bulk, file, offset, (space, addr, len))?
             }
             file::ListDirectory::NUMBER => {
-                let file::ListDirectory { file, space, addr, len } =
-                    file::ListDirectory::get(msg)?;
+                let file::ListDirectory { file, space, addr, len } = file::ListDirectory::get(msg)?;
                 self.read_request(cx, from, bulk, file, Some(LISTING), (space, addr, len))?
             }
             file::Write::NUMBER => {
@@ -248,11 +247,14 @@ impl FsCore {
             file::WriteAt::NUMBER => {
                 let file::WriteAt { file, space, addr, len, offset } = file::WriteAt::get(msg)?;
                 let offset = Some(checked_offset(offset)?);
-                self.write_request(cx, from, bulk, file, offset, Source::Space {
-                    space,
-                    addr,
-                    len,
-                })?
+                self.write_request(
+                    cx,
+                    from,
+                    bulk,
+                    file,
+                    offset,
+                    Source::Space { space, addr, len },
+                )?
             }
             file::Resize::NUMBER => {
                 let resize = file::Resize::get(msg)?;
@@ -507,12 +509,7 @@ impl FsCore {
         Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Named }))
     }
 
-    fn path_request(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: Client,
-        msg: &Msg,
-    ) -> Result<Answer, Errno> {
+    fn path_request(&mut self, cx: &mut Cx<'_>, from: Client, msg: &Msg) -> Result<Answer, Errno> {
         let request = name::PathOf::get(msg)?;
         if !Lower::is_lower(request.inode) && !self.tree.is_home(request.inode) {
             let home = self.tree.home(request.inode);

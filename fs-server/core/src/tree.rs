@@ -300,7 +300,8 @@ impl Tree {
             let Body::Directory(folder) = &self.inode(parent)?.body else {
                 return Err(Errno::ENOENT);
             };
-            let is_it = |entry: &Entry| matches!(entry, Entry::Present { inode, .. } if *inode == at);
+            let is_it =
+                |entry: &Entry| matches!(entry, Entry::Present { inode, .. } if *inode == at);
             let found = folder.entries.iter().find(|(_, entry)| is_it(entry));
             names.push(found.ok_or(Errno::ENOENT)?.0);
             at = parent;
@@ -320,7 +321,10 @@ impl Tree {
     /// # Errors
     /// ENOENT: it was removed. ENOTDIR. ESTALE. ENOSPC.
     pub fn folder_mut(&mut self, dir: InodeId) -> Result<&mut Folder, Errno> {
-        assert!(self.is_home(dir) && self.is_overlaid(dir), "changes happen at the home, announced");
+        assert!(
+            self.is_home(dir) && self.is_overlaid(dir),
+            "changes happen at the home, announced"
+        );
         if !self.inodes.contains_key(&dir) {
             let number = self.lower.number(dir).ok_or(Errno::ESTALE)?;
             let node = self.lower.node(number);

@@ -37,11 +37,7 @@ impl Walk {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn from_parts(
-        dir: Option<InodeId>,
-        path: &str,
-        who: Credentials,
-    ) -> Result<Self, Errno> {
+    pub fn from_parts(dir: Option<InodeId>, path: &str, who: Credentials) -> Result<Self, Errno> {
         if path.len() >= PATH_BYTES {
             return Err(Errno::ENAMETOOLONG);
         }

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The server as programs and other nodes see it.
+
+mod cluster;
+mod model;
+mod single;
+mod world;

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Nodes in one thread: each with fs-server, a memory of objects and one space, and a program that
+//! asks; between them a network that keeps order.
+
+use crate::{Config, FsCore};
+use abi::image::{RootEntry, RootKind};
+use abi::{CoreId, Errno, FileId, InodeId, NodeId, ObjectId, ServerId, SpaceId, Ticket};
+use alloc::collections::VecDeque;
+use cluster::View;
+use core::cell::RefCell;
+use fs_api::file::{ListDirectory, Read, Release, Write};
+use fs_api::name::{At, Credentials, Named, Open, Opened};
+use hashbrown::{HashMap, HashSet};
+use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
+use mem_api::{ObjectFetch, ObjectRead, ObjectRelease, ObjectResize, ObjectWrite, Prepare};
+use runtime::node::{NET_SEND, NET_TAKE};
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
+use runtime::{Status, Wire};
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+
+pub const SPACE: SpaceId = SpaceId { index: 1, generation: 1 };
+pub const SPACE_BYTES: usize = 256 * 1024;
+/// Where the tests' transfers go through.
+pub const BUFFER: u64 = 4096;
+
+pub fn node(number: u16) -> NodeId {
+    NodeId::new(number).expect("a node number")
+}
+
+enum Parcel {
+    Message(NodeId, Vec<u8>),
+    Down(NodeId),
+    Up(NodeId),
+}
+
+#[derive(Default)]
+struct Shared {
+    now_ns: u64,
+    serial: u64,
+    objects: HashMap<u64, Vec<u8>>,
+    absent: HashSet<(usize, u64)>,
+    spaces: Vec<Vec<u8>>,
+    root: Vec<u8>,
+    queues: Vec<VecDeque<Parcel>>,
+    dead: HashSet<usize>,
+    notes: VecDeque<(usize, ServerId)>,
+    messages: u64,
+    ready: VecDeque<(usize, Ticket)>,
+}
+
+/// A program: it asks and keeps the answers.
+#[derive(Default)]
+struct Program {
+    cookies: u64,
+    answers: HashMap<u64, Result<Msg, Errno>>,
+}
+
+impl Core for Program {
+    fn request(&mut self, _: &mut Cx<'_>, _: Client, _: u16, _: &Msg, _: &mut Bulk<'_>) -> Answer {
+        Answer::Failed(Errno::ENOSYS)
+    }
+
+    fn completion(&mut self, _: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        self.answers.insert(cookie, result.map(|reply| reply.msg));
+    }
+
+    fn event(&mut self, _: &mut Cx<'_>, _: Event) {}
+
+    fn cancel(&mut self, _: &mut Cx<'_>, _: Ticket) {}
+}
+
+pub struct World {
+    shared: RefCell<Shared>,
+    fs: Vec<Host<FsCore>>,
+    programs: Vec<Host<Program>>,
+}
+
+struct Surroundings<'w> {
+    world: &'w World,
+    at: usize,
+}
+
+impl Platform for Surroundings<'_> {
+    fn now_ns(&self) -> u64 {
+        let mut shared = self.world.shared.borrow_mut();
+        shared.now_ns += 1;
+        shared.now_ns
+    }
+
+    fn core(&self) -> CoreId {
+        CoreId(0)
+    }
+
+    fn call(
+        &mut self,
+        from: ServerId,
+        to: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
+        match to {
+            ServerId::Fs => self.world.fs[self.at].request(self, from, op, msg, bulk),
+            ServerId::Net => self.world.shared.borrow_mut().net(self.at, op, msg, bulk),
+            ServerId::Mem => match self.world.shared.borrow_mut().mem(self.at, op, msg, bulk) {
+                Ok(reply) => {
+                    *msg = reply;
+                    Status::Done
+                }
+                Err(errno) => Status::Failed(errno),
+            },
+            _ => Status::Failed(Errno::ENOSYS),
+        }
+    }
+
+    fn notify(&mut self, _from: ServerId, client: ServerId, _core: CoreId) {
+        assert_eq!(client, ServerId::Proc);
+        self.world.shared.borrow_mut().notes.push_back((self.at, ServerId::Fs));
+    }
+}
+
+impl Shared {
+    fn net(&mut self, at: usize, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Status {
+        let me = node(at as u16 + 1);
+        match op {
+            NET_SEND => {
+                let to = msg.words[0] as usize - 1;
+                if self.dead.contains(&to) {
+                    return Status::Failed(Errno::EHOSTDOWN);
+                }
+                self.messages += 1;
+                self.queues[to].push_back(Parcel::Message(me, bulk.data().to_vec()));
+            }
+            NET_TAKE => {
+                msg.words = match self.queues[at].pop_front() {
+                    None => [0; 4],
+                    Some(Parcel::Message(from, data)) => {
+                        bulk.set(&data).expect("it fits");
+                        [1, u64::from(from.get()), 0, 0]
+                    }
+                    Some(Parcel::Down(who)) => [2, u64::from(who.get()), 0, 0],
+                    Some(Parcel::Up(who)) => [3, u64::from(who.get()), 0, 0],
+                }
+            }
+            _ => return Status::Failed(Errno::ENOSYS),
+        }
+        Status::Done
+    }
+
+    fn range(&mut self, at: usize, addr: u64, len: u64) -> Result<&mut [u8], Errno> {
+        let end = addr.checked_add(len).ok_or(Errno::EFAULT)? as usize;
+        self.spaces[at].get_mut(addr as usize..end).ok_or(Errno::EFAULT)
+    }
+
+    fn object_get(&self, object: ObjectId, offset: u64, len: u64) -> Result<Vec<u8>, Errno> {
+        let bytes = self.objects.get(&object.raw()).ok_or(Errno::ESTALE)?;
+        let mut out = vec![0; len as usize];
+        let start = bytes.len().min(offset as usize);
+        let end = bytes.len().min((offset + len) as usize);
+        out[..end - start].copy_from_slice(&bytes[start..end]);
+        Ok(out)
+    }
+
+    fn object_put(&mut self, object: ObjectId, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let bytes = self.objects.get_mut(&object.raw()).ok_or(Errno::ESTALE)?;
+        let end = offset as usize + data.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[offset as usize..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn mem(&mut self, at: usize, op: u16, msg: &Msg, bulk: &mut Bulk<'_>) -> Result<Msg, Errno> {
+        match op {
+            Prepare::NUMBER => {
+                let Prepare { addr, len, .. } = Prepare::get(msg)?;
+                self.range(at, addr, len)?;
+            }
+            CopyIn::NUMBER => {
+                let CopyIn { addr, len, .. } = CopyIn::get(msg)?;
+                let data = self.range(at, addr, len)?.to_vec();
+                bulk.set(&data)?;
+            }
+            CopyOut::NUMBER => {
+                let CopyOut { addr, .. } = CopyOut::get(msg)?;
+                let data = bulk.data().to_vec();
+                self.range(at, addr, data.len() as u64)?.copy_from_slice(&data);
+            }
+            ObjectCreate::NUMBER => {
+                self.serial += 1;
+                let bytes = match ObjectCreate::get(msg)?.content {
+                    Content::Zero => Vec::new(),
+                    Content::Root { offset, len } => {
+                        self.root[offset as usize..(offset + len) as usize].to_vec()
+                    }
+                };
+                self.objects.insert(self.serial, bytes);
+                return Msg::of(&ObjectCreated { object: ObjectId::from_raw(self.serial) });
+            }
+            ObjectCopy::NUMBER => {
+                let copy = ObjectCopy::get(msg)?;
+                if self.absent.contains(&(at, copy.object.raw())) {
+                    return Err(Errno::EAGAIN);
+                }
+                if copy.access == Access::Read {
+                    let data = self.object_get(copy.object, copy.offset, copy.len)?;
+                    self.range(at, copy.addr, copy.len)?.copy_from_slice(&data);
+                } else {
+                    let data = self.range(at, copy.addr, copy.len)?.to_vec();
+                    self.object_put(copy.object, copy.offset, &data)?;
+                }
+            }
+            ObjectRead::NUMBER => {
+                let ObjectRead { object, offset, len } = ObjectRead::get(msg)?;
+                if self.absent.contains(&(at, object.raw())) {
+                    return Err(Errno::ERESTART);
+                }
+                bulk.set(&self.object_get(object, offset, len)?)?;
+            }
+            ObjectWrite::NUMBER => {
+                let ObjectWrite { object, offset } = ObjectWrite::get(msg)?;
+                self.object_put(object, offset, bulk.data())?;
+            }
+            ObjectFetch::NUMBER => {
+                self.absent.remove(&(at, ObjectFetch::get(msg)?.object.raw()));
+            }
+            ObjectResize::NUMBER => {
+                let ObjectResize { object, len } = ObjectResize::get(msg)?;
+                self.objects.get_mut(&object.raw()).ok_or(Errno::ESTALE)?.resize(len as usize, 0);
+            }
+            ObjectRelease::NUMBER => {
+                let object = ObjectRelease::get(msg)?.object.raw();
+                self.objects.remove(&object).ok_or(Errno::ESTALE)?;
+            }
+            _ => return Err(Errno::ENOSYS),
+        }
+        Ok(Msg::default())
+    }
+}
+
+fn image() -> (Vec<RootEntry>, Vec<u8>) {
+    let mut data = vec![b'#'; 100];
+    data.resize(4096, 0);
+    data.extend(b"root:x:0:0::/root:/bin/sh\n");
+    let entry =
+        |path: &str, mode, kind| RootEntry { path: path.to_string(), mode, mtime_s: 7, kind };
+    let file = |offset, len| RootKind::File { offset, len };
+    let entries = vec![
+        entry("bin", 0o755, RootKind::Directory),
+        entry("bin/busybox", 0o755, file(0, 100)),
+        entry("bin/sh", 0o777, RootKind::Symlink("busybox".into())),
+        entry("bin/ash", 0o755, RootKind::HardLink("bin/busybox".into())),
+        entry("etc", 0o755, RootKind::Directory),
+        entry("etc/passwd", 0o644, file(4096, 26)),
+        entry("mnt", 0o755, RootKind::Directory),
+        entry("usr", 0o755, RootKind::Directory),
+        entry("usr/share", 0o755, RootKind::Directory),
+        entry("usr/share/words", 0o644, file(0, 50)),
+        entry("usr/empty", 0o755, RootKind::Directory),
+    ];
+    (entries, data)
+}
+
+impl World {
+    /// A cluster of so many nodes.
+    pub fn new(count: u16) -> Self {
+        let members: Vec<NodeId> = (1..=count).map(node).collect();
+        let (root, data) = image();
+        let view = View::fixed(members.clone()).expect("a view");
+        let mut shared = Shared { root: data, ..Shared::default() };
+        let (mut fs, mut programs) = (Vec::new(), Vec::new());
+        for id in members {
+            let wall_ns = 1_000_000_000_000;
+            let bytes_max = 1 << 20;
+            let config = Config { root: root.clone(), wall_ns, seed: [7; 32], bytes_max };
+            let core = FsCore::new(id, view.clone(), config).expect("a sound image");
+            fs.push(Host::new(ServerId::Fs, id, view.clone(), core));
+            programs.push(Host::new(ServerId::Proc, id, view.clone(), Program::default()));
+            shared.spaces.push(vec![0; SPACE_BYTES]);
+            shared.queues.push(VecDeque::new());
+        }
+        Self { shared: RefCell::new(shared), fs, programs }
+    }
+
+    /// Starts a call of the program on node `at` (from 0).
+    pub fn begin<O: Operation>(&self, at: usize, op: &O) -> u64 {
+        self.programs[at].step(&mut Surroundings { world: self, at }, |program, cx| {
+            program.cookies += 1;
+            cx.ask(op, program.cookies);
+            program.cookies
+        })
+    }
+
+    /// Its answer, if it has come.
+    pub fn answer<O: Operation>(&self, at: usize, cookie: u64) -> Option<Result<O::Reply, Errno>> {
+        let mut surroundings = Surroundings { world: self, at };
+        let answer =
+            self.programs[at].step(&mut surroundings, |program, _| program.answers.remove(&cookie));
+        answer.map(|answer| answer.and_then(|msg| O::Reply::get(&msg)))
+    }
+
+    /// Delivers everything that waits.
+    pub fn settle(&self) {
+        loop {
+            let mut quiet = true;
+            for at in 0..self.fs.len() {
+                let waits = !self.shared.borrow().queues[at].is_empty();
+                if waits && !self.shared.borrow().dead.contains(&at) {
+                    quiet = false;
+                    let mut surroundings = Surroundings { world: self, at };
+                    self.fs[at].collect(&mut surroundings, ServerId::Net);
+                }
+            }
+            let note = self.shared.borrow_mut().notes.pop_front();
+            if let Some((at, server)) = note {
+                quiet = false;
+                self.programs[at].collect(&mut Surroundings { world: self, at }, server);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// A call from start to end.
+    pub fn call<O: Operation>(&self, at: usize, op: &O) -> Result<O::Reply, Errno> {
+        let cookie = self.begin(at, op);
+        self.settle();
+        self.answer::<O>(at, cookie).expect("nothing hangs")
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.fs.len()
+    }
+
+    /// What the fs-server of node `at` answers when node `from` sends a request of its own making.
+    pub fn call_as_peer<O: Operation>(&self, from: usize, at: usize, op: &O) -> Result<(), Errno> {
+        let client = Client::Node { node: node(from as u16 + 1), request: 1 };
+        let msg = Msg::of(op)?;
+        let answer = self.fs[at].step(&mut Surroundings { world: self, at }, |fs, cx| {
+            fs.request(cx, client, O::NUMBER, &msg, &mut Bulk::none())
+        });
+        match answer {
+            Answer::Done(_) | Answer::Pending(_) => Ok(()),
+            Answer::Failed(errno) => Err(errno),
+        }
+    }
+
+    pub fn kill(&self, dead: usize) {
+        let mut shared = self.shared.borrow_mut();
+        shared.dead.insert(dead);
+        for at in (0..self.fs.len()).filter(|at| *at != dead) {
+            shared.queues[at].push_back(Parcel::Down(node(dead as u16 + 1)));
+        }
+    }
+
+    pub fn tell_up(&self, at: usize, who: usize) {
+        self.shared.borrow_mut().queues[at].push_back(Parcel::Up(node(who as u16 + 1)));
+    }
+
+    pub fn messages(&self) -> u64 {
+        self.shared.borrow().messages
+    }
+
+    pub fn objects(&self) -> usize {
+        self.shared.borrow().objects.len()
+    }
+
+    /// Every object's pages go away from a node.
+    pub fn evict(&self, at: usize) {
+        let mut shared = self.shared.borrow_mut();
+        let objects: Vec<u64> = shared.objects.keys().copied().collect();
+        shared.absent.extend(objects.into_iter().map(|object| (at, object)));
+    }
+
+    pub fn open_files(&self, at: usize) -> usize {
+        self.fs[at].step(&mut Surroundings { world: self, at }, |fs, _| fs.open_files())
+    }
+
+    pub fn poke(&self, at: usize, data: &[u8]) {
+        let mut shared = self.shared.borrow_mut();
+        shared.range(at, BUFFER, data.len() as u64).expect("it fits").copy_from_slice(data);
+    }
+
+    pub fn peek(&self, at: usize, len: u64) -> Vec<u8> {
+        self.shared.borrow_mut().range(at, BUFFER, len).expect("it fits").to_vec()
+    }
+
+    pub fn open(&self, at: usize, path: &str, flags: u32) -> Result<FileId, Errno> {
+        let open = Open { at: path_of(path), flags, mode: 0o644 };
+        match self.call(at, &open)? {
+            Named::Here(Opened { file, .. }) => Ok(file),
+            Named::Elsewhere(_) => Err(Errno::ENXIO),
+        }
+    }
+
+    pub fn write(&self, at: usize, file: FileId, data: &[u8]) -> Result<u64, Errno> {
+        self.poke(at, data);
+        let len = data.len() as u64;
+        Ok(self.call(at, &Write { file, space: SPACE, addr: BUFFER, len })?.bytes)
+    }
+
+    pub fn read(&self, at: usize, file: FileId, len: u64) -> Result<Vec<u8>, Errno> {
+        let moved = self.call(at, &Read { file, space: SPACE, addr: BUFFER, len })?;
+        Ok(self.peek(at, moved.bytes))
+    }
+
+    pub fn close(&self, at: usize, file: FileId) {
+        self.call(at, &Release { file }).expect("it was open");
+    }
+
+    pub fn put(&self, at: usize, path: &str, data: &[u8]) -> Result<(), Errno> {
+        let file = self.open(at, path, 0o1101)?;
+        let written = self.write(at, file, data);
+        self.close(at, file);
+        written.map(|_| ())
+    }
+
+    pub fn get(&self, at: usize, path: &str) -> Result<Vec<u8>, Errno> {
+        let file = self.open(at, path, 0)?;
+        let mut all = Vec::new();
+        loop {
+            let part = self.read(at, file, 65536);
+            match part {
+                Ok(part) if part.is_empty() => break,
+                Ok(part) => all.extend(part),
+                Err(errno) => {
+                    self.close(at, file);
+                    return Err(errno);
+                }
+            }
+        }
+        self.close(at, file);
+        Ok(all)
+    }
+
+    /// The names of an open directory, in the order of its records, by calls with a buffer of `len`.
+    pub fn names_of(&self, at: usize, file: FileId, len: u64) -> Result<Vec<String>, Errno> {
+        let mut names = Vec::new();
+        loop {
+            let list = ListDirectory { file, space: SPACE, addr: BUFFER, len };
+            let moved = self.call(at, &list)?.bytes;
+            if moved == 0 {
+                return Ok(names);
+            }
+            names.extend(records(&self.peek(at, moved)));
+        }
+    }
+
+    pub fn list(&self, at: usize, path: &str) -> Result<Vec<String>, Errno> {
+        let file = self.open(at, path, 0o200000)?;
+        let names = self.names_of(at, file, 128);
+        self.close(at, file);
+        let mut names = names?;
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(names)
+    }
+}
+
+pub fn records(mut data: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    while !data.is_empty() {
+        let len = usize::from(u16::from_le_bytes([data[16], data[17]]));
+        let name = data[19..len].split(|byte| *byte == 0).next().expect("a name");
+        names.push(String::from_utf8(name.to_vec()).expect("text"));
+        data = &data[len..];
+    }
+    names
+}
+
+pub fn path_of(path: &str) -> At {
+    At { dir: None, path: path.to_string(), who: Credentials { uid: 0, gid: 0, mask: 0o022 } }
+}
+
+pub fn path_from(dir: InodeId, path: &str) -> At {
+    At { dir: Some(dir), ..path_of(path) }
+}
+
+pub fn path_as(uid: u32, path: &str) -> At {
+    At { who: Credentials { uid, gid: uid, mask: 0o022 }, ..path_of(path) }
+}
