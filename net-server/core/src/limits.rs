@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bounds and times of net-server. Times are nanoseconds of the node's clock.
+
+const MS: u64 = 1_000_000;
+
+/// Longest message: a window, and what a header adds fits it (runtime's `NODE_BODY_BYTES`).
+pub const MESSAGE_BYTES: usize = abi::limits::WINDOW_BYTES;
+/// Messages that wait in one lane of a link, those under way not counted; the next gets EAGAIN.
+pub const SEND_MESSAGES_MAX: usize = 256;
+/// Bytes that wait in one lane of a link; the next message gets EAGAIN.
+pub const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Frames of one lane under way: as many as a selective acknowledgement names.
+pub const WINDOW_FRAMES: u64 = 64;
+/// Bytes of one lane under way: what fits the socket buffer of a virtual network with room to spare.
+pub const WINDOW_BYTES: usize = 128 * 1024;
+/// Messages that wait for one server to take them; then its links stop acknowledging.
+pub const INBOX_MESSAGES_MAX: usize = 256;
+/// Bytes that wait for one server to take them.
+pub const INBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Smallest and largest payload of an Ethernet frame that a configuration may name.
+pub const MTU_MIN: u16 = 1500;
+/// See [`MTU_MIN`].
+pub const MTU_MAX: u16 = 9000;
+
+/// An acknowledgement waits so long for a frame to travel with.
+pub const ACK_DELAY_NS: u64 = 10 * MS;
+/// Frames that may be left without acknowledgement.
+pub const ACK_FRAMES: u32 = 2;
+/// First retransmission time-out, before any round trip was measured: a loaded virtual machine
+/// answers late.
+pub const RTO_FIRST_NS: u64 = 100 * MS;
+/// Shortest retransmission time-out: longer than [`ACK_DELAY_NS`].
+pub const RTO_MIN_NS: u64 = 20 * MS;
+/// Longest retransmission time-out, so that several attempts fit [`SILENCE_NS`].
+pub const RTO_MAX_NS: u64 = 400 * MS;
+/// An idle link says that it lives so often.
+pub const KEEPALIVE_NS: u64 = 200 * MS;
+/// A node that was silent for so long is down: what needs it ends within two seconds.
+pub const SILENCE_NS: u64 = 1500 * MS;
+/// While a node is down it is greeted so often.
+pub const HELLO_NS: u64 = 200 * MS;
+/// A frame counts as lost when so many later ones have arrived.
+pub const REORDER_FRAMES: usize = 3;

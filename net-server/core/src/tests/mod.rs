@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Links over a simulated wire.
+
+mod hostile;
+mod links;
+mod wire_sim;
