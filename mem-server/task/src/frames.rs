@@ -14,7 +14,9 @@ use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
 use mem_core::FrameNo;
 use microkernel_rt::pages::Pages;
-use microkernel_sys::{Caching, Cap, Frame, MapError, PageDirectory, PageTable, Pdpt, Table, VSpace};
+use microkernel_sys::{
+    Caching, Cap, Frame, MapError, PageDirectory, PageTable, Pdpt, Table, VSpace,
+};
 
 /// Frames made at once: large enough to spread the cost, small enough to be no pause.
 const BATCH: u64 = 128;
@@ -109,7 +111,8 @@ impl Frames {
 
     /// The frame of a page of the root file system's data.
     pub fn root_frame(&self, page: u64) -> Option<FrameNo> {
-        let page = u32::try_from(page).ok().filter(|page| (*page as usize) < self.root_rows.len())?;
+        let page =
+            u32::try_from(page).ok().filter(|page| (*page as usize) < self.root_rows.len())?;
         Some(FrameNo(ROOT_FIRST + page))
     }
 

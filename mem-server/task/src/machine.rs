@@ -31,7 +31,7 @@ impl Sel4Machine {
     pub fn new(startup: &Startup, pages: Pages, root_pages: Pages) -> Option<Self> {
         let memory = startup.memory.as_ref()?;
         let domains = startup.config.domains.len() as u32;
-        let slots = Slots::new(startup);
+        let slots = Slots::new(startup, memory.slots_end);
         Some(Self {
             slots_at_start: slots.used(),
             objects: Objects::new(memory),

@@ -2,6 +2,7 @@
 //! Empty slots of the domain's own CNode.
 
 use abi::Errno;
+use abi::limits::CORES_MAX;
 use abi::startup::Startup;
 use alloc::vec::Vec;
 use microkernel_sys::{CNode, Cap, Slot};
@@ -19,12 +20,12 @@ pub struct Slots {
 
 impl Slots {
     /// Those that root left empty.
-    pub fn new(startup: &Startup) -> Self {
+    pub fn new(startup: &Startup, end: u64) -> Self {
         Self {
             root: Cap::new(startup.cnode_slot),
             free: Vec::new(),
-            next: startup.free_slot,
-            end: 1 << startup.cnode_bits,
+            next: startup.free_slot + CORES_MAX as u64,
+            end,
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::objects::Objects;
 use crate::slots::Slots;
 use abi::Errno;
-use abi::startup::{MemoryStartup, THREAD_SLOTS};
+use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
 use microkernel_sys::{CNode, Cap, Rights, Slot, Tcb, VSpace};
 
@@ -29,8 +29,8 @@ impl Threads {
         Self {
             cnode: Cap::new(memory.proc_cnode_slot),
             depth: memory.proc_cnode_bits as u8,
-            next: THREAD_SLOTS,
-            end: 1 << memory.proc_cnode_bits,
+            next: memory.thread_slots.0,
+            end: memory.thread_slots.1,
             free: Vec::new(),
             in_use: 0,
         }

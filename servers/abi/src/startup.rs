@@ -89,7 +89,9 @@ pub struct Startup {
     pub cnode_bits: u32,
     /// The domain's address space.
     pub vspace_slot: u64,
-    /// First slot that root left empty; all above are empty too.
+    /// First slot that root left empty; all above are empty too. The first
+    /// [`crate::limits::CORES_MAX`] of them are proc-server's, if it is here; those behind, up to
+    /// [`MemoryStartup::slots_end`], mem-server's.
     pub free_slot: u64,
     /// Bytes of the heap.
     pub heap_bytes: u64,
@@ -161,15 +163,15 @@ pub struct MemoryStartup {
     pub root_data_slot: u64,
     /// Bytes of RootData, mapped read-only at [`ROOT_DATA_ADDR`].
     pub root_data_bytes: u64,
-    /// The CNode of proc's domain, for threads' objects; root leaves the slots from
-    /// [`THREAD_SLOTS`] on to mem-server.
+    /// The slot behind the last one that mem-server may use in its own domain's CNode.
+    pub slots_end: u64,
+    /// The CNode of proc's domain, for threads' objects.
     pub proc_cnode_slot: u64,
     /// log2 of the slots of proc's CNode.
     pub proc_cnode_bits: u32,
+    /// The slots there that are mem-server's: first, and behind the last.
+    pub thread_slots: (u64, u64),
 }
-
-/// From this slot on, the CNode of proc's domain belongs to mem-server.
-pub const THREAD_SLOTS: u64 = 4096;
 
 /// A capability for a range of I/O ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

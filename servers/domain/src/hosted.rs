@@ -1,30 +1,129 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Makes the servers that the manifest puts into this domain.
 
-use abi::ServerId;
-use abi::startup::Startup;
-use runtime::Service;
+use abi::image::RootEntry;
+use abi::limits::CORES_MAX;
+use abi::startup::{FRAMES_ADDR, ROOT_DATA_ADDR, ROOT_INDEX_ADDR, Startup};
+use abi::{NodeId, ServerId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use cluster::View;
+use console_driver::ConsoleService;
+use fs_core::{Config, FsCore};
+use ipc_core::Ipc;
+use mem_core::MemCore;
+use microkernel_rt::pages::Pages;
+use proc_core::ProcCore;
+use proc_task::Sel4Machine;
+use runtime::{Core, Host, Service};
+use timer_driver::TimerService;
 
-/// All servers of this domain, by number.
-pub fn services(startup: &'static Startup) -> [Option<&'static dyn Service>; ServerId::ALL.len()] {
-    let mut hosted = [None; ServerId::ALL.len()];
+/// proc-server, which gets the faults of Linux threads beside its requests.
+pub type ProcHost = Host<ProcCore<Sel4Machine>>;
+
+/// The share of a node's memory that its writable files may take: a half.
+const TREE_SHARE: u64 = 2;
+
+/// The servers of this domain.
+pub struct Hosted {
+    /// All of them, by number.
+    pub services: [Option<&'static dyn Service>; ServerId::ALL.len()],
+    /// proc-server, if it is here.
+    pub proc: Option<&'static ProcHost>,
+}
+
+/// Makes the servers.
+pub fn make(startup: &'static Startup) -> Hosted {
+    let mut hosted = Hosted { services: [None; ServerId::ALL.len()], proc: None };
+    let maker = Maker::new(startup);
     let domain = &startup.config.domains[startup.domain as usize];
     for server in domain.servers.iter().filter_map(|number| ServerId::from_number(*number)) {
-        hosted[server as usize] = make(server, startup);
+        hosted.services[server as usize] = maker.server(server, &mut hosted.proc);
     }
     hosted
 }
 
-fn make(server: ServerId, _startup: &'static Startup) -> Option<&'static dyn Service> {
-    match server {
-        ServerId::Console
-        | ServerId::Timer
-        | ServerId::Net
-        | ServerId::Mem
-        | ServerId::Fs
-        | ServerId::Ipc
-        | ServerId::Proc
-        | ServerId::Ckpt
-        | ServerId::Shell => None,
+struct Maker {
+    startup: &'static Startup,
+    node: NodeId,
+    view: View,
+}
+
+impl Maker {
+    fn new(startup: &'static Startup) -> Self {
+        let nodes = startup.config.nodes.iter().filter_map(|node| NodeId::new(node.id)).collect();
+        let view = View::fixed(nodes).expect("the host tool checks the nodes' numbers");
+        let node = NodeId::new(startup.config.node).expect("the host tool checks it");
+        Self { startup, node, view }
     }
+
+    fn server(
+        &self,
+        server: ServerId,
+        proc: &mut Option<&'static ProcHost>,
+    ) -> Option<&'static dyn Service> {
+        match server {
+            ServerId::Console => Some(leak(ConsoleService::new(self.startup, |id, core| {
+                Host::new(id, self.node, self.view.clone(), core)
+            })?)),
+            ServerId::Timer => Some(leak(TimerService::new(self.startup)?)),
+            ServerId::Mem => Some(self.host(server, self.mem()?)),
+            ServerId::Fs => Some(self.host(server, self.fs())),
+            ServerId::Ipc => Some(self.host(server, Ipc::new())),
+            ServerId::Proc => {
+                let host = leak(Host::new(server, self.node, self.view.clone(), self.proc()));
+                *proc = Some(host);
+                Some(host)
+            }
+            ServerId::Net | ServerId::Shell | ServerId::Ckpt => None,
+        }
+    }
+
+    fn host<C: Core + Send + 'static>(&self, server: ServerId, core: C) -> &'static dyn Service {
+        leak(Host::new(server, self.node, self.view.clone(), core))
+    }
+
+    fn mem(&self) -> Option<MemCore<mem_task::Sel4Machine>> {
+        let memory = self.startup.memory.as_ref()?;
+        let root_pages = memory.root_data_bytes.div_ceil(abi::limits::PAGE_BYTES as u64);
+        // SAFETY: nothing is mapped there yet, and mem-server alone maps and uses it.
+        let pages = unsafe { Pages::mapped(FRAMES_ADDR, 0, true) };
+        // SAFETY: root mapped so many pages there, read-only, for good.
+        let root_pages = unsafe { Pages::mapped(ROOT_DATA_ADDR, root_pages, false) };
+        let machine = mem_task::Sel4Machine::new(self.startup, pages, root_pages)?;
+        Some(MemCore::new(machine).expect("the node has memory"))
+    }
+
+    fn fs(&self) -> FsCore {
+        let len = self.startup.root_index_bytes as usize;
+        // SAFETY: root mapped so many bytes there, read-only, for good.
+        let index = unsafe { core::slice::from_raw_parts(ROOT_INDEX_ADDR as *const u8, len) };
+        let root: Vec<RootEntry> =
+            postcard::from_bytes(index).expect("the host tool packs an index that it can read");
+        let config = Config {
+            root,
+            wall_ns: self.startup.wall_base_ns,
+            seed: self.startup.seed,
+            bytes_max: self.memory_bytes() / TREE_SHARE,
+        };
+        FsCore::new(self.node, self.view.clone(), config)
+            .expect("the host tool packs a tree without contradictions")
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let me = self.startup.config.node;
+        let entry = self.startup.config.nodes.iter().find(|node| node.id == me);
+        entry.map_or(0, |node| u64::from(node.memory_mib) << 20)
+    }
+
+    fn proc(&self) -> ProcCore<Sel4Machine> {
+        let kicks = self.startup.free_slot..self.startup.free_slot + CORES_MAX as u64;
+        let features = core::arch::x86_64::__cpuid(1).edx;
+        let machine = Sel4Machine::new(self.startup, kicks, features);
+        ProcCore::new(machine, &self.view, self.node)
+    }
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
 }

@@ -39,7 +39,7 @@ fn main(core: u64, _startup_addr: u64) -> ! {
     runtime::set_yield(microkernel_sys::yield_now);
     let startup = startup::read();
     log::init(startup.root_slot);
-    let shared = Shared::new(startup, hosted::services(startup));
+    let shared = Shared::new(startup, hosted::make(startup));
     SHARED.call_once(|| shared);
     log::ready(startup);
     worker::run(shared, core);

@@ -5,6 +5,7 @@
 //! the worker of the same core there.
 
 use crate::frame::{self, Lengths};
+use crate::hosted::{Hosted, ProcHost};
 use abi::limits::{CORES_MAX, WINDOW_BYTES};
 use abi::startup::{STATUS_ADDR, Startup, client_window_addr, window_addr};
 use abi::{CoreId, Errno, ServerId};
@@ -21,6 +22,8 @@ pub struct Shared {
     pub startup: &'static Startup,
     /// The servers of this domain, by number.
     pub hosted: [Option<&'static dyn Service>; SERVERS],
+    /// proc-server, if it is here.
+    pub proc: Option<&'static ProcHost>,
     ports: [[Option<[u64; CORES_MAX]>; SERVERS]; SERVERS],
     signals: [[Option<[u64; CORES_MAX]>; SERVERS]; SERVERS],
     domain_of: [Option<u32>; SERVERS],
@@ -28,10 +31,7 @@ pub struct Shared {
 
 impl Shared {
     /// Sorts root's lists into tables.
-    pub fn new(
-        startup: &'static Startup,
-        hosted: [Option<&'static dyn Service>; SERVERS],
-    ) -> &'static Self {
+    pub fn new(startup: &'static Startup, hosted: Hosted) -> &'static Self {
         let mut ports = [[None; SERVERS]; SERVERS];
         for port in &startup.ports {
             ports[port.client as usize][port.server as usize] = Some(row(&port.endpoint_slots));
@@ -47,7 +47,14 @@ impl Shared {
                 domain_of[usize::from(*server)] = Some(index as u32);
             }
         }
-        Box::leak(Box::new(Self { startup, hosted, ports, signals, domain_of }))
+        Box::leak(Box::new(Self {
+            startup,
+            hosted: hosted.services,
+            proc: hosted.proc,
+            ports,
+            signals,
+            domain_of,
+        }))
     }
 
     /// The servers of this domain.

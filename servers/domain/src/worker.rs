@@ -4,8 +4,10 @@
 use crate::frame;
 use crate::platform::{Sel4Platform, Shared};
 use abi::startup::{IRQ_BIT, THREAD_BADGE, badge_parties};
-use abi::{CoreId, Errno, ServerId};
+use abi::{CoreId, Errno, ServerId, ThreadId};
 use microkernel_sys::{Cap, Endpoint, IrqHandler, MessageInfo, Received};
+use proc_core::Registers;
+use proc_task::KICK_BIT;
 use runtime::{Bulk, Msg, Service, Status};
 
 /// What to answer to the last message.
@@ -46,7 +48,7 @@ fn serve(
         return None;
     }
     if received.badge & THREAD_BADGE != 0 {
-        return fault(platform, received);
+        return fault(shared, platform, received);
     }
     let Some((client, server)) = badge_parties(received.badge) else {
         return Some(fail(Errno::EPERM));
@@ -82,15 +84,27 @@ fn fail(errno: Errno) -> Reply {
     Reply { info, words: [0; 4] }
 }
 
-fn fault(platform: &mut Sel4Platform, received: &Received) -> Option<Reply> {
+/// A Linux thread faulted.
+fn fault(
+    shared: &'static Shared,
+    platform: &mut Sel4Platform,
+    received: &Received,
+) -> Option<Reply> {
+    let proc = shared.proc?;
     platform.performing(ServerId::Proc, 0);
-    // No server here makes Linux threads, so nobody can fault to this endpoint.
-    let _ = received;
-    None
+    let mut registers = Registers::default();
+    let fault = proc_task::decode(received, &mut registers)?;
+    let thread = ThreadId::from_badge(received.badge);
+    let answer = proc.step(platform, |core, cx| core.fault(cx, thread, fault));
+    let reply = proc_task::Reply::of(answer)?;
+    Some(Reply { info: reply.info, words: reply.words })
 }
 
 fn notified(shared: &'static Shared, platform: &mut Sel4Platform, word: u64) {
-    platform.pending |= word & ((1 << IRQ_BIT) - 1);
+    platform.pending |= word & ((1 << KICK_BIT) - 1);
+    if let (Some(proc), true) = (shared.proc, word & (1 << KICK_BIT) != 0) {
+        proc.step(platform, |core, cx| core.kicked(cx));
+    }
     for interrupt in &shared.startup.interrupts {
         if word >> IRQ_BIT & (1 << interrupt.bit) == 0 {
             continue;

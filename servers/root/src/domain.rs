@@ -18,6 +18,8 @@ use microkernel_sys::{
 
 /// Servers run above all Linux threads.
 pub const SERVER_PRIORITY: u8 = 200;
+/// Slots for threads' objects in the CNode of proc's domain, its last ones: three for each thread.
+pub const THREAD_SLOTS: u64 = 3 << 14;
 /// Pages of a startup record: the longest has some hundred pieces of memory and ports.
 const RECORD_PAGES: u64 = 8;
 const PAGES_PER_WINDOW: u64 = WINDOW_BYTES as u64 / PAGE_BYTES;
@@ -248,7 +250,8 @@ fn worker(memory: &mut Memory, space: Space, core: CoreId) -> WorkerCaps {
 fn cnode_bits(servers: &[ServerId], memory_bytes: u64) -> u32 {
     if servers.contains(&ServerId::Mem) {
         let slots = memory_bytes / PAGE_BYTES * 5 / 2 + (1 << 15);
-        slots.next_power_of_two().trailing_zeros()
+        let threads = if servers.contains(&ServerId::Proc) { THREAD_SLOTS } else { 0 };
+        (slots + threads).next_power_of_two().trailing_zeros()
     } else if servers.contains(&ServerId::Proc) {
         16
     } else {

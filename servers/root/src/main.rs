@@ -174,7 +174,7 @@ fn lend_root_data(
     records: &mut [Startup],
 ) {
     let proc = domains.iter().find(|domain| domain.hosts(ServerId::Proc));
-    let proc = proc.map(|domain| (domain.cnode, domain.cnode_bits));
+    let proc = proc.map(|domain| (domain.index, domain.cnode, domain.cnode_bits));
     let Some(index) = domains.iter().position(|domain| domain.hosts(ServerId::Mem)) else { return };
     let domain = &mut domains[index];
     domain.space.entry(memory, ROOT_DATA_ADDR, archive, Entry::RootData);
@@ -184,16 +184,27 @@ fn lend_root_data(
     for page in 0..pages {
         domain.give(archive.frame(Entry::RootData, page), Rights::READ);
     }
-    let (proc_cnode_slot, proc_cnode_bits) =
-        proc.map_or((0, 0), |(cnode, bits)| (domain.give(cnode, Rights::ALL), bits));
+    let own_end = 1 << domain.cnode_bits;
+    let (mut proc_cnode_slot, mut proc_cnode_bits) = (0, 0);
+    let (mut slots_end, mut thread_slots) = (own_end, (0, 0));
+    if let Some((proc_domain, cnode, bits)) = proc {
+        proc_cnode_slot = domain.give(cnode, Rights::ALL);
+        proc_cnode_bits = bits;
+        thread_slots = ((1 << bits) - domain::THREAD_SLOTS, 1 << bits);
+        if proc_domain == domain.index {
+            slots_end = thread_slots.0;
+        }
+    }
     records[index].memory = Some(MemoryStartup {
         untyped: vec![],
         asid_control_slot: domain.give(init::ASID_CONTROL, Rights::ALL),
         asid_pool_slot: domain.give(init::ASID_POOL, Rights::ALL),
         root_data_slot,
         root_data_bytes: bytes,
+        slots_end,
         proc_cnode_slot,
         proc_cnode_bits,
+        thread_slots,
     });
 }
 
