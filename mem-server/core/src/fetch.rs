@@ -355,6 +355,7 @@ impl<M: Machine> MemCore<M> {
             self.frames.release(frame);
         }
         self.post(cx, to, Note::Ack(Ack { object, page, of: cx.node() }));
+        self.check_left(cx, object);
     }
 
     /// The page that was kept for `from` has arrived there.

@@ -111,10 +111,7 @@ impl<M: Machine> MemCore<M> {
 
     /// A node refers to the object from now on.
     pub(crate) fn hold(&mut self, cx: &Cx<'_>, op: ObjectHold) -> Result<(), Errno> {
-        if home(cx, op.object) != cx.node() || op.node == cx.node() {
-            return Err(Errno::EINVAL);
-        }
-        if !cx.view().contains(op.node) {
+        if home(cx, op.object) != cx.node() || !cx.view().contains(op.node) {
             return Err(Errno::EINVAL);
         }
         let target = self.objects.get_mut(op.object)?;
@@ -122,6 +119,9 @@ impl<M: Machine> MemCore<M> {
             return Err(Errno::EINVAL);
         }
         target.refs += 1;
+        if op.node == cx.node() {
+            return Ok(());
+        }
         *target.directory.hosts.entry(op.node).or_insert(0) += 1;
         Ok(())
     }

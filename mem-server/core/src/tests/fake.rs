@@ -56,6 +56,10 @@ impl Fake {
         true
     }
 
+    pub fn writable(&self, space: HardSpace, addr: u64) -> bool {
+        self.spaces[&space.0].get(&addr).is_some_and(|it| it.2)
+    }
+
     pub fn assert_empty(&self) {
         assert!(self.spaces.is_empty(), "hardware spaces");
         assert!(self.threads.is_empty(), "threads");

@@ -3,6 +3,7 @@
 
 mod fake;
 mod local;
+mod nodes;
 
 use crate::MemCore;
 use abi::{Errno, NodeId, ServerId, SpaceId};
