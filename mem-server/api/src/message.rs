@@ -295,7 +295,8 @@ hot! {
 }
 hot! {
     /// At the object's home: node `node` refers to it from now on. Whoever passes an object on to
-    /// another node calls this first, and the taker [`ObjectAdopt`]. ESTALE, EINVAL.
+    /// another node calls this first, and the taker [`ObjectAdopt`]. For the home itself it is one
+    /// more reference, without more ado. ESTALE, EINVAL.
     pub struct ObjectHold { pub object: ObjectId, pub node: NodeId }
 }
 hot! {
