@@ -12,9 +12,10 @@ use abi::limits::PAGE_BYTES;
 use abi::{Errno, FileId, InodeId, ObjectId, SpaceId};
 use alloc::vec;
 use alloc::vec::Vec;
+use fs_api::name::FileKind;
 use mem_api::{
-    Access, COPY_BYTES, Content, CopyOut, ObjectCopy, ObjectCreate, ObjectRead, ObjectRelease,
-    ObjectResize, ObjectWrite,
+    Access, COPY_BYTES, Content, CopyOut, ObjectCopy, ObjectCreate, ObjectHold, ObjectRead,
+    ObjectRelease, ObjectResize, ObjectWrite,
 };
 use runtime::{Bulk, Cx};
 
@@ -98,6 +99,17 @@ fn piecewise(
 }
 
 impl FsCore {
+    /// What a description of this home is of. A directory's own state may have another home.
+    pub(crate) fn kind_behind(&self, file: FileId) -> Result<Kind, Errno> {
+        let description = self.files.get(file)?;
+        match description.kind {
+            FileKind::Directory => Ok(Kind::Directory),
+            FileKind::Regular | FileKind::Device | FileKind::Pipe | FileKind::Terminal => {
+                self.tree.kind(description.inode)
+            }
+        }
+    }
+
     /// The object of a file of the image on this node.
     pub(crate) fn image_object(
         &mut self,
@@ -114,6 +126,27 @@ impl FsCore {
         let object = cx.leaf(&ObjectCreate { content })?.object;
         self.tree.set_lower_object(number, object);
         Ok((object, len))
+    }
+
+    /// The same, with one more reference for the caller.
+    pub(crate) fn referred_image_object(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: LowerNo,
+    ) -> Result<(ObjectId, u64), Errno> {
+        let (object, size) = self.image_object(cx, number)?;
+        match self.tree.lower.node(number).kind {
+            // mem-server has one object for each range of RootData.
+            LowerKind::File { offset, len } if len > 0 => {
+                let content = Content::Root { offset, len };
+                Ok((cx.leaf(&ObjectCreate { content })?.object, size))
+            }
+            _ => {
+                let node = cx.node();
+                cx.leaf(&ObjectHold { object, node })?;
+                Ok((object, size))
+            }
+        }
     }
 
     /// The object of a file of the writable tree; makes it.
@@ -191,6 +224,7 @@ impl FsCore {
         }
         let now_ns = self.now_ns(cx);
         let (file, meta) = self.tree.file_mut(inode)?;
+        let mut replaced = None;
         if let Some(object) = file.object
             && len != file.size
         {
@@ -198,6 +232,11 @@ impl FsCore {
                 Ok(()) => {}
                 Err(Errno::EAGAIN | Errno::ERESTART) => {
                     return Err(Stop::Fetch { object, offset: len, access: Access::Write });
+                }
+                // Other nodes map pages beyond: they keep the old object, the file gets a new one.
+                Err(Errno::ENOSYS) => {
+                    file.object = Some(shortened(cx, object, len.min(file.size))?);
+                    replaced = Some(object);
                 }
                 Err(errno) => return Err(errno.into()),
             }
@@ -207,6 +246,7 @@ impl FsCore {
         meta.ctime_ns = now_ns;
         let freed = file.extents.cut(len.div_ceil(PAGE));
         self.tree.charge(0, freed);
+        self.tree.freed_objects.extend(replaced);
         Ok(())
     }
 
@@ -224,7 +264,7 @@ impl FsCore {
         let (inode, before) = (description.inode, description.position);
         let at = offset.unwrap_or(before);
         let len = len.min(if sink == Sink::Reply { REMOTE_BYTES } else { COPY_BYTES });
-        let (object, size) = match self.tree.kind(inode)? {
+        let (object, size) = match self.kind_behind(file)? {
             Kind::Directory => return Err(Errno::EISDIR.into()),
             Kind::Link(_) | Kind::Elsewhere => return Err(Errno::EBADF.into()),
             Kind::Device(device) => {
@@ -276,7 +316,7 @@ impl FsCore {
         description.check(MAY_WRITE)?;
         let (inode, position, appends) =
             (description.inode, description.position, description.appends());
-        match self.tree.kind(inode)? {
+        match self.kind_behind(file)? {
             Kind::Device(device) => return Ok(device.write(source.len())?),
             Kind::File => {}
             Kind::Directory | Kind::LowerFile(_) | Kind::Link(_) | Kind::Elsewhere => {
@@ -419,4 +459,14 @@ fn copy_object(cx: &mut Cx<'_>, from: ObjectId, to: ObjectId, len: u64) -> Resul
         offset += step;
     }
     Ok(())
+}
+
+/// A new object with the first `len` bytes of another.
+fn shortened(cx: &mut Cx<'_>, from: ObjectId, len: u64) -> Result<ObjectId, Stop> {
+    let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+    let copied = copy_object(cx, from, object, len);
+    let Err(errno) = copied else { return Ok(object) };
+    // It was made a moment ago: it is there to be released.
+    let _ = cx.leaf(&ObjectRelease { object });
+    Err(errno.into())
 }

@@ -20,7 +20,7 @@ use core::task::Poll;
 use fs_api::file::{FileObject, Moved};
 use fs_api::name::{FileKind, Named, Opened};
 use fs_api::peer::{BehindFile, BytesRead, NameStep, Overlaid, Records, RecordsEnd, Rewind, Seal};
-use mem_api::{CopyOut, ObjectFetch};
+use mem_api::{CopyOut, ObjectAdopt, ObjectFetch};
 use runtime::{Answer, Bulk, Client, Cx, Msg, NodeReply, Wire};
 
 /// An answer: the message and its bulk data.
@@ -255,7 +255,7 @@ impl FsCore {
             }
             Some(Waiting::Behind(ticket)) => {
                 let behind = result.and_then(|reply| BehindFile::get(&reply.msg));
-                let object = behind.and_then(|behind| self.object_behind(cx, behind));
+                let object = behind.and_then(|behind| self.object_behind(cx, behind, true));
                 cx.complete(ticket, object);
             }
         }
@@ -320,19 +320,24 @@ impl FsCore {
         Ok(bytes)
     }
 
-    /// The object on this node that shows what is behind an open file.
+    /// The object on this node that shows what is behind an open file, with one more reference;
+    /// `remote` if another node's fs-server counted it.
     pub(crate) fn object_behind(
         &mut self,
         cx: &mut Cx<'_>,
         behind: BehindFile,
+        remote: bool,
     ) -> Result<FileObject, Errno> {
         match behind {
             BehindFile::Object { object, size, writable } => {
+                if remote {
+                    cx.leaf(&ObjectAdopt { object })?;
+                }
                 Ok(FileObject { object, size, writable })
             }
             BehindFile::Image(inode) => {
                 let number = self.tree.lower.number(inode).ok_or(Errno::ESTALE)?;
-                let (object, size) = self.image_object(cx, number)?;
+                let (object, size) = self.referred_image_object(cx, number)?;
                 Ok(FileObject { object, size, writable: false })
             }
         }

@@ -531,7 +531,7 @@ impl FsCore {
     ) -> Result<(), Stop> {
         let inode = last.existing()?;
         let is_directory = self.tree.kind(inode)? == Kind::Directory;
-        if directory && !is_directory || last.slash() && !is_directory {
+        if !is_directory && (directory || last.slash()) {
             return Err(Errno::ENOTDIR.into());
         }
         if !directory && is_directory {

@@ -19,7 +19,7 @@ use fs_api::file::{self, FileObject, Flags, Position, Ready};
 use fs_api::name::{self, At, Credentials, FileKind, Text};
 use fs_api::peer::{self, AT_POSITION, BehindFile, LISTING, RecordsEnd};
 use hashbrown::HashMap;
-use mem_api::{Access, CopyIn, Prepare};
+use mem_api::{Access, CopyIn, ObjectHold, Prepare};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
@@ -438,23 +438,25 @@ impl FsCore {
     ) -> Result<Answer, Errno> {
         local_only(from)?;
         if self.is_mine(cx, file) {
-            let behind = self.behind(cx, file)?;
-            let object: FileObject = self.object_behind(cx, behind)?;
+            let behind = self.behind(cx, cx.node(), file)?;
+            let object: FileObject = self.object_behind(cx, behind, false)?;
             return Ok(Answer::reply(&object));
         }
         let home = cx.view().home(file.slot());
         Ok(self.call(cx, from, home, &peer::Behind { file }, Vec::new(), Waiting::Behind))
     }
 
-    fn behind(&mut self, cx: &mut Cx<'_>, file: FileId) -> Result<BehindFile, Errno> {
+    /// What is behind an open file; `node` refers to the object from now on.
+    fn behind(&mut self, cx: &mut Cx<'_>, node: NodeId, file: FileId) -> Result<BehindFile, Errno> {
         let description = self.files.get(file)?;
         description.check(crate::inode::MAY_READ).map_err(|_| Errno::EACCES)?;
         let writable = description.check(crate::inode::MAY_WRITE).is_ok();
         let inode = description.inode;
-        match self.tree.kind(inode)? {
+        match self.kind_behind(file)? {
             Kind::LowerFile(_) => Ok(BehindFile::Image(inode)),
             Kind::File => {
                 let (object, size) = self.object(cx, inode)?;
+                cx.leaf(&ObjectHold { object, node })?;
                 Ok(BehindFile::Object { object, size, writable })
             }
             Kind::Directory | Kind::Link(_) | Kind::Device(_) | Kind::Elsewhere => {
@@ -469,7 +471,7 @@ impl FsCore {
         if description.flags & abi::linux::general::O_PATH != 0 {
             return Err(Errno::EBADF);
         }
-        let size = match self.tree.kind(inode)? {
+        let size = match self.kind_behind(seek.file)? {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Directory => i64::MAX as u64,
             Kind::Device(_) => return Ok(0),
@@ -524,7 +526,7 @@ impl FsCore {
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,
-        _node: NodeId,
+        node: NodeId,
         op: u16,
         msg: &Msg,
         bulk: &mut Bulk<'_>,
@@ -573,7 +575,7 @@ impl FsCore {
             }
             peer::Behind::NUMBER => {
                 let file = peer::Behind::get(msg)?.file;
-                Answer::from_result(self.behind(cx, file))
+                Answer::from_result(self.behind(cx, node, file))
             }
             _ => return Err(Errno::ENOSYS),
         })

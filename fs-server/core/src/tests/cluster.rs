@@ -223,6 +223,28 @@ fn announcement_does_not_wait_for_the_dead() {
 }
 
 #[test]
+fn node_that_comes_back_hears_what_is_overlaid() {
+    let w = World::new(2);
+    w.tell_up(0, 1);
+    w.settle();
+    assert!(w.messages() > 0);
+    assert_eq!(w.get(1, "/bin/sh").expect("there").len(), 100);
+}
+
+#[test]
+fn mapping_of_a_file_of_another_home_refers_to_its_object() {
+    let w = World::new(2);
+    let path = std::format!("{}/lib", dir_at(&w, 1));
+    w.put(0, &path, b"code").expect("made");
+    let file = w.open(0, &path, 0).expect("there");
+    let object = w.call(0, &ObjectOf { file }).expect("a file");
+    assert_eq!((object.size, object.writable), (4, false));
+    w.close(0, file);
+    w.unlink(0, &path).expect("there");
+    assert_eq!(w.objects(), 1);
+}
+
+#[test]
 fn peer_cannot_name_a_program_of_this_node() {
     let w = World::new(2);
     let file = w.open(0, "/etc/passwd", 0).expect("there");

@@ -12,7 +12,10 @@ use fs_api::file::{ListDirectory, Read, Release, Write};
 use fs_api::name::{At, Credentials, Named, Open, Opened};
 use hashbrown::{HashMap, HashSet};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
-use mem_api::{ObjectFetch, ObjectRead, ObjectRelease, ObjectResize, ObjectWrite, Prepare};
+use mem_api::{
+    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectResize, ObjectWrite,
+    Prepare,
+};
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
 use runtime::{Status, Wire};
@@ -35,6 +38,20 @@ enum Parcel {
     Up(NodeId),
 }
 
+/// One object for each file of the image and node.
+#[derive(Default)]
+struct RootObjects(Vec<((usize, Content), u64)>);
+
+impl RootObjects {
+    fn get(&self, key: &(usize, Content)) -> Option<&u64> {
+        self.0.iter().find(|(it, _)| it == key).map(|(_, object)| object)
+    }
+
+    fn insert(&mut self, key: (usize, Content), object: u64) {
+        self.0.push((key, object));
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     now_ns: u64,
@@ -43,11 +60,12 @@ struct Shared {
     absent: HashSet<(usize, u64)>,
     spaces: Vec<Vec<u8>>,
     root: Vec<u8>,
+    roots: RootObjects,
     queues: Vec<VecDeque<Parcel>>,
     dead: HashSet<usize>,
     notes: VecDeque<(usize, ServerId)>,
     messages: u64,
-    ready: VecDeque<(usize, Ticket)>,
+    refs: HashMap<u64, u32>,
 }
 
 /// A program: it asks and keeps the answers.
@@ -190,16 +208,28 @@ impl Shared {
                 self.range(at, addr, data.len() as u64)?.copy_from_slice(&data);
             }
             ObjectCreate::NUMBER => {
+                let content = ObjectCreate::get(msg)?.content;
+                if let Some(object) = self.roots.get(&(at, content)) {
+                    *self.refs.get_mut(object).expect("never freed") += 1;
+                    return Msg::of(&ObjectCreated { object: ObjectId::from_raw(*object) });
+                }
                 self.serial += 1;
-                let bytes = match ObjectCreate::get(msg)?.content {
+                let bytes = match content {
                     Content::Zero => Vec::new(),
                     Content::Root { offset, len } => {
+                        self.roots.insert((at, content), self.serial);
                         self.root[offset as usize..(offset + len) as usize].to_vec()
                     }
                 };
                 self.objects.insert(self.serial, bytes);
+                self.refs.insert(self.serial, 1);
                 return Msg::of(&ObjectCreated { object: ObjectId::from_raw(self.serial) });
             }
+            ObjectHold::NUMBER => {
+                let object = ObjectHold::get(msg)?.object.raw();
+                *self.refs.get_mut(&object).ok_or(Errno::ESTALE)? += 1;
+            }
+            ObjectAdopt::NUMBER => {}
             ObjectCopy::NUMBER => {
                 let copy = ObjectCopy::get(msg)?;
                 if self.absent.contains(&(at, copy.object.raw())) {
@@ -233,7 +263,12 @@ impl Shared {
             }
             ObjectRelease::NUMBER => {
                 let object = ObjectRelease::get(msg)?.object.raw();
-                self.objects.remove(&object).ok_or(Errno::ESTALE)?;
+                let refs = self.refs.get_mut(&object).ok_or(Errno::ESTALE)?;
+                *refs -= 1;
+                if *refs == 0 {
+                    self.refs.remove(&object);
+                    self.objects.remove(&object);
+                }
             }
             _ => return Err(Errno::ENOSYS),
         }
