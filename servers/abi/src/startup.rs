@@ -195,17 +195,24 @@ pub struct Interrupt {
     pub handler_slot: u64,
 }
 
-/// A virtio network card, found and prepared by root.
+/// A virtio network card (virtio 1.1, over PCI), found and prepared by root: its registers are mapped,
+/// it may reach memory, and its interrupts are messages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NicStartup {
-    /// PCI bus, device, function.
-    pub pci: (u8, u8, u8),
-    /// Base address registers that are memory: (index, physical address, bytes, mapped at).
-    pub bars: Vec<(u8, u64, u64, u64)>,
+    /// Address of the common configuration.
+    pub common_addr: u64,
+    /// Address of the notification registers.
+    pub notify_addr: u64,
+    /// Bytes between the notification registers of two queues.
+    pub notify_multiplier: u32,
+    /// Address of the device's own configuration: the Ethernet address.
+    pub device_addr: u64,
+    /// Address of the MSI-X table.
+    pub msix_addr: u64,
+    /// The vector to program into it.
+    pub msix_vector: u8,
     /// Physically consecutive memory for DMA: (mapped at, physical address, bytes).
     pub dma: (u64, u64, u64),
-    /// The vector to program into its MSI-X table, if the interrupt is one by message.
-    pub msi_vector: Option<u8>,
 }
 
 /// Calls of a domain to root: label is one of these.

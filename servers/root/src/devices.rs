@@ -88,6 +88,7 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
         return None;
     };
     let bars = pci::prepare(address).ok()?;
+    let registers = pci::capabilities(address).ok()?;
     let mut mapped = Vec::new();
     let mut at = DEVICES_ADDR;
     for bar in bars {
@@ -98,7 +99,7 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
             let space = domain.space.cap;
             memory.map_cached(frame, space, to, Rights::READ_WRITE, Caching::Uncacheable);
         }
-        mapped.push((bar.index, bar.physical, bytes, at));
+        mapped.push((bar.index, bytes, at));
         at += BAR_BYTES_MAX;
     }
     let physical = domain.give_dma(memory, DMA_BYTES / PAGE_BYTES)?;
@@ -117,11 +118,19 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
         )
         .ok()?;
     let interrupt = deliver(memory, domain, Cap::new(slot.index), ServerId::Net, NIC_BIT);
+    let addr = |place: Option<(u8, u32)>| {
+        let (index, offset) = place?;
+        let (_, bytes, at) = mapped.iter().find(|bar| bar.0 == index)?;
+        (u64::from(offset) < *bytes).then_some(at + u64::from(offset))
+    };
     let nic = NicStartup {
-        pci: (bus, device, function),
-        bars: mapped,
+        common_addr: addr(registers.common)?,
+        notify_addr: addr(registers.notify)?,
+        notify_multiplier: registers.notify_multiplier,
+        device_addr: addr(registers.device)?,
+        msix_addr: addr(registers.msix)?,
+        msix_vector: (VECTOR_BASE + NIC_IRQ) as u8,
         dma: (DMA_ADDR, physical, DMA_BYTES),
-        msi_vector: Some((VECTOR_BASE + NIC_IRQ) as u8),
     };
     Some((nic, interrupt))
 }

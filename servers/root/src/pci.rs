@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds the virtio network card and prepares it: memory decoding, bus mastering.
+//! Finds the virtio network card and prepares it: memory decoding, bus mastering, MSI-X.
 //!
 //! # Source
 //! PCI Local Bus 3.0, configuration mechanism 1; virtio 1.1, 4.1.
@@ -72,6 +72,79 @@ impl Address {
             | u64::from(register & 0xfc);
         IO_PORT.out32(ADDRESS, address)
     }
+}
+
+/// Where the card's registers are, as its capabilities say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Registers {
+    /// Common configuration: base address register and offset.
+    pub common: Option<(u8, u32)>,
+    /// Notifications.
+    pub notify: Option<(u8, u32)>,
+    /// Bytes between the notification registers of two queues.
+    pub notify_multiplier: u32,
+    /// The device's own configuration.
+    pub device: Option<(u8, u32)>,
+    /// MSI-X table.
+    pub msix: Option<(u8, u32)>,
+}
+
+const STATUS_AND_COMMAND: u8 = 0x04;
+const HAS_CAPABILITIES: u32 = 1 << 20;
+const CAPABILITIES: u8 = 0x34;
+const VENDOR: u32 = 0x09;
+const MSIX: u32 = 0x11;
+const MSIX_ENABLE: u32 = 1 << 31;
+const MSIX_MASK_ALL: u32 = 1 << 30;
+/// A list longer than this has a loop.
+const CAPABILITIES_MAX: u32 = 48;
+
+/// Reads the card's capabilities and switches MSI-X on.
+///
+/// # Errors
+/// As for [`Address::read`].
+pub fn capabilities(nic: Address) -> Result<Registers, Error> {
+    let mut registers = Registers::default();
+    if nic.read(STATUS_AND_COMMAND)? & HAS_CAPABILITIES == 0 {
+        return Ok(registers);
+    }
+    let mut at = (nic.read(CAPABILITIES)? & 0xfc) as u8;
+    for _ in 0..CAPABILITIES_MAX {
+        if at == 0 {
+            break;
+        }
+        let head = nic.read(at)?;
+        match head & 0xff {
+            VENDOR => virtio_capability(nic, at, head >> 24, &mut registers)?,
+            MSIX => {
+                let table = nic.read(at + 4)?;
+                registers.msix = Some(((table & 7) as u8, table & !7));
+                nic.write(at, (head | MSIX_ENABLE) & !MSIX_MASK_ALL)?;
+            }
+            _ => {}
+        }
+        at = (head >> 8 & 0xfc) as u8;
+    }
+    Ok(registers)
+}
+
+fn virtio_capability(
+    nic: Address,
+    at: u8,
+    kind: u32,
+    registers: &mut Registers,
+) -> Result<(), Error> {
+    let place = ((nic.read(at + 4)? & 0xff) as u8, nic.read(at + 8)?);
+    match kind {
+        1 => registers.common = registers.common.or(Some(place)),
+        2 if registers.notify.is_none() => {
+            registers.notify = Some(place);
+            registers.notify_multiplier = nic.read(at + 16)?;
+        }
+        4 => registers.device = registers.device.or(Some(place)),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The first virtio network card.
