@@ -1,2 +1,297 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the shell server.
+//! Decisions of the shell server: it owns the node's console, keeps a login shell on it, and does
+//! what administrators ask.
+//!
+//! # Model
+//! An administrator's command is a *job*. It comes from a program (`/sys/cluster/admin`, through
+//! proc-server), from the rescue prompt (through the ipc server), or from the shell server of another
+//! node. What each node must do for itself is a *part* of the job; parts of other nodes are asked of
+//! their shell servers, and what they print appears in the order of the nodes.
+//!
+//! # Invariants
+//! Every job ends: a node that does not answer fails its part. A node does for another one only what
+//! concerns itself, so that no command goes round.
+//!
+//! # Limits
+//! See [`limits`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod command;
+mod console;
+mod job;
+pub mod limits;
+mod login;
+mod machine;
+mod migrate;
+mod part;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use machine::{Machine, Stop};
+
+use crate::console::Console;
+use crate::job::{Job, JobId, Origin};
+use crate::login::Login;
+use abi::image::{NodeConfig, NodeEntry};
+use abi::{Errno, FileId, NodeId, Pid, Ticket};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
+use shell_api::{MovedPages, RunCommand};
+
+/// What the server is told at its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// The login command and its arguments.
+    pub login: Vec<String>,
+    /// All nodes of the cluster.
+    pub nodes: Vec<NodeEntry>,
+}
+
+impl From<&NodeConfig> for Setup {
+    fn from(config: &NodeConfig) -> Self {
+        Self { login: config.login.clone(), nodes: config.nodes.clone() }
+    }
+}
+
+/// What an answer or a timer is for.
+#[derive(Debug)]
+enum Wait {
+    /// The console terminal is being opened.
+    Terminal,
+    /// proc-server's first answer.
+    Probe(FileId),
+    /// The links are looked at again.
+    Links { terminal: FileId, deadline_ns: u64 },
+    /// The login shell is being started.
+    Spawn(FileId),
+    /// The login shell may be started again.
+    LoginPause(Option<FileId>),
+    /// The console has taken this text.
+    ConsoleWrite(String),
+    /// The console may have room again.
+    ConsoleRoom,
+    /// The rescue prompt has ended at the ipc server.
+    RescueEnd,
+    /// A program has taken this part of an answer.
+    AdminReply { job: JobId, sent: usize, last: bool },
+    /// proc-server may have room for the answer again.
+    AdminRoom(JobId),
+    /// Another node does its part.
+    RemotePart { job: JobId, part: usize },
+    /// The next processes of this node, after these.
+    Processes { job: JobId, part: usize, text: String },
+    /// A signal is being sent.
+    Signal { job: JobId, pid: Pid },
+    /// A process is moving.
+    Migrate { job: JobId, pid: Pid, to: NodeId },
+    /// How many of its pages have arrived.
+    Pages(migrate::Watch),
+    /// They are counted again.
+    PagesAgain(migrate::Watch),
+    /// The same, for another node.
+    PagesForNode(Ticket),
+    /// The answer has been seen, the node stops.
+    Stop(Stop),
+}
+
+/// The server's core.
+pub struct Shell<M> {
+    machine: M,
+    setup: Setup,
+    console: Console,
+    login: Login,
+    /// Whether the node has said that it is ready.
+    announced: bool,
+    /// What was last wrong with the login.
+    complaint: String,
+    /// Whether the console shows the rescue prompt.
+    rescue: bool,
+    jobs: BTreeMap<JobId, Job>,
+    waits: BTreeMap<u64, Wait>,
+    next: u64,
+}
+
+impl<M: Machine> Shell<M> {
+    /// The shell server of a node.
+    pub fn new(machine: M, setup: Setup) -> Self {
+        Self {
+            machine,
+            setup,
+            console: Console::default(),
+            login: Login::Starting,
+            announced: false,
+            complaint: String::new(),
+            rescue: false,
+            jobs: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// What it acts on outside of messages.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Remembers what an answer or a timer will be for; its cookie.
+    fn expect(&mut self, wait: Wait) -> u64 {
+        self.next += 1;
+        self.waits.insert(self.next, wait);
+        self.next
+    }
+
+    fn ask<O: Operation>(&mut self, cx: &mut Cx<'_>, op: &O, wait: Wait) {
+        let cookie = self.expect(wait);
+        cx.ask(op, cookie);
+    }
+
+    /// Does something later; at once if there are too many timers, as nothing may be forgotten.
+    fn later(&mut self, cx: &mut Cx<'_>, after_ns: u64, wait: Wait) {
+        let cookie = self.expect(wait);
+        if cx.arm(cx.now_ns() + after_ns, cookie).is_err() {
+            self.timer(cx, cookie);
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, cookie: u64) {
+        match self.waits.remove(&cookie) {
+            Some(Wait::Links { terminal, deadline_ns }) => {
+                self.wait_for_links(cx, terminal, deadline_ns);
+            }
+            Some(Wait::LoginPause(terminal)) => self.start_login(cx, terminal),
+            Some(Wait::ConsoleRoom) => self.write_console(cx),
+            Some(Wait::AdminRoom(job)) => self.send_reply(cx, job),
+            Some(Wait::PagesAgain(watch)) => self.watch_pages(cx, watch),
+            Some(Wait::Stop(how)) => self.machine.stop(how),
+            // All others wait for answers.
+            Some(_) | None => {}
+        }
+    }
+
+    fn rescue_line(&mut self, cx: &mut Cx<'_>, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        if words.is_empty() {
+            self.print_console(cx, console::PROMPT);
+        } else {
+            self.run(cx, Origin::Rescue, &words);
+        }
+    }
+
+    fn upcall(&mut self, cx: &mut Cx<'_>, from: abi::ServerId, number: u16, msg: &Msg) {
+        use abi::ServerId::{Ipc, Proc};
+        match (from, number) {
+            (Proc, proc_api::EVENT_ADMIN) => {
+                if let Ok(it) = proc_api::AdminRequest::get(msg) {
+                    self.run(cx, Origin::Admin { request: it.request }, &it.words);
+                }
+            }
+            (Proc, proc_api::EVENT_EXITED) => {
+                if let Ok(it) = proc_api::Exited::get(msg) {
+                    self.exited(cx, it.pid);
+                }
+            }
+            (Ipc, ipc_api::EVENT_RESCUE) => {
+                self.rescue = true;
+                self.print_console(cx, console::GREETING);
+                self.print_console(cx, console::PROMPT);
+            }
+            (Ipc, ipc_api::EVENT_RESCUE_LINE) => {
+                if let Ok(it) = ipc_api::RescueLine::get(msg) {
+                    self.rescue_line(cx, &it.0);
+                }
+            }
+            // An upcall of a later version.
+            _ => {}
+        }
+    }
+
+    fn peer_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+    ) -> Result<Answer, Errno> {
+        if matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        match op {
+            RunCommand::NUMBER => self.run_for_node(cx, from, &RunCommand::get(msg)?),
+            MovedPages::NUMBER => {
+                let pid = MovedPages::get(msg)?.pid;
+                let ticket = cx.open_ticket(from)?;
+                self.ask(cx, &proc_api::MoveFigures { pid }, Wait::PagesForNode(ticket));
+                Ok(Answer::Pending(ticket))
+            }
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+}
+
+impl<M: Machine> Core for Shell<M> {
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        self.open_terminal(cx);
+    }
+
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        _bulk: &mut Bulk<'_>,
+    ) -> Answer {
+        self.peer_request(cx, from, op, msg).unwrap_or_else(Answer::Failed)
+    }
+
+    fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        let Some(wait) = self.waits.remove(&cookie) else { return };
+        match wait {
+            Wait::Terminal => self.terminal_opened(cx, &result),
+            Wait::Probe(terminal) => self.probed(cx, terminal, &result),
+            Wait::Spawn(terminal) => self.spawned(cx, terminal, &result),
+            Wait::ConsoleWrite(text) => self.console_written(cx, text, result.is_ok()),
+            Wait::RescueEnd => {}
+            Wait::AdminReply { job, sent, last } => self.reply_sent(cx, job, sent, last, &result),
+            Wait::RemotePart { job, part } => self.remote_part(cx, job, part, result),
+            Wait::Processes { job, part, text } => self.processes(cx, job, part, text, &result),
+            Wait::Signal { job, pid } => self.signalled(cx, job, pid, &result),
+            Wait::Migrate { job, pid, to } => self.migrated(cx, job, pid, to, &result),
+            Wait::Pages(watch) => self.pages(cx, watch, &result),
+            Wait::PagesForNode(ticket) => {
+                let figures = result.and_then(|reply| proc_api::Moving::get(&reply.msg));
+                cx.complete(ticket, figures.map(migrate::for_node));
+            }
+            Wait::Links { .. }
+            | Wait::LoginPause(_)
+            | Wait::ConsoleRoom
+            | Wait::AdminRoom(_)
+            | Wait::PagesAgain(_)
+            | Wait::Stop(_) => unreachable!("a timer's cookie is never an ask's"),
+        }
+    }
+
+    fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
+        match event {
+            Event::Upcall { from, number, msg } => self.upcall(cx, from, number, &msg),
+            Event::Timer(cookie) => self.timer(cx, cookie),
+            // A part that waits for a node has failed already; nothing else depends on one.
+            Event::NodeDown(_) | Event::NodeUp(_) => {}
+        }
+    }
+
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
+        self.forget_ticket(ticket);
+        cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+    }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What an administrator can say.
+//!
+//! # Failure
+//! A command that cannot be understood is answered with a sentence that says what would be right.
+
+use crate::Stop;
+use abi::{NodeId, Pid};
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// Says "only the node that gets the command" between shell servers.
+pub(crate) const HERE: &str = "here";
+
+/// The node or nodes that a command is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// The node that got the command.
+    Here,
+    /// This one.
+    Node(NodeId),
+    /// All.
+    All,
+}
+
+/// What one node does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Task {
+    Ps,
+    Mem,
+    Net,
+    Log,
+    Stop(Stop),
+}
+
+impl Task {
+    /// The command's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ps => "ps",
+            Self::Mem => "mem",
+            Self::Net => "net",
+            Self::Log => "klog",
+            Self::Stop(Stop::Halt) => "halt",
+            Self::Stop(Stop::Reboot) => "reboot",
+        }
+    }
+}
+
+/// A command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    /// The cluster's nodes.
+    Nodes,
+    /// Something that each node in the scope does for itself.
+    On(Task, Scope),
+    /// Moves a process.
+    Migrate(Pid, NodeId),
+    /// Sends a signal.
+    Kill(Pid, u32),
+    /// What can be said.
+    Help,
+    /// The rescue prompt ends.
+    Exit,
+}
+
+/// All commands, as `help` shows them.
+pub(crate) const HELP: &str = "\
+nodes               the cluster's nodes and whether they answer
+ps [NODE]           processes of all nodes, or of one
+kill PID [SIGNAL]   sends a signal (a number; 15 if none is given)
+migrate PID NODE    moves a running process to another node
+mem [NODE]          memory of all nodes, or of one
+net [NODE|all]      links of this node, of one or of all
+klog [NODE|all]     what the servers of a node logged
+halt [NODE|all]     stops this node, one or all
+reboot [NODE|all]   stops and starts this node, one or all
+";
+
+/// Reads a command.
+pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
+    let (name, arguments) = words.split_first().ok_or("no command: try help")?;
+    let on = |task, default| scope(arguments, default).map(|scope| Command::On(task, scope));
+    match name.as_str() {
+        "nodes" => none(name, arguments, Command::Nodes),
+        "ps" => on(Task::Ps, Scope::All),
+        "mem" => on(Task::Mem, Scope::All),
+        "net" => on(Task::Net, Scope::Here),
+        "klog" => on(Task::Log, Scope::Here),
+        "halt" => on(Task::Stop(Stop::Halt), Scope::Here),
+        "reboot" => on(Task::Stop(Stop::Reboot), Scope::Here),
+        "migrate" => match arguments {
+            [pid, to] => Ok(Command::Migrate(process(pid)?, node(to)?)),
+            _ => Err("migrate needs a process and a node: migrate PID NODE".to_string()),
+        },
+        "kill" => match arguments {
+            [pid] => Ok(Command::Kill(process(pid)?, 15)),
+            [pid, number] => Ok(Command::Kill(process(pid)?, signal(number)?)),
+            _ => Err("kill needs a process: kill PID [SIGNAL]".to_string()),
+        },
+        "help" => none(name, arguments, Command::Help),
+        "exit" => none(name, arguments, Command::Exit),
+        "onnode" => {
+            Err("onnode starts a Linux program: use it from a Linux shell, not here".to_string())
+        }
+        _ => Err(format!("{name}: no such command; help lists them")),
+    }
+}
+
+fn none(name: &str, arguments: &[String], command: Command) -> Result<Command, String> {
+    match arguments.first() {
+        None => Ok(command),
+        Some(word) => Err(format!("{name} takes no arguments, so leave out {word:?}")),
+    }
+}
+
+fn scope(arguments: &[String], default: Scope) -> Result<Scope, String> {
+    match arguments {
+        [] => Ok(default),
+        [word] if word == "all" => Ok(Scope::All),
+        [word] if word == HERE => Ok(Scope::Here),
+        [word] => node(word).map(Scope::Node),
+        [_, word, ..] => Err(format!("one node at most, so leave out {word:?}")),
+    }
+}
+
+fn node(word: &str) -> Result<NodeId, String> {
+    let number = word.parse().ok().and_then(NodeId::new);
+    number.ok_or_else(|| format!("{word:?} is no node: nodes have numbers, see `nodes`"))
+}
+
+fn process(word: &str) -> Result<Pid, String> {
+    let pid = word.parse().ok().and_then(Pid::new);
+    pid.ok_or_else(|| format!("{word:?} is no process id: see `ps`"))
+}
+
+fn signal(word: &str) -> Result<u32, String> {
+    let number = word.trim_start_matches('-').parse().ok().filter(|number| *number <= 64);
+    number.ok_or_else(|| format!("{word:?} is no signal: give a number from 0 to 64"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn read(line: &str) -> Result<Command, String> {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn command_scope_defaults_differ() {
+        assert_eq!(read("ps"), Ok(Command::On(Task::Ps, Scope::All)));
+        assert_eq!(read("klog"), Ok(Command::On(Task::Log, Scope::Here)));
+        let two = NodeId::new(2).expect("a node");
+        assert_eq!(read("halt 2"), Ok(Command::On(Task::Stop(Stop::Halt), Scope::Node(two))));
+    }
+
+    #[test]
+    fn command_mistakes_say_what_would_be_right() {
+        for (line, says) in [
+            ("migrate 5", "migrate PID NODE"),
+            ("migrate x 2", "see `ps`"),
+            ("migrate 5 0", "see `nodes`"),
+            ("mem 1 2", "leave out"),
+            ("nodes 1", "leave out"),
+            ("frob", "help"),
+            ("onnode 2 ls", "Linux shell"),
+            ("", "help"),
+        ] {
+            let error = read(line).expect_err(line);
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bounds of the shell server.
+
+/// Commands that run at once on one node, those of other nodes too; the next is refused.
+pub const JOBS_MAX: usize = 32;
+/// Bytes of text in one [`proc_api::AdminReply`].
+pub const REPLY_BYTES: usize = 600;
+/// Bytes of text in one [`ipc_api::RescueWrite`].
+pub const CONSOLE_BYTES: usize = 512;
+/// Bytes that one command may print on one node; what is beyond is cut, and a line says so.
+pub const PART_BYTES: usize = 60 * 1024;
+/// Bytes that wait for the console; what is beyond is cut, as nobody reads that far back.
+pub const CONSOLE_QUEUE_BYTES: usize = 256 * 1024;
+/// Bytes of a command's words.
+pub const COMMAND_BYTES: usize = 512;
+/// Time between two looks at links while the node waits for the others at its start.
+pub const READY_POLL_NS: u64 = 50_000_000;
+/// Longest wait for the other nodes at the start: then the login shell starts without them.
+pub const READY_WAIT_NS: u64 = 3_000_000_000;
+/// Time between two starts of the login shell.
+pub const LOGIN_PAUSE_NS: u64 = 1_000_000_000;
+/// Time until a call that found a full queue is made again.
+pub const RETRY_NS: u64 = 20_000_000;
+/// Time between two looks at a moved process's pages.
+pub const MOVE_POLL_NS: u64 = 5_000_000;
+/// Time without a page moved after which `migrate` stops waiting for the rest.
+pub const MOVE_PATIENCE_NS: u64 = 2_000_000_000;
+/// Time between the answer to `halt` or `reboot` and the deed, so that the answer is seen.
+pub const STOP_DELAY_NS: u64 = 200_000_000;

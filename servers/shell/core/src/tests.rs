@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The shell server over a fake node: what it asks of the other servers, and what it prints.
+
+use crate::{Machine, Setup, Shell, Stop, limits};
+use abi::image::NodeEntry;
+use abi::{CoreId, Errno, FileId, NodeId, Pid, ServerId};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use cluster::View;
+use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_LINE, RescueLine, RescueWrite, TerminalOpened};
+use mem_api::MemoryFigures;
+use net_api::LinkFigures;
+use proc_api::{
+    AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrated, Moving,
+    ProcessInfo, ProcessList, Spawn, Spawned,
+};
+use runtime::{Bulk, Core, Event, Host, Msg, NodeReply, Operation, Platform, Status, Wire};
+use shell_api::{CommandEnd, MovedPages, PagesMoved, RunCommand};
+
+#[derive(Default)]
+struct FakeMachine {
+    stopped: Option<Stop>,
+}
+
+impl Machine for FakeMachine {
+    fn stop(&mut self, how: Stop) {
+        self.stopped = Some(how);
+    }
+
+    fn log(&mut self, _bytes_max: usize) -> Vec<u8> {
+        b"mem: in service\n".to_vec()
+    }
+}
+
+struct World {
+    now_ns: u64,
+    links_up: bool,
+    console: String,
+    console_full: bool,
+    spawned: Vec<Spawn>,
+    replies: Vec<AdminReply>,
+    sent: Vec<runtime::node::NodeMessage>,
+    deadline_ns: Option<u64>,
+}
+
+fn done<T: Wire>(msg: &mut Msg, reply: &T) -> Status {
+    *msg = Msg::of(reply).expect("it fits");
+    Status::Done
+}
+
+fn process(pid: u32) -> ProcessInfo {
+    let name = "sh".to_string();
+    let (group, session) = (pid, pid);
+    ProcessInfo { pid, parent: 0, group, session, uid: 0, node: 1, state: 'S', threads: 1, name }
+}
+
+impl Platform for World {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn core(&self) -> CoreId {
+        CoreId(0)
+    }
+
+    fn call(
+        &mut self,
+        _from: ServerId,
+        to: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
+        match (to, op) {
+            (ServerId::Ipc, 65) => done(msg, &TerminalOpened { file: FileId::from_raw(7) }),
+            (ServerId::Ipc, RescueWrite::NUMBER) if self.console_full => {
+                Status::Failed(Errno::EAGAIN)
+            }
+            (ServerId::Ipc, RescueWrite::NUMBER) => {
+                let write = RescueWrite::get(msg).expect("a write");
+                self.console.push_str(&String::from_utf8(write.text).expect("text"));
+                done(msg, &())
+            }
+            (ServerId::Ipc, _) => done(msg, &()),
+            (ServerId::Proc, 1) => {
+                self.spawned.push(Spawn::get(msg).expect("a spawn"));
+                done(msg, &Spawned { pid: Pid::new(5).expect("a pid") })
+            }
+            (ServerId::Proc, 3) => {
+                done(msg, &Migrated { from: 1, pages: 34, ..Default::default() })
+            }
+            (ServerId::Proc, List::NUMBER) => {
+                let after = List::get(msg).expect("a list").after;
+                let list = (1..=3).filter(|pid| *pid > after).take(2).map(process).collect();
+                done(msg, &ProcessList(list))
+            }
+            (ServerId::Proc, AdminReply::NUMBER) => {
+                self.replies.push(AdminReply::get(msg).expect("a reply"));
+                done(msg, &())
+            }
+            (ServerId::Proc, 6) => done(msg, &Moving { left: 0, on_demand: 3, prefetched: 31 }),
+            (ServerId::Mem, _) => done(msg, &MemoryFigures::default()),
+            (ServerId::Net, 3) => {
+                done(msg, &LinkFigures { up: self.links_up, ..Default::default() })
+            }
+            (ServerId::Net, runtime::node::NET_SEND) => {
+                let message = runtime::node::NodeMessage::decode(bulk.data()).expect("a message");
+                self.sent.push(message);
+                Status::Done
+            }
+            (ServerId::Timer, _) => {
+                self.deadline_ns = Some(msg.words[0]);
+                Status::Done
+            }
+            _ => Status::Failed(Errno::ENOSYS),
+        }
+    }
+
+    fn notify(&mut self, _from: ServerId, _client: ServerId, _core: CoreId) {}
+}
+
+struct Node {
+    host: Host<Shell<FakeMachine>>,
+    world: World,
+}
+
+fn node(number: u16) -> NodeId {
+    NodeId::new(number).expect("a node")
+}
+
+impl Node {
+    /// Node 1 of `nodes`, in service.
+    fn new(nodes: u16, links_up: bool) -> Self {
+        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, mac: [0; 6] };
+        let login = ["/bin/sh", "-l"].map(String::from).to_vec();
+        let setup = Setup { login, nodes: (1..=nodes).map(entry).collect() };
+        let view = View::fixed((1..=nodes).map(node).collect()).expect("a view");
+        let shell = Shell::new(FakeMachine::default(), setup);
+        let host = Host::new(ServerId::Shell, node(1), view, shell);
+        let world = World {
+            now_ns: 0,
+            links_up,
+            console: String::new(),
+            console_full: false,
+            spawned: Vec::new(),
+            replies: Vec::new(),
+            sent: Vec::new(),
+            deadline_ns: None,
+        };
+        let mut this = Self { host, world };
+        this.host.step(&mut this.world, |core, cx| core.start(cx));
+        this
+    }
+
+    fn upcall<T: Wire>(&mut self, from: ServerId, number: u16, event: &T) {
+        let msg = Msg::of(event).expect("it fits");
+        let event = Event::Upcall { from, number, msg };
+        self.host.step(&mut self.world, |core, cx| core.event(cx, event));
+    }
+
+    fn admin(&mut self, line: &str) -> (String, Option<u8>) {
+        let words = line.split(' ').map(String::from).collect();
+        self.upcall(ServerId::Proc, EVENT_ADMIN, &AdminRequest { request: 9, pid: 5, words });
+        self.answer()
+    }
+
+    fn answer(&self) -> (String, Option<u8>) {
+        let text = self.world.replies.iter().map(|reply| reply.text.as_str()).collect();
+        (text, self.world.replies.last().and_then(|reply| reply.status))
+    }
+
+    fn pass(&mut self, ns: u64) {
+        let end = self.world.now_ns + ns;
+        while let Some(deadline) = self.world.deadline_ns.filter(|deadline| *deadline <= end) {
+            self.world.deadline_ns = None;
+            self.world.now_ns = deadline.max(self.world.now_ns);
+            self.host.collect(&mut self.world, ServerId::Timer);
+        }
+        self.world.now_ns = end;
+    }
+
+    /// The answer of another node to the call that was sent as number `index`.
+    fn reply<T: Wire>(&mut self, index: usize, result: Result<(T, &[u8]), Errno>) {
+        let cookie = self.cookie_of(index);
+        let result = result.map(|(reply, bulk)| NodeReply {
+            msg: Msg::of(&reply).expect("it fits"),
+            bulk: bulk.to_vec(),
+        });
+        self.host.step(&mut self.world, |core, cx| core.completion(cx, cookie, result));
+    }
+
+    fn cookie_of(&mut self, index: usize) -> u64 {
+        let waiting = self.host.step(&mut self.world, |core, _| {
+            let is_remote = |wait: &crate::Wait| {
+                matches!(wait, crate::Wait::RemotePart { .. } | crate::Wait::Pages(_))
+            };
+            let waits = core.waits.iter().filter(|(_, wait)| is_remote(wait));
+            waits.map(|(cookie, _)| *cookie).collect::<Vec<_>>()
+        });
+        waiting[index]
+    }
+}
+
+#[test]
+fn start_announces_the_node_and_starts_a_login_shell() {
+    let node = Node::new(3, true);
+    assert_eq!(node.world.console, "node 1: ready\n");
+    let spawn = &node.world.spawned[0];
+    assert_eq!((spawn.path.as_str(), spawn.arguments[0].as_str()), ("/bin/sh", "-sh"));
+    assert_eq!(spawn.arguments[1], "-l");
+}
+
+#[test]
+fn start_without_the_other_nodes_goes_on_after_a_while() {
+    let mut node = Node::new(2, false);
+    assert!(node.world.spawned.is_empty());
+    node.pass(limits::READY_WAIT_NS + limits::READY_POLL_NS);
+    assert_eq!(node.world.console, "node 1: node 2 does not answer yet\nnode 1: ready\n");
+    assert_eq!(node.world.spawned.len(), 1);
+}
+
+#[test]
+fn login_that_ends_is_started_again_but_not_too_fast() {
+    let mut node = Node::new(1, true);
+    let exited = Exited { pid: Pid::new(5).expect("a pid"), status: 0 };
+    node.upcall(ServerId::Proc, EVENT_EXITED, &exited);
+    assert_eq!(node.world.spawned.len(), 1);
+    node.pass(limits::LOGIN_PAUSE_NS);
+    assert_eq!(node.world.spawned.len(), 2);
+    node.pass(limits::LOGIN_PAUSE_NS);
+    node.upcall(ServerId::Proc, EVENT_EXITED, &exited);
+    assert_eq!(node.world.spawned.len(), 3);
+    assert_eq!(node.world.console, "node 1: ready\n");
+}
+
+#[test]
+fn console_that_is_full_gets_its_text_later() {
+    let mut node = Node::new(1, true);
+    node.world.console_full = true;
+    node.upcall(ServerId::Ipc, EVENT_RESCUE, &());
+    node.world.console_full = false;
+    node.pass(limits::RETRY_NS);
+    assert!(node.world.console.ends_with("rescue> "), "{}", node.world.console);
+}
+
+#[test]
+fn rescue_prompt_runs_commands() {
+    let mut node = Node::new(1, true);
+    node.upcall(ServerId::Ipc, EVENT_RESCUE, &());
+    node.world.console.clear();
+    node.upcall(ServerId::Ipc, EVENT_RESCUE_LINE, &RescueLine(b"klog".to_vec()));
+    assert_eq!(node.world.console, "mem: in service\nrescue> ");
+    node.upcall(ServerId::Ipc, EVENT_RESCUE_LINE, &RescueLine(b"exit".to_vec()));
+    assert_eq!(node.world.console, "mem: in service\nrescue> ");
+}
+
+#[test]
+fn ps_shows_the_nodes_in_order_whichever_answers_first() {
+    let mut it = Node::new(3, true);
+    let (text, status) = it.admin("ps");
+    assert_eq!((text.lines().count(), status), (4, None), "header and three of node 1: {text}");
+    assert_eq!(it.world.sent.len(), 2);
+    it.reply(1, Ok((CommandEnd { status: 0 }, b"three\n")));
+    it.reply(0, Ok((CommandEnd { status: 0 }, b"two\n")));
+    let (text, status) = it.answer();
+    assert!(text.ends_with("two\nthree\n"), "{text}");
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+fn part_of_a_dead_node_fails_the_command_with_a_hint() {
+    let mut it = Node::new(2, true);
+    it.admin("mem");
+    it.reply::<CommandEnd>(0, Err(Errno::EHOSTDOWN));
+    let (text, status) = it.answer();
+    assert!(text.ends_with("node 2: Host is down: see `nodes`\n"), "{text}");
+    assert_eq!(status, Some(1));
+}
+
+#[test]
+fn long_answers_come_in_pieces_that_fit() {
+    let mut it = Node::new(2, true);
+    it.admin("klog 2");
+    let log = "a line of the log\n".repeat(1000);
+    it.reply(0, Ok((CommandEnd { status: 0 }, log.as_bytes())));
+    assert!(it.world.replies.iter().all(|reply| reply.text.len() <= limits::REPLY_BYTES));
+    assert_eq!(it.answer(), (log, Some(0)));
+}
+
+#[test]
+fn migrate_tells_the_move_and_then_the_pages() {
+    let mut it = Node::new(2, true);
+    let (text, status) = it.admin("migrate 5 2");
+    assert!(text.starts_with("process 5 moved from node 1 to node 2\n"), "{text}");
+    assert_eq!(status, None);
+    assert_eq!(it.world.sent[0].op, MovedPages::NUMBER);
+    it.reply(0, Ok((PagesMoved { left: 4, on_demand: 1, prefetched: 29 }, b"")));
+    it.pass(limits::MOVE_POLL_NS);
+    it.reply(0, Ok((PagesMoved { left: 0, on_demand: 3, prefetched: 31 }, b"")));
+    let (text, status) = it.answer();
+    assert!(text.ends_with("pages moved: 3 on demand, 31 by prefetch\n"), "{text}");
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+fn halt_of_all_nodes_stops_this_one_last() {
+    let mut it = Node::new(2, true);
+    it.admin("halt all");
+    it.pass(limits::STOP_DELAY_NS);
+    let stopped = |it: &mut Node| it.host.step(&mut it.world, |core, _| core.machine().stopped);
+    assert_eq!(stopped(&mut it), None);
+    it.reply(0, Ok((CommandEnd { status: 0 }, b"node 2: halt\n")));
+    assert_eq!(it.answer().1, Some(0));
+    it.pass(limits::STOP_DELAY_NS);
+    assert_eq!(stopped(&mut it), Some(Stop::Halt));
+}
+
+#[test]
+fn request_of_a_node_may_only_concern_this_one() {
+    let mut it = Node::new(2, true);
+    let from = runtime::Client::Node { node: node(2), request: 3 };
+    for line in ["ps all", "migrate 5 2", "frob", "ps"] {
+        let words = line.split(' ').map(String::from).collect();
+        let msg = Msg::of(&RunCommand { words }).expect("it fits");
+        let answer = it.host.step(&mut it.world, |core, cx| {
+            core.request(cx, from, RunCommand::NUMBER, &msg, &mut Bulk::none())
+        });
+        assert!(matches!(answer, runtime::Answer::Failed(Errno::EINVAL)), "{line}");
+    }
+    let words = ["klog", "here"].map(String::from).to_vec();
+    let msg = Msg::of(&RunCommand { words }).expect("it fits");
+    it.host.step(&mut it.world, |core, cx| {
+        core.request(cx, from, RunCommand::NUMBER, &msg, &mut Bulk::none())
+    });
+    let reply = it.world.sent.last().expect("an answer");
+    assert_eq!((reply.request, reply.bulk.as_slice()), (3, &b"mem: in service\n"[..]));
+}
+
+#[test]
+fn command_mistakes_fail_with_a_sentence() {
+    let mut it = Node::new(1, true);
+    let (text, status) = it.admin("migrate 5 9");
+    assert!(text.contains("see `nodes`"), "{text}");
+    assert_eq!(status, Some(1));
+}

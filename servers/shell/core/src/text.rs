@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How figures look: people read them, and scripts may, so they stay as they are.
+
+use abi::{Errno, NodeId, Pid};
+use alloc::format;
+use alloc::string::String;
+use mem_api::MemoryFigures;
+use net_api::LinkFigures;
+use proc_api::{Migrated, Moving, ProcessInfo};
+
+pub(crate) const PS_HEADER: &str = "NODE     PID    PPID    PGID   UID STAT THR COMMAND\n";
+
+pub(crate) fn ps_line(it: &ProcessInfo) -> String {
+    let ProcessInfo { node, pid, parent, group, uid, state, threads, name, .. } = it;
+    format!("{node:>4} {pid:>7} {parent:>7} {group:>7} {uid:>5} {state:<4} {threads:>3} {name}\n")
+}
+
+pub(crate) const MEM_HEADER: &str =
+    "NODE TOTAL_KIB  FREE_KIB CACHED_KIB KERNEL_KIB SPACES OBJECTS THREADS  SLOTS\n";
+
+pub(crate) fn mem_line(node: NodeId, it: &MemoryFigures) -> String {
+    format!(
+        "{:>4} {:>9} {:>9} {:>10} {:>10} {:>6} {:>7} {:>7} {:>6}\n",
+        node.get(),
+        it.total / 1024,
+        it.free / 1024,
+        it.cached / 1024,
+        it.kernel / 1024,
+        it.spaces,
+        it.objects,
+        it.threads,
+        it.slots
+    )
+}
+
+pub(crate) const NET_HEADER: &str = "\
+NODE  TO STATE   RTT_US MSGS_OUT  MSGS_IN   KIB_OUT    KIB_IN FRAMES_OUT  FRAMES_IN REPEATED DROPPED
+";
+
+pub(crate) fn net_line(node: NodeId, to: NodeId, it: &LinkFigures) -> String {
+    let state = if it.up { "up" } else { "down" };
+    let dropped = it.dropped_malformed + it.dropped_duplicate + it.dropped_full;
+    format!(
+        "{:>4} {:>3} {state:<5} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>8} {dropped:>7}\n",
+        node.get(),
+        to.get(),
+        it.rtt_ns / 1000,
+        it.messages_sent,
+        it.messages_received,
+        it.bytes_sent / 1024,
+        it.bytes_received / 1024,
+        it.frames_sent,
+        it.frames_received,
+        it.frames_repeated,
+    )
+}
+
+pub(crate) const NODES_HEADER: &str = "NODE STATE CORES MEMORY_MIB   RTT_US\n";
+
+pub(crate) fn nodes_line(
+    node: u16,
+    cores: u8,
+    memory_mib: u32,
+    link: Option<&LinkFigures>,
+) -> String {
+    let (state, rtt) = match link {
+        None => ("here", String::from("-")),
+        Some(link) if link.up => ("up", format!("{}", link.rtt_ns / 1000)),
+        Some(_) => ("down", String::from("-")),
+    };
+    format!("{node:>4} {state:<5} {cores:>5} {memory_mib:>10} {rtt:>8}\n")
+}
+
+fn milliseconds(ns: u64) -> String {
+    format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000)
+}
+
+pub(crate) fn migrated(pid: Pid, to: NodeId, it: &Migrated) -> String {
+    format!(
+        "process {pid} moved from node {} to node {to}\n\
+         freeze {}, total {}, {} pages, {} bytes of state\n",
+        it.from,
+        milliseconds(it.freeze_ns),
+        milliseconds(it.total_ns),
+        it.pages,
+        it.state_bytes
+    )
+}
+
+pub(crate) fn moving(it: &Moving) -> String {
+    let rest = match it.left {
+        0 => String::new(),
+        left => format!(", {left} still to come"),
+    };
+    format!("pages moved: {} on demand, {} by prefetch{rest}\n", it.on_demand, it.prefetched)
+}
+
+/// What became of `migrate`, as a sentence.
+pub(crate) fn migrate_refused(pid: Pid, to: NodeId, errno: Errno) -> String {
+    let why = match errno {
+        Errno::ESRCH => "there is no such process: see `ps`",
+        Errno::EBUSY => "it is moving already: try again when it has arrived",
+        Errno::EINVAL => "there is no such node: see `nodes`",
+        Errno::EHOSTDOWN => "the node does not answer; the process goes on where it was",
+        Errno::EPERM => "this process cannot be moved",
+        Errno::ENOMEM => "the node has not enough memory: see `mem`",
+        other => return format!("migrate: process {pid} to node {to}: {other}\n"),
+    };
+    format!("migrate: process {pid} to node {to}: {why}\n")
+}
+
+/// The newest `max` bytes of `text` from a line's begin on, and whether something was cut.
+pub(crate) fn newest(text: &str, max: usize) -> (&str, bool) {
+    if text.len() <= max {
+        return (text, false);
+    }
+    let mut start = text.len() - max;
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    let tail = &text[start..];
+    let line = tail.find('\n').map_or(0, |at| at + 1);
+    (&tail[line..], true)
+}
+
+/// The first `max` bytes of `text` at most, between two characters.
+pub(crate) fn first(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters_and_lines() {
+        assert_eq!(first("aéb", 2), "a");
+        assert_eq!(newest("one\ntwo\nthree\n", 10), ("three\n", true));
+        assert_eq!(newest("one\n", 10), ("one\n", false));
+    }
+
+    #[test]
+    fn table_lines_are_as_wide_as_their_headers() {
+        let node = NodeId::new(1).expect("a node");
+        let line = mem_line(node, &MemoryFigures::default());
+        assert_eq!(line.len(), MEM_HEADER.len());
+        let line = net_line(node, node, &LinkFigures::default());
+        assert_eq!(line.len(), NET_HEADER.len());
+        assert_eq!(nodes_line(1, 1, 256, None).len(), NODES_HEADER.len());
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The programs' names, what they take, and their `--help`.
+
+/// One program.
+#[derive(Debug)]
+pub(crate) struct Applet {
+    pub(crate) name: &'static str,
+    pub(crate) usage: &'static str,
+    pub(crate) about: &'static str,
+    details: &'static str,
+    /// Fewest arguments.
+    least: usize,
+    /// Most arguments.
+    most: usize,
+}
+
+pub(crate) const APPLETS: &[Applet] = &[
+    Applet {
+        name: "nodes",
+        usage: "nodes",
+        about: "lists the cluster's nodes",
+        details: "STATE is here, up or down; RTT_US is the link's round-trip time in microseconds.",
+        least: 0,
+        most: 0,
+    },
+    Applet {
+        name: "ps",
+        usage: "ps [NODE]",
+        about: "lists processes",
+        details: "Of all nodes, or of one. (busybox's own ps is `busybox ps`.)",
+        least: 0,
+        most: 1,
+    },
+    Applet {
+        name: "migrate",
+        usage: "migrate PID NODE",
+        about: "moves a running process to another node",
+        details: "Ends when all its memory has arrived, and says how long the process stood still.\n\
+                  `echo NODE >/proc/PID/node` does the same without figures.",
+        least: 2,
+        most: 2,
+    },
+    Applet {
+        name: "onnode",
+        usage: "onnode NODE PROGRAM [ARGUMENT...]",
+        about: "runs a program on another node",
+        details: "It has this terminal, directory and environment, and its exit status is the\n\
+                  command's. 127: no such program; 126: it cannot be run; 125: the node cannot be\n\
+                  reached.",
+        least: 2,
+        most: usize::MAX,
+    },
+    Applet {
+        name: "mem",
+        usage: "mem [NODE]",
+        about: "shows the nodes' memory",
+        details: "Of all nodes, or of one, in KiB.",
+        least: 0,
+        most: 1,
+    },
+    Applet {
+        name: "net",
+        usage: "net [NODE|all]",
+        about: "shows the links between nodes",
+        details: "Those of this node, of another one, or of all.",
+        least: 0,
+        most: 1,
+    },
+    Applet {
+        name: "klog",
+        usage: "klog [NODE|all]",
+        about: "shows what the servers of a node logged",
+        details: "Of this node, of another one, or of all.",
+        least: 0,
+        most: 1,
+    },
+    Applet {
+        name: "halt",
+        usage: "halt [NODE|all]",
+        about: "stops this node, another one, or all",
+        details: "Programs are not asked first, and files in memory are gone.",
+        least: 0,
+        most: 1,
+    },
+    Applet {
+        name: "reboot",
+        usage: "reboot [NODE|all]",
+        about: "stops and starts this node, another one, or all",
+        details: "Programs are not asked first, and files in memory are gone.",
+        least: 0,
+        most: 1,
+    },
+];
+
+/// The program called `name`, which may be a path.
+pub(crate) fn find(name: &str) -> Option<&'static Applet> {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    APPLETS.iter().find(|applet| applet.name == name)
+}
+
+impl Applet {
+    pub(crate) fn help(&self) -> String {
+        format!("Usage: {}\n{}.\n{}\n", self.usage, capital(self.about), self.details)
+    }
+
+    /// Checks what can be known without the cluster. Says what would be right.
+    pub(crate) fn check(&self, arguments: &[String]) -> Result<(), String> {
+        if arguments.len() < self.least {
+            return Err("something is missing".to_string());
+        }
+        if let Some(word) = arguments.get(self.most) {
+            return Err(format!("leave out {word:?}"));
+        }
+        let first = arguments.first().map(String::as_str);
+        match (self.name, arguments) {
+            ("migrate", [pid, node]) => number("process id", pid).and_then(|()| self.node(node)),
+            ("onnode", [node, ..]) => self.node(node),
+            (_, []) => Ok(()),
+            _ => match first {
+                Some("all") | None => Ok(()),
+                Some(node) => self.node(node),
+            },
+        }
+    }
+
+    fn node(&self, word: &str) -> Result<(), String> {
+        number("node", word).map_err(|mistake| format!("{mistake}; `nodes` lists them"))
+    }
+}
+
+fn number(what: &str, word: &str) -> Result<(), String> {
+    match word.parse::<u32>() {
+        Ok(1..) => Ok(()),
+        Ok(0) | Err(_) => Err(format!("{word:?} is no {what}: give a number")),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str) -> Result<(), String> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        find(&words[0]).expect("an applet").check(&words[1..])
+    }
+
+    #[test]
+    fn applet_is_found_by_path() {
+        assert_eq!(find("/bin/migrate").map(|applet| applet.name), Some("migrate"));
+        assert!(find("cluster-tools").is_none());
+    }
+
+    #[test]
+    fn applet_arguments_are_checked() {
+        for right in ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /"] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for wrong in ["nodes 1", "ps x", "migrate 5", "migrate a 2", "migrate 5 0", "onnode 2"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn applet_help_begins_with_its_usage() {
+        for applet in APPLETS {
+            assert!(applet.help().starts_with(&format!("Usage: {}", applet.name)));
+        }
+    }
+}
