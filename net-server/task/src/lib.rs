@@ -1,2 +1,196 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! net-server on seL4.
+//! net-server on seL4: the links joined to the network card and the clock.
+//!
+//! Without a card the node stays alone: every send ends with EHOSTDOWN.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use abi::startup::Startup;
+use abi::{CoreId, Errno, NodeId, ServerId};
+use alloc::vec::Vec;
+use net_api::LinkUse;
+use net_core::{Config, Item, Net};
+use nic_driver::Nic;
+use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
+use runtime::{Bulk, Lock, Msg, Operation, Platform, Service, Status, Wire};
+
+/// After the card refused a frame it is offered again so late, if no interrupt comes before.
+const RETRY_NS: u64 = 1_000_000;
+
+struct State {
+    net: Net,
+    nic: Option<Nic>,
+    /// A frame that the card had no room for.
+    stalled: Option<Vec<u8>>,
+    frame: Vec<u8>,
+    armed_ns: Option<u64>,
+}
+
+/// net-server.
+pub struct NetService(Lock<State>);
+
+impl NetService {
+    /// The links that the configuration names, over `nic`.
+    pub fn new(startup: &Startup, nic: Option<Nic>) -> Option<Self> {
+        let net = Net::new(&config(startup)?, 0);
+        let state = State { net, nic, stalled: None, frame: Vec::new(), armed_ns: None };
+        Some(Self(Lock::new(state)))
+    }
+}
+
+fn config(startup: &Startup) -> Option<Config> {
+    let config = &startup.config;
+    let peer = |entry: &abi::image::NodeEntry| Some((NodeId::new(entry.id)?, entry.mac));
+    let peers: Vec<_> = config.nodes.iter().filter_map(peer).collect();
+    let node = NodeId::new(config.node)?;
+    let (_, mac) = *peers.iter().find(|(id, _)| *id == node)?;
+    let hosted = config.domains.iter().flat_map(|domain| &domain.servers);
+    let servers = hosted
+        .filter_map(|number| ServerId::from_number(*number))
+        .filter(|server| !matches!(server, ServerId::Net | ServerId::Timer | ServerId::Console));
+    Some(Config {
+        node,
+        mac,
+        peers,
+        mtu: config.mtu,
+        servers: servers.collect(),
+        boot_ms: u64::try_from(startup.wall_base_ns / 1_000_000).unwrap_or(0),
+    })
+}
+
+impl State {
+    fn send(&mut self, client: ServerId, words: [u64; 4], data: &[u8]) -> Result<(), Errno> {
+        let node = u16::try_from(words[0]).ok().and_then(NodeId::new).ok_or(Errno::EINVAL)?;
+        let lane = match words[1] {
+            0 => Lane::Control,
+            1 => Lane::Pages,
+            _ => return Err(Errno::EINVAL),
+        };
+        // A server speaks to its own kind only.
+        if words[2] != client as u64 {
+            return Err(Errno::EPERM);
+        }
+        self.net.send(node, lane, client, data.to_vec())
+    }
+
+    fn take(
+        &mut self,
+        client: ServerId,
+        now_ns: u64,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<[u64; 4], Errno> {
+        let Some((item, more)) = self.net.take(client, bulk.buf.len(), now_ns)? else {
+            return Ok([Taken::Nothing as u64, 0, 0, 0]);
+        };
+        let (what, node) = match item {
+            Item::Message(node, data) => {
+                bulk.set(&data)?;
+                (Taken::Message, node)
+            }
+            Item::Down(node) => (Taken::Down, node),
+            Item::Up(node) => (Taken::Up, node),
+        };
+        Ok([what as u64, u64::from(node.get()), u64::from(more), 0])
+    }
+
+    fn transmit(&mut self, now_ns: u64) {
+        let Some(nic) = &mut self.nic else { return };
+        loop {
+            let frame = match self.stalled.take() {
+                Some(frame) => frame,
+                None if self.net.next_frame(now_ns, &mut self.frame) => {
+                    core::mem::take(&mut self.frame)
+                }
+                None => return,
+            };
+            if nic.send(&frame).is_err() {
+                self.stalled = Some(frame);
+                return;
+            }
+            self.frame = frame;
+        }
+    }
+
+    /// Sends, tells and arms whatever the last step made due.
+    fn settle(&mut self, platform: &mut dyn Platform) {
+        let now_ns = platform.now_ns();
+        self.transmit(now_ns);
+        while let Some(server) = self.net.next_to_tell() {
+            platform.notify(ServerId::Net, server, CoreId(0));
+        }
+        let retry = self.stalled.is_some().then_some(now_ns + RETRY_NS);
+        let Some(deadline_ns) = self.net.deadline_ns().into_iter().chain(retry).min() else {
+            return;
+        };
+        if self.nic.is_none() || self.armed_ns.is_some_and(|armed| armed <= deadline_ns) {
+            return;
+        }
+        self.armed_ns = Some(deadline_ns);
+        let mut msg = Msg { words: [deadline_ns, 0, 0, 0], ..Msg::default() };
+        platform.call(ServerId::Net, ServerId::Timer, TIMER_ARM, &mut msg, &mut Bulk::none());
+    }
+}
+
+impl Service for NetService {
+    fn id(&self) -> ServerId {
+        ServerId::Net
+    }
+
+    fn start(&self, platform: &mut dyn Platform) {
+        let mut state = self.0.lock();
+        state.net.tick(platform.now_ns());
+        state.settle(platform);
+    }
+
+    fn request(
+        &self,
+        platform: &mut dyn Platform,
+        client: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
+        let mut state = self.0.lock();
+        let result = match op {
+            NET_SEND => state.send(client, msg.words, bulk.data()).map(|()| Msg::default()),
+            NET_TAKE => state
+                .take(client, platform.now_ns(), bulk)
+                .map(|words| Msg { words, ..Msg::default() }),
+            LinkUse::NUMBER => {
+                let used = LinkUse::get(msg).and_then(|link| state.net.figures(link.node));
+                used.and_then(|figures| Msg::of(&figures))
+            }
+            _ => Err(Errno::ENOSYS),
+        };
+        state.settle(platform);
+        match result {
+            Ok(reply) => {
+                *msg = reply;
+                Status::Done
+            }
+            Err(errno) => Status::Failed(errno),
+        }
+    }
+
+    fn collect(&self, platform: &mut dyn Platform, from: ServerId) {
+        if from == ServerId::Timer {
+            let mut state = self.0.lock();
+            state.armed_ns = None;
+            state.net.tick(platform.now_ns());
+            state.settle(platform);
+        }
+    }
+
+    fn interrupt(&self, platform: &mut dyn Platform, _bit: u8) {
+        let mut state = self.0.lock();
+        let now_ns = platform.now_ns();
+        let State { net, nic, .. } = &mut *state;
+        while let Some(frame) = nic.as_mut().and_then(Nic::receive) {
+            net.received(&frame, now_ns);
+        }
+        state.settle(platform);
+    }
+}

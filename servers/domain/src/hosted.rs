@@ -13,6 +13,9 @@ use fs_core::{Config, FsCore};
 use ipc_core::Ipc;
 use mem_core::MemCore;
 use microkernel_rt::pages::Pages;
+use microkernel_rt::println;
+use net_task::NetService;
+use nic_driver::Nic;
 use proc_core::ProcCore;
 use proc_task::Sel4Machine;
 use runtime::{Core, Host, Service};
@@ -75,7 +78,8 @@ impl Maker {
                 *proc = Some(host);
                 Some(host)
             }
-            ServerId::Net | ServerId::Shell | ServerId::Ckpt => None,
+            ServerId::Net => Some(leak(NetService::new(self.startup, self.nic())?)),
+            ServerId::Shell | ServerId::Ckpt => None,
         }
     }
 
@@ -108,6 +112,14 @@ impl Maker {
         };
         FsCore::new(self.node, self.view.clone(), config)
             .expect("the host tool packs a tree without contradictions")
+    }
+
+    fn nic(&self) -> Option<Nic> {
+        let startup = self.startup.nic.as_ref()?;
+        // SAFETY: root found the card, mapped its registers and the memory, and gave them to this
+        // domain alone; net-server is made once.
+        let nic = unsafe { Nic::start(startup) };
+        nic.inspect_err(|error| println!("net: the network card cannot be used: {error:?}")).ok()
     }
 
     fn memory_bytes(&self) -> u64 {
