@@ -19,6 +19,7 @@ use nic_driver::Nic;
 use proc_core::ProcCore;
 use proc_task::Sel4Machine;
 use runtime::{Core, Host, Service};
+use shell_core::{Setup, Shell};
 use timer_driver::TimerService;
 
 /// proc-server, which gets the faults of Linux threads beside its requests.
@@ -79,7 +80,8 @@ impl Maker {
                 Some(host)
             }
             ServerId::Net => Some(leak(NetService::new(self.startup, self.nic())?)),
-            ServerId::Shell | ServerId::Ckpt => None,
+            ServerId::Shell => Some(self.host(server, self.shell())),
+            ServerId::Ckpt => None,
         }
     }
 
@@ -126,6 +128,11 @@ impl Maker {
         let me = self.startup.config.node;
         let entry = self.startup.config.nodes.iter().find(|node| node.id == me);
         entry.map_or(0, |node| u64::from(node.memory_mib) << 20)
+    }
+
+    fn shell(&self) -> Shell<shell_task::Sel4Machine> {
+        let machine = shell_task::Sel4Machine::new(self.startup);
+        Shell::new(machine, Setup::from(&self.startup.config))
     }
 
     fn proc(&self) -> ProcCore<Sel4Machine> {
