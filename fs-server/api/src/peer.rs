@@ -13,6 +13,11 @@ pub const AT_POSITION: u64 = u64::MAX;
 /// [`Bytes::offset`]: records of a directory, at the file's own offset.
 pub const LISTING: u64 = u64::MAX - 1;
 
+/// [`Overlaid::place`]: the image's names stay as they are.
+pub const NO_NAME: u64 = u64::MAX;
+/// [`Overlaid::place`]: owner or permissions of the directory itself are to change.
+pub const ITSELF: u64 = u64::MAX - 1;
+
 hot! {
     /// Goes on with a walk and the operation at its end. Request and reply are bulk data that
     /// fs-core encodes.
@@ -20,8 +25,9 @@ hot! {
 }
 hot! {
     /// From a directory's home to everyone: from now on a directory of the image has a writable part,
-    /// so ask its home.
-    pub struct Overlaid { pub inode: InodeId }
+    /// so ask its home; but for names of the image that nobody has changed, of which `place` is one
+    /// no more (their position in the directory, or [`NO_NAME`] or [`ITSELF`]).
+    pub struct Overlaid { pub inode: InodeId, pub place: u64 }
 }
 hot! {
     /// To the home of a directory of the image whose name is about to be removed: nothing may be

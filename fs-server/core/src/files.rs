@@ -47,13 +47,18 @@ impl Description {
 }
 
 /// The table of descriptions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Files {
     table: HashMap<FileId, Description>,
     serial: u64,
 }
 
 impl Files {
+    /// An empty table, whose serials follow on `serial`.
+    pub fn new(serial: u64) -> Self {
+        Self { table: HashMap::new(), serial }
+    }
+
     /// Whether one more fits.
     ///
     /// # Errors

@@ -105,6 +105,7 @@ pub(crate) enum Waiting {
 pub(crate) struct Announcement {
     left: usize,
     dir: InodeId,
+    place: u64,
     job: Box<Job>,
 }
 
@@ -195,7 +196,7 @@ impl FsCore {
                 };
                 cx.call_node(*node, &NameStep {}, bulk.unwrap_or_default(), cookie);
             }
-            Stop::Announce(dir) => return self.announce(cx, job, *dir),
+            Stop::Announce { dir, place } => return self.announce(cx, job, *dir, *place),
             Stop::Seal(inode) => {
                 let home = self.tree.home(*inode);
                 cx.call_node(home, &Seal { inode: *inode }, Vec::new(), cookie);
@@ -208,14 +209,14 @@ impl FsCore {
         self.waiting.insert(cookie, Waiting::Job(job, stop));
     }
 
-    fn announce(&mut self, cx: &mut Cx<'_>, job: Box<Job>, dir: InodeId) {
+    fn announce(&mut self, cx: &mut Cx<'_>, job: Box<Job>, dir: InodeId, place: u64) {
         let number = self.new_cookie();
         let others: Vec<NodeId> = self.tree.others().collect();
-        self.announcements.insert(number, Announcement { left: others.len(), dir, job });
+        self.announcements.insert(number, Announcement { left: others.len(), dir, place, job });
         for node in others {
             let cookie = self.new_cookie();
             self.waiting.insert(cookie, Waiting::Announced(number));
-            cx.call_node(node, &Overlaid { inode: dir }, Vec::new(), cookie);
+            cx.call_node(node, &Overlaid { inode: dir, place }, Vec::new(), cookie);
         }
     }
 
@@ -226,12 +227,28 @@ impl FsCore {
         if announcement.left > 0 {
             return;
         }
-        let Some(Announcement { dir, job, .. }) = self.announcements.remove(&number) else {
+        let Some(Announcement { dir, place, job, .. }) = self.announcements.remove(&number) else {
             return;
         };
-        match self.tree.overlay(dir) {
+        match self.tree.overlay(dir, place) {
             Ok(()) => self.resume(cx, job),
             Err(errno) => fail(cx, &job, errno),
+        }
+    }
+
+    /// Nobody on `node` waits any more: what it asked for and has not been done is not done.
+    pub(crate) fn drop_jobs_of(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let is_its = |job: &Job| matches!(job.client, Client::Node { node: it, .. } if it == node);
+        let waiting = self
+            .waiting
+            .extract_if(|_, waiting| matches!(waiting, Waiting::Job(job, _) if is_its(job)));
+        for (_, waiting) in waiting {
+            if let Waiting::Job(job, _) = waiting {
+                fail(cx, &job, Errno::ECANCELED);
+            }
+        }
+        for (_, announcement) in self.announcements.extract_if(|_, it| is_its(&it.job)) {
+            fail(cx, &announcement.job, Errno::ECANCELED);
         }
     }
 

@@ -14,6 +14,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::{Credentials, FileKind, Opened};
+use fs_api::peer::{ITSELF, NO_NAME};
 use runtime::Cx;
 
 /// How a walk goes on.
@@ -89,7 +90,8 @@ impl FsCore {
         op: &mut NameOp,
     ) -> Result<Flow, Stop> {
         let dir = walk.at;
-        if !self.tree.is_here(dir) {
+        let is_here = self.tree.is_here(dir);
+        if !is_here && !self.next_is_unchanged(walk)? {
             return Err(Stop::Go(self.tree.home(dir)));
         }
         let kind = self.tree.kind(dir)?;
@@ -115,6 +117,14 @@ impl FsCore {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// Whether the next name can be looked up without its directory's home: it is `.` or `..` of a
+    /// directory of the image, or a name of the image that nobody has changed.
+    fn next_is_unchanged(&self, walk: &Walk) -> Result<bool, Errno> {
+        let Some(part) = walk.next()? else { return Ok(false) };
+        let dots = Lower::is_lower(walk.at) && (part.name == "." || part.name == "..");
+        Ok(dots || self.tree.is_unchanged(walk.at, part.name))
     }
 
     fn through(&self, walk: &mut Walk, part: &Last) -> Result<(), Errno> {
@@ -308,7 +318,7 @@ impl FsCore {
         with_data: bool,
     ) -> Result<InodeId, Stop> {
         let place = place.ok_or(Errno::ESTALE)?;
-        self.writable(place.dir)?;
+        self.writable(place.dir, &place.name)?;
         let copy = self.copy_up(cx, inode, with_data)?;
         let now_ns = self.now_ns(cx);
         self.name_it(place.dir, &place.name, copy, now_ns)?;
@@ -443,7 +453,7 @@ impl FsCore {
             NameOp::Change { attributes, .. } => {
                 let now_ns = self.now_ns(cx);
                 self.tree.meta(inode)?.change(&who, attributes, now_ns)?;
-                self.writable(inode)?;
+                self.writable_place(inode, ITSELF)?;
                 self.tree.folder_mut(inode)?;
                 self.tree.inode_mut(inode)?.meta.change(&who, attributes, now_ns)?;
                 Ok(Found::Unit.into())
@@ -474,18 +484,23 @@ impl FsCore {
         }
     }
 
-    /// Checks that this node may change the directory now.
-    pub(crate) fn writable(&mut self, dir: InodeId) -> Result<(), Stop> {
+    /// Checks that this node may change the name in the directory now.
+    pub(crate) fn writable(&mut self, dir: InodeId, name: &str) -> Result<(), Stop> {
+        let place = self.tree.place(dir, name);
+        self.writable_place(dir, place)
+    }
+
+    fn writable_place(&mut self, dir: InodeId, place: u64) -> Result<(), Stop> {
         if !self.tree.is_home(dir) {
             return Err(Stop::Go(self.tree.home(dir)));
         }
-        if !self.tree.is_overlaid(dir) {
-            if self.tree.others().next().is_some() {
-                return Err(Stop::Announce(dir));
-            }
-            self.tree.overlay(dir)?;
+        if !Lower::is_lower(dir) || self.tree.is_changed(dir, place) {
+            return Ok(());
         }
-        Ok(())
+        if self.tree.others().next().is_some() {
+            return Err(Stop::Announce { dir, place });
+        }
+        Ok(self.tree.overlay(dir, place)?)
     }
 
     fn create(
@@ -501,7 +516,7 @@ impl FsCore {
         }
         let folder = self.tree.meta(last.dir)?;
         folder.check(who, MAY_WRITE | MAY_EXECUTE, true)?;
-        self.writable(last.dir)?;
+        self.writable(last.dir, &last.name)?;
         self.tree.folder_mut(last.dir)?;
         let now_ns = self.now_ns(cx);
         let body = body(&folder);
@@ -538,7 +553,7 @@ impl FsCore {
             return Err(Errno::EISDIR.into());
         }
         self.tree.meta(last.dir)?.check(who, MAY_WRITE | MAY_EXECUTE, true)?;
-        self.writable(last.dir)?;
+        self.writable(last.dir, &last.name)?;
         self.tree.check_sticky(last.dir, inode, who)?;
         if is_directory && sealed != Some(inode) {
             if !self.tree.is_home(inode) {
@@ -561,7 +576,7 @@ impl FsCore {
             return Err(Errno::ENOTEMPTY);
         }
         if Lower::is_lower(dir) {
-            self.tree.overlay(dir)?;
+            self.tree.overlay(dir, NO_NAME)?;
             self.tree.folder_mut(dir)?.dead = true;
         }
         Ok(())

@@ -25,7 +25,7 @@ impl FsCore {
             return Err(Stop::Go(self.tree.home(to.dir)));
         }
         self.check_change(to.dir, who)?;
-        self.writable(to.dir)
+        self.writable(to.dir, &to.name)
     }
 
     /// rename(2).
@@ -67,7 +67,7 @@ impl FsCore {
             self.tree.check_sticky(to.dir, target, who)?;
             self.check_replaced(target, is_directory)?;
         }
-        self.writable(from.dir)?;
+        self.writable(from.dir, &from.name)?;
         let now_ns = self.now_ns(cx);
         let moved = match kind {
             Kind::Directory | Kind::File => source,
@@ -129,7 +129,7 @@ impl FsCore {
         let now_ns = self.now_ns(cx);
         let mut inode = source;
         if Lower::is_lower(source) {
-            self.writable(from.dir)?;
+            self.writable(from.dir, &from.name)?;
             inode = self.copy_up(cx, source, true)?;
             self.name_it(from.dir, &from.name, inode, now_ns)?;
         }

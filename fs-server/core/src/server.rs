@@ -62,9 +62,10 @@ impl FsCore {
     /// A sentence that says what is wrong with the image's index.
     pub fn new(node: NodeId, view: View, config: Config) -> Result<Self, &'static str> {
         let lower = Lower::new(&config.root)?;
+        let first_serial = first_serial(config.wall_ns);
         Ok(Self {
-            tree: Tree::new(node, view, lower, config.bytes_max),
-            files: Files::default(),
+            tree: Tree::new(node, view, lower, config.bytes_max, first_serial),
+            files: Files::new(first_serial),
             random: ChaCha20Rng::from_seed(config.seed),
             wall_ns: config.wall_ns,
             cookies: 0,
@@ -196,16 +197,16 @@ impl Core for FsCore {
     fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
         match event {
             Event::NodeDown(node) => {
+                self.drop_jobs_of(cx, node);
                 for description in self.files.drop_node(node) {
                     self.close(description.inode, description.kind);
                 }
                 self.release_freed(cx);
             }
             Event::NodeUp(node) => {
-                let dirs: Vec<InodeId> = self.tree.overlaid_here().collect();
-                for inode in dirs {
+                for (inode, place) in self.tree.announced_here() {
                     // A link that breaks again brings another NodeUp.
-                    let _ = cx.tell_node(node, &peer::Overlaid { inode }, Vec::new());
+                    let _ = cx.tell_node(node, &peer::Overlaid { inode, place }, Vec::new());
                 }
             }
             Event::Upcall { .. } | Event::Timer(_) => {}
@@ -538,7 +539,12 @@ impl FsCore {
                 self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Step })
             }
             peer::Overlaid::NUMBER => {
-                Answer::from_result(self.tree.overlay(peer::Overlaid::get(msg)?.inode))
+                let peer::Overlaid { inode, place } = peer::Overlaid::get(msg)?;
+                // Only its home speaks for a directory.
+                if self.tree.home(inode) != node {
+                    return Err(Errno::EPERM);
+                }
+                Answer::from_result(self.tree.overlay(inode, place))
             }
             peer::Seal::NUMBER => Answer::from_result(self.seal(peer::Seal::get(msg)?.inode)),
             peer::Bytes::NUMBER => {
@@ -580,6 +586,14 @@ impl FsCore {
             _ => return Err(Errno::ENOSYS),
         })
     }
+}
+
+/// Ids must not come again when the node boots again, as other nodes may still have old ones: the
+/// serials of a boot begin where an earlier one does not get, unless it made a million inodes or
+/// descriptions each second. 33 bits of seconds last until 2242.
+fn first_serial(wall_ns: i64) -> u64 {
+    let seconds = wall_ns.max(0).unsigned_abs() / 1_000_000_000;
+    (seconds & ((1 << 33) - 1)) << 20
 }
 
 fn local_only(from: Client) -> Result<(), Errno> {

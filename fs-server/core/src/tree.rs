@@ -24,6 +24,7 @@ use alloc::vec::Vec;
 use cluster::View;
 use fs_api::file::Stat;
 use fs_api::name::{Credentials, TreeFigures};
+use fs_api::peer::{ITSELF, NO_NAME};
 use hashbrown::{HashMap, HashSet};
 
 /// `st_dev` of every file: programs see one file system.
@@ -39,6 +40,8 @@ pub struct Tree {
     serial: u64,
     inodes: HashMap<InodeId, Inode>,
     overlaid: HashSet<InodeId>,
+    /// Names of the image that were changed: directory and position there, or [`ITSELF`].
+    changed: HashSet<(InodeId, u64)>,
     lower_objects: HashMap<LowerNo, ObjectId>,
     pages_used: u64,
     pages_max: u64,
@@ -64,16 +67,18 @@ pub enum Kind {
 }
 
 impl Tree {
-    /// The tree over an image. `bytes_max`: what this node's writable files may hold.
-    pub fn new(me: NodeId, view: View, lower: Lower, bytes_max: u64) -> Self {
+    /// The tree over an image. `bytes_max`: what this node's writable files may hold; the serials of
+    /// its inodes follow on `serial`.
+    pub fn new(me: NodeId, view: View, lower: Lower, bytes_max: u64, serial: u64) -> Self {
         let overlaid = WRITABLE.iter().filter_map(|path| lower.at_path(path)).map(Lower::id);
         Self {
             overlaid: overlaid.collect(),
             slots: view.slots_of(me).collect(),
             me,
             view,
-            serial: 0,
+            serial,
             inodes: HashMap::new(),
+            changed: HashSet::new(),
             lower_objects: HashMap::new(),
             pages_used: 0,
             pages_max: bytes_max / PAGE_BYTES as u64,
@@ -113,22 +118,51 @@ impl Tree {
         !Lower::is_lower(dir) || self.overlaid.contains(&dir)
     }
 
-    /// Notes that a directory of the image has a writable part.
+    /// Whether everyone knows that the image's entry at `place` of this directory may have changed.
+    pub fn is_changed(&self, dir: InodeId, place: u64) -> bool {
+        self.is_overlaid(dir) && (place == NO_NAME || self.changed.contains(&(dir, place)))
+    }
+
+    /// Whether the image's entry of this name is as it was, wherever the directory's home is.
+    pub fn is_unchanged(&self, dir: InodeId, name: &str) -> bool {
+        let place = self.place(dir, name);
+        place != NO_NAME
+            && !self.changed.contains(&(dir, place))
+            && !self.changed.contains(&(dir, ITSELF))
+    }
+
+    /// The position of the image's entry of this name; [`NO_NAME`] if there is none.
+    pub fn place(&self, dir: InodeId, name: &str) -> u64 {
+        let found = self.lower.number(dir).and_then(|number| self.lower.find(number, name));
+        found.map_or(NO_NAME, |(at, _)| at as u64)
+    }
+
+    /// Notes that a directory of the image has a writable part, and that its entry at `place` is to
+    /// change.
     ///
     /// # Errors
-    /// ESTALE: it is no directory of the image.
-    pub fn overlay(&mut self, dir: InodeId) -> Result<(), Errno> {
+    /// ESTALE: it is no directory of the image, or has no such entry.
+    pub fn overlay(&mut self, dir: InodeId, place: u64) -> Result<(), Errno> {
         let number = self.lower.number(dir).ok_or(Errno::ESTALE)?;
-        if !matches!(self.lower.node(number).kind, LowerKind::Directory(_)) {
+        let LowerKind::Directory(entries) = &self.lower.node(number).kind else {
+            return Err(Errno::ESTALE);
+        };
+        let is_name = place < entries.len() as u64;
+        if !is_name && place != ITSELF && place != NO_NAME {
             return Err(Errno::ESTALE);
         }
         self.overlaid.insert(dir);
+        if place != NO_NAME {
+            self.changed.insert((dir, place));
+        }
         Ok(())
     }
 
-    /// The directories of the image for whose writable part this node speaks.
-    pub fn overlaid_here(&self) -> impl Iterator<Item = InodeId> + '_ {
-        self.overlaid.iter().copied().filter(|dir| self.is_home(*dir))
+    /// What this node has announced: directories and places.
+    pub fn announced_here(&self) -> Vec<(InodeId, u64)> {
+        let dirs = self.overlaid.iter().map(|dir| (*dir, NO_NAME));
+        let all = dirs.chain(self.changed.iter().copied());
+        all.filter(|(dir, _)| self.is_home(*dir)).collect()
     }
 
     /// An inode of the writable tree.
@@ -248,7 +282,7 @@ impl Tree {
         }
     }
 
-    /// The inode of a name in a directory that is here.
+    /// The inode of a name in a directory that is here, or of a name that is as in the image.
     ///
     /// # Errors
     /// ENOTDIR. ESTALE: there is no such directory here.

@@ -242,8 +242,13 @@ pub enum Stop {
     Fail(Errno),
     /// The walk goes on at this node.
     Go(NodeId),
-    /// Everyone must hear first that this directory of the image has a writable part.
-    Announce(InodeId),
+    /// Everyone must hear first that this place in a directory of the image is to change.
+    Announce {
+        /// The directory.
+        dir: InodeId,
+        /// As in [`fs_api::peer::Overlaid`].
+        place: u64,
+    },
     /// The home of this directory of the image must agree that it goes.
     Seal(InodeId),
     /// A page of an object is wanted here.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Several nodes: one tree, one offset per description, and what a node's end leaves behind.
 
-use super::world::{BUFFER, SPACE, World, node, path_of};
+use super::world::{BUFFER, SPACE, World, node, path_as, path_of};
 use abi::Errno;
 use fs_api::file::{FileStat, GetFlags, Hold, ListDirectory, ObjectOf, Read, Release, Seek, Write};
-use fs_api::name::{Enter, Named, PathOf};
+use fs_api::name::{Enter, NameStat, Named, Open, PathOf};
 
 const CREATE: u32 = 0o102;
 
@@ -208,6 +208,53 @@ fn what_needs_a_dead_home_fails_and_the_rest_goes_on() {
 }
 
 #[test]
+fn image_names_that_nobody_changed_need_no_home() {
+    let w = World::new(3);
+    for (at, dir) in ["/", "/bin", "/usr"].into_iter().enumerate() {
+        w.mkdir(at, &std::format!("{dir}/new")).expect("writable");
+    }
+    w.chmod(0, "/etc/passwd", 0o600).expect("root may");
+    let before = w.messages();
+    for at in 0..3 {
+        assert_eq!(w.get(at, "/bin/sh").expect("there").len(), 100);
+        assert_eq!(w.get(at, "/usr/share/../share/words").expect("there").len(), 50);
+    }
+    assert_eq!(w.messages(), before);
+    w.kill(0);
+    w.settle();
+    for at in 1..3 {
+        assert_eq!(w.get(at, "/bin/sh").expect("there").len(), 100);
+    }
+}
+
+#[test]
+fn directory_made_private_is_so_on_every_node() {
+    let w = World::new(2);
+    w.chmod(0, "/usr/share", 0o700).expect("root may");
+    for at in 0..2 {
+        let stat = NameStat { at: path_as(5, "/usr/share/words"), follow: true };
+        assert_eq!(w.call(at, &stat).map(|_| ()), Err(Errno::EACCES));
+    }
+}
+
+#[test]
+fn open_that_its_node_does_not_live_to_see_leaves_nothing() {
+    let w = World::new(3);
+    let here = |path: &str| w.stat(0, path).expect("there").inode >> 54;
+    let dir = ["/usr", "/usr/share", "/bin", "/mnt", "/usr/empty", "/dev", "/sys", "/"]
+        .into_iter()
+        .find(|path| here(path) % 3 == 0)
+        .expect("a directory");
+    let at = path_of(&std::format!("{dir}/new"));
+    w.begin(1, &Open { at, flags: CREATE, mode: 0o644 });
+    // The home has announced the change, and waits, when the opener ends.
+    w.deliver(0);
+    w.kill(1);
+    w.settle();
+    assert_eq!(w.open_files(0), 0);
+}
+
+#[test]
 fn announcement_does_not_wait_for_the_dead() {
     let w = World::new(3);
     // A directory that nobody has changed and whose home is node 1.
@@ -254,7 +301,10 @@ fn peer_cannot_name_a_program_of_this_node() {
     assert_eq!(w.call_as_peer(1, 0, &list), Err(Errno::EPERM));
     assert_eq!(w.call_as_peer(1, 0, &fs_api::peer::NameStep {}), Err(Errno::EPROTO));
     let inode = abi::InodeId::from_raw(u64::MAX);
-    assert_eq!(w.call_as_peer(1, 0, &fs_api::peer::Overlaid { inode }), Err(Errno::ESTALE));
+    assert_eq!(
+        w.call_as_peer(1, 0, &fs_api::peer::Overlaid { inode, place: 0 }),
+        Err(Errno::ESTALE)
+    );
     assert_eq!(w.call_as_peer(1, 0, &fs_api::peer::Seal { inode }), Err(Errno::ESTALE));
     assert_eq!(w.call_as_peer(1, 0, &Release { file }), Err(Errno::EBADF));
 }

@@ -225,6 +225,19 @@ impl Shared {
                 self.refs.insert(self.serial, 1);
                 return Msg::of(&ObjectCreated { object: ObjectId::from_raw(self.serial) });
             }
+            _ => return self.object_op(at, op, msg, bulk),
+        }
+        Ok(Msg::default())
+    }
+
+    fn object_op(
+        &mut self,
+        at: usize,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Msg, Errno> {
+        match op {
             ObjectHold::NUMBER => {
                 let object = ObjectHold::get(msg)?.object.raw();
                 *self.refs.get_mut(&object).ok_or(Errno::ESTALE)? += 1;
@@ -335,6 +348,11 @@ impl World {
         let answer =
             self.programs[at].step(&mut surroundings, |program, _| program.answers.remove(&cookie));
         answer.map(|answer| answer.and_then(|msg| O::Reply::get(&msg)))
+    }
+
+    /// Delivers what waits for one node.
+    pub fn deliver(&self, at: usize) {
+        self.fs[at].collect(&mut Surroundings { world: self, at }, ServerId::Net);
     }
 
     /// Delivers everything that waits.
