@@ -431,7 +431,7 @@ impl Ipc {
             return Err(Errno::EINVAL);
         }
         let open = self.files.get(request.file, node_of(cx, from))?;
-        open.holders.insert(request.node);
+        open.hold(request.node);
         Ok(Answer::reply(&()))
     }
 

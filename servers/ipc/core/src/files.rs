@@ -8,7 +8,7 @@
 use crate::limits::FILES_MAX;
 use crate::pipe::End;
 use abi::{Errno, FileId, NodeId};
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 use runtime::Cx;
@@ -29,8 +29,17 @@ pub(crate) struct OpenFile {
     pub(crate) kind: Kind,
     /// Status flags, open(2).
     pub(crate) flags: u32,
-    /// Nodes with descriptors of it. Each counts once.
-    pub(crate) holders: BTreeSet<NodeId>,
+    /// Nodes with descriptors of it, and how often each holds it: once for opening it, once for each
+    /// process that brought it along.
+    holders: BTreeMap<NodeId, u32>,
+}
+
+impl OpenFile {
+    /// `node` holds the file once more.
+    pub(crate) fn hold(&mut self, node: NodeId) {
+        let count = self.holders.entry(node).or_default();
+        *count = count.saturating_add(1);
+    }
 }
 
 #[derive(Default, Debug)]
@@ -57,7 +66,7 @@ impl Files {
         let slot = cx.view().slots_of(cx.node()).next().ok_or(Errno::ENOSPC)?;
         self.next_serial += 1;
         let id = FileId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
-        let holders = BTreeSet::from([holder]);
+        let holders = BTreeMap::from([(holder, 1)]);
         self.files.insert(id, OpenFile { kind, flags, holders });
         Ok(id)
     }
@@ -65,24 +74,37 @@ impl Files {
     /// The description, if `node` holds it.
     pub(crate) fn get(&mut self, id: FileId, node: NodeId) -> Result<&mut OpenFile, Errno> {
         match self.files.get_mut(&id) {
-            Some(file) if file.holders.contains(&node) => Ok(file),
+            Some(file) if file.holders.contains_key(&node) => Ok(file),
             Some(_) | None => Err(Errno::EBADF),
         }
     }
 
-    /// `node` holds the file no more; its kind, if it was the last one.
+    /// `node` holds the file once less; its kind, if that was the last time.
     pub(crate) fn release(&mut self, id: FileId, node: NodeId) -> Result<Option<Kind>, Errno> {
         let file = self.get(id, node)?;
-        file.holders.remove(&node);
+        match file.holders.get_mut(&node) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => {
+                file.holders.remove(&node);
+            }
+        }
         if !file.holders.is_empty() {
             return Ok(None);
         }
         Ok(self.files.remove(&id).map(|file| file.kind))
     }
 
-    /// The files that `node` holds.
-    pub(crate) fn held_by(&self, node: NodeId) -> Vec<FileId> {
-        let held = self.files.iter().filter(|(_, file)| file.holders.contains(&node));
-        held.map(|(id, _)| *id).collect()
+    /// `node` is down and holds nothing any more: the files that nobody holds now.
+    pub(crate) fn forget_node(&mut self, node: NodeId) -> Vec<(FileId, Kind)> {
+        for file in self.files.values_mut() {
+            file.holders.remove(&node);
+        }
+        let gone = self.files.extract_if(|_, file| file.holders.is_empty());
+        gone.map(|(id, file)| (id, file.kind)).collect()
+    }
+
+    /// Whether any description of the terminal is left.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.files.values().any(|file| file.kind == Kind::Terminal)
     }
 }

@@ -67,7 +67,12 @@ impl Ipc {
                     self.pipes.remove(&pipe);
                 }
             }
-            Kind::Terminal => self.terminal.forget(cx, |_, at| at == file),
+            Kind::Terminal => {
+                self.terminal.forget(cx, |_, at| at == file);
+                if !self.files.has_terminal() {
+                    self.terminal.hang_up(cx);
+                }
+            }
         }
     }
 
@@ -76,10 +81,8 @@ impl Ipc {
             pipe.forget_node(cx, node);
         }
         self.terminal.forget(cx, |from, _| from == node);
-        for file in self.files.held_by(node) {
-            if let Ok(Some(kind)) = self.files.release(file, node) {
-                self.closed(cx, file, kind);
-            }
+        for (file, kind) in self.files.forget_node(node) {
+            self.closed(cx, file, kind);
         }
     }
 

@@ -124,3 +124,19 @@ fn remote_terminal_is_read_and_written() {
     assert_eq!(pair.0[0].take(), [ended(reader, 4)]);
     assert_eq!(&pair.0[0].world.memory[100..104], b"yes\n");
 }
+
+#[test]
+fn remote_file_held_twice_is_released_twice() {
+    let pair = &mut Pair::new();
+    let ends = shared(pair);
+    let again = Hold { file: ends.write, node: node_id(2) };
+    assert_eq!(pair.0[0].call(&again), Now::Done(()));
+    assert_eq!(pair.0[0].call(&Release { file: ends.write }), Now::Done(()));
+    let reader = pending(read(&mut pair.0[0], ends.read, 100, 50));
+    pending(pair.0[1].call(&Release { file: ends.write }));
+    pair.settle();
+    assert_eq!(pair.0[0].take(), []);
+    pending(pair.0[1].call(&Release { file: ends.write }));
+    pair.settle();
+    assert_eq!(pair.0[0].take(), [ended(reader, 0)]);
+}

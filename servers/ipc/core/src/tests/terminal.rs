@@ -11,7 +11,7 @@ use abi::linux::ioctl::{
     FIONREAD, TCGETS, TCSETS, TIOCGPGRP, TIOCGSID, TIOCGWINSZ, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP,
 };
 use abi::{Errno, FileId, ServerId};
-use ipc_api::file::{Caller, Ioctl, Poll, Ready, SetFlags, TerminalRead};
+use ipc_api::file::{Caller, Ioctl, Poll, Ready, Release, SetFlags, TerminalRead};
 use ipc_api::{
     EVENT_RESCUE, EVENT_RESCUE_LINE, EVENT_TERMINAL_SIGNAL, RescueEnd, RescueLine, RescueWrite,
     TerminalOpen, TerminalSignal,
@@ -301,4 +301,18 @@ fn terminal_rescue_key_sends_lines_to_the_shell_until_it_ends() {
     assert_eq!(node.shown(), "1 up\r\n");
     assert_eq!(node.call(&RescueEnd {}), Now::Done(()));
     assert_eq!(line(node, tty, b"back\n"), b"back\n");
+}
+
+#[test]
+fn terminal_that_nobody_has_open_is_as_new() {
+    let node = &mut single();
+    let tty = open(node);
+    ioctl(node, tty, TIOCSCTTY, 0, &[]).expect("a controlling terminal");
+    set_local(node, tty, ICANON | ECHO, 1, 0);
+    assert_eq!(node.call(&Release { file: tty }), Now::Done(()));
+    let tty = open(node);
+    let caller = Caller { pid: 30, group: 30, session: 30 };
+    let take = Ioctl { file: tty, request: TIOCSCTTY, arg: 0, data: vec![], caller };
+    assert!(matches!(node.call(&take), Now::Done(_)));
+    assert_eq!(line(node, tty, b"ab\x7fc\r"), b"ac\n");
 }

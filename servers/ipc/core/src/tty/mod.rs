@@ -348,6 +348,15 @@ impl Terminal {
         Ok(())
     }
 
+    /// Nobody has it open any more: the next session finds it as the first one did. Output that was
+    /// written still goes out.
+    pub(crate) fn hang_up(&mut self, cx: &mut Cx<'_>) {
+        self.line = Line::default();
+        self.job = Job::default();
+        self.output.stopped = false;
+        self.output.drain(cx);
+    }
+
     /// Ends a waiting call, if it waits here.
     pub(crate) fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
         if let Some(at) = self.writers.iter().position(|writer| writer.ticket == ticket) {
