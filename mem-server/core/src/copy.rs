@@ -125,6 +125,7 @@ impl<M: Machine> MemCore<M> {
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         let target = self.objects.get_mut(object)?;
         let at_home = home(cx, object) == cx.node();
+        let before = target.len();
         if access == Access::Write {
             target.extend(end)?;
         }
@@ -137,9 +138,12 @@ impl<M: Machine> MemCore<M> {
                     target.page(&mut self.frames, wanted, at_home).map(|(frame, _)| Some(frame))
                 }
             };
-            run.push(frame.map_err(|miss| match miss {
-                Miss::Error(errno) => errno,
-                Miss::Away(_) => Errno::EAGAIN,
+            run.push(frame.map_err(|miss| {
+                target.shorten(before);
+                match miss {
+                    Miss::Error(errno) => errno,
+                    Miss::Away(_) => Errno::EAGAIN,
+                }
             })?);
         }
         Ok(run)

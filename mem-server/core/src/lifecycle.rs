@@ -2,6 +2,7 @@
 //! Spaces, objects and threads come and go.
 
 use crate::MemCore;
+use crate::frames::Frames;
 use crate::limits::PAGE;
 use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
 use crate::machine::Machine;
@@ -19,6 +20,10 @@ use runtime::{Answer, Client, Cx, Msg};
 
 /// Regions in one answer: each takes at most 46 bytes there.
 const REGIONS_IN_ANSWER: usize = 16;
+/// Pages that one page table maps.
+const TABLE_PAGES: u64 = 512;
+/// Writable mappings of a table from which on protecting the whole of it costs less.
+const PROTECT_TABLE_FROM: u32 = 4;
 
 impl<M: Machine> MemCore<M> {
     pub(crate) fn space_create(&mut self) -> Result<SpaceCreated, Errno> {
@@ -40,18 +45,7 @@ impl<M: Machine> MemCore<M> {
         let mut child = Space::new(self.frames.machine.create_space()?);
         let parent = self.spaces.get_mut(id)?;
         child.areas = parent.areas.clone();
-        let (hard, frames) = (parent.hard, &mut self.frames);
-        parent.pages.for_each(0..PAGE_TOP, |page, entry| {
-            let Some((frame, _)) = entry.page else { return };
-            frames.share(frame);
-            child.pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });
-            if let Some(mapping) = &mut entry.mapping
-                && mapping.writable
-            {
-                frames.machine.protect(hard, page * PAGE, mapping.handle, false);
-                mapping.writable = false;
-            }
-        });
+        share(&mut self.frames, parent, &mut child);
         let objects: Vec<ObjectId> = child.areas.objects().collect();
         let space = self.spaces.add(child)?;
         for object in objects {
@@ -138,17 +132,26 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn object_resize(&mut self, cx: &mut Cx<'_>, op: ObjectResize) -> Result<(), Errno> {
         let at_home = home(cx, op.object) == cx.node();
         let target = self.objects.get(op.object)?;
-        match target.store {
-            Store::Root { .. } => return Err(Errno::EACCES),
-            Store::Pages { .. } => {}
-            Store::Private(_) | Store::Left(_) => return Err(Errno::ESTALE),
-        }
         let pages = op.len.div_ceil(PAGE);
         if pages > OBJECT_PAGES_MAX {
             return Err(Errno::EFBIG);
         }
-        if !at_home || !target.directory.is_local(pages.saturating_sub(1)) {
-            // Cutting off pages that other nodes hold needs a message that does not exist yet.
+        match &target.store {
+            Store::Root { .. } => return Err(Errno::EACCES),
+            Store::Private(_) | Store::Left(_) => return Err(Errno::ESTALE),
+            Store::Pages { len, .. } if op.len < *len => {
+                // Cutting off pages that other nodes hold needs a message that does not exist yet.
+                if !target.directory.is_local(pages) {
+                    return Err(Errno::ENOSYS);
+                }
+                // The page that keeps a part must be here alone, to be zeroed.
+                if !op.len.is_multiple_of(PAGE) && !target.directory.is_local(pages - 1) {
+                    return Err(Errno::EAGAIN);
+                }
+            }
+            Store::Pages { .. } => {}
+        }
+        if !at_home {
             return Err(Errno::ENOSYS);
         }
         self.unmap_object(op.object, pages..OBJECT_PAGES_MAX);
@@ -253,6 +256,41 @@ impl<M: Machine> MemCore<M> {
             slots: machine.slots,
             threads: self.threads.len() as u64,
         }
+    }
+}
+
+/// Gives the child all pages of the parent, and takes from both the right to write to them: whole
+/// page tables at a time where that is cheaper.
+fn share<M: Machine>(frames: &mut Frames<M>, parent: &mut Space, child: &mut Space) {
+    let mut tables: Vec<(u64, u32)> = Vec::new();
+    parent.pages.for_each(0..PAGE_TOP, |page, entry| {
+        if entry.mapping.is_some_and(|mapping| mapping.writable) {
+            match tables.last_mut() {
+                Some((table, count)) if *table == page / TABLE_PAGES => *count += 1,
+                Some(_) | None => tables.push((page / TABLE_PAGES, 1)),
+            }
+        }
+        let Some((frame, _)) = entry.page else { return };
+        frames.share(frame);
+        child.pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });
+    });
+    let hard = parent.hard;
+    for (table, count) in tables {
+        let whole = count >= PROTECT_TABLE_FROM;
+        if whole {
+            frames.machine.protect_table(hard, table * TABLE_PAGES * PAGE);
+        }
+        parent.pages.for_each(table * TABLE_PAGES..(table + 1) * TABLE_PAGES, |page, entry| {
+            let Some(mapping) = &mut entry.mapping else { return };
+            // Shared memory stays writable, where its right was not taken with the table's.
+            if !mapping.writable || !whole && entry.page.is_none() {
+                return;
+            }
+            if !whole {
+                frames.machine.protect(hard, page * PAGE, mapping.handle, false);
+            }
+            mapping.writable = false;
+        });
     }
 }
 

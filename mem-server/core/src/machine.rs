@@ -74,6 +74,9 @@ pub trait Machine {
     /// Makes a mapping writable or read-only; when it returns no core can use the former right.
     fn protect(&mut self, space: HardSpace, addr: u64, handle: MapHandle, writable: bool);
 
+    /// Makes all mappings of the 2 MiB around `addr` read-only, as [`Self::protect`] does one.
+    fn protect_table(&mut self, space: HardSpace, addr: u64);
+
     /// Kernel objects for a thread of `space`, put into `client`'s capability space; the first slot.
     ///
     /// # Errors

@@ -174,6 +174,13 @@ impl Object {
         self.page(frames, wanted, at_home).map(|(frame, _)| Some(frame))
     }
 
+    /// Undoes [`Self::extend`]: nothing was written behind `end`. Pages of zeroes may stay there.
+    pub(crate) fn shorten(&mut self, end: u64) {
+        if let Store::Pages { len, .. } = &mut self.store {
+            *len = end;
+        }
+    }
+
     /// Makes the object at least `end` bytes long, before a write.
     pub(crate) fn extend(&mut self, end: u64) -> Result<(), Errno> {
         match &mut self.store {

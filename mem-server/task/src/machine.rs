@@ -95,6 +95,10 @@ impl Machine for Sel4Machine {
         self.spaces.protect(space, handle, writable);
     }
 
+    fn protect_table(&mut self, space: HardSpace, addr: u64) {
+        self.spaces.protect_table(space, addr);
+    }
+
     fn create_thread(&mut self, client: ServerId, space: HardSpace) -> Result<u64, Errno> {
         if client != ServerId::Proc {
             return Err(Errno::EPERM);

@@ -23,10 +23,13 @@ const IDS_PER_POOL: u32 = 512;
 /// The kernel's table of pools.
 const POOLS_MAX: usize = 8;
 
+/// Bytes that a page table maps.
+const TABLE_BYTES: u64 = 2 << 20;
+
 struct Row {
     cap: Cap<VSpace>,
-    /// The lowest level: page tables.
-    tables: Vec<u64>,
+    /// The lowest level: page tables, with the number of the 2 MiB that each maps.
+    tables: Vec<(u64, u64)>,
 }
 
 /// A mapping of a frame.
@@ -113,7 +116,7 @@ impl Spaces {
         self.in_use -= 1;
         let row = &mut self.rows[space.0 as usize];
         while row.tables.len() > POOLED_TABLES_MAX {
-            let Some(slot) = row.tables.pop() else { break };
+            let Some((_, slot)) = row.tables.pop() else { break };
             // An unmapped page table is empty: the kernel clears it.
             if Cap::<PageTable>::new(slot).unmap().is_ok() {
                 self.tables.push(slot);
@@ -184,7 +187,7 @@ impl Spaces {
                     }
                     None => add_table(table, vspace, addr, objects, slots)?,
                 };
-                row.tables.push(slot);
+                row.tables.push((addr / TABLE_BYTES, slot));
             }
             // The upper levels are few, and stay with the space for good.
             Table::PageDirectory | Table::Pdpt => {
@@ -208,6 +211,15 @@ impl Spaces {
         let cap = Cap::<Frame>::new(u64::from(handle.0.get()));
         cap.remap(self.cap(space), rights(writable), Caching::WriteBack)
             .expect("the frame is mapped in this space");
+    }
+
+    /// Takes the right to write from all mappings of the page table around `addr`.
+    pub fn protect_table(&mut self, space: HardSpace, addr: u64) {
+        let tables = &self.rows[space.0 as usize].tables;
+        let table = tables.iter().find(|(number, _)| *number == addr / TABLE_BYTES);
+        if let Some((_, slot)) = table {
+            Cap::<PageTable>::new(*slot).protect().expect("the table is mapped in this space");
+        }
     }
 
     /// Spaces in use.

@@ -141,6 +141,14 @@ impl Machine for Fake {
         mapping.2 = writable;
     }
 
+    fn protect_table(&mut self, space: HardSpace, addr: u64) {
+        self.changes += 1;
+        let space = self.spaces.get_mut(&space.0).expect("a space");
+        for (_, mapping) in space.range_mut(addr..addr + (2 << 20)) {
+            mapping.2 = false;
+        }
+    }
+
     fn create_thread(&mut self, client: ServerId, _space: HardSpace) -> Result<u64, Errno> {
         if client != ServerId::Proc {
             return Err(Errno::EPERM);
