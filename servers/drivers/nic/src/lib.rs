@@ -16,9 +16,13 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod memory;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use abi::startup::NicStartup;
 use alloc::vec::Vec;
@@ -54,6 +58,8 @@ const FEATURES_OK: u8 = 8;
 /// Feature 32, VERSION_1, in the second word of features.
 const VERSION_1: u32 = 1;
 const NO_VECTOR: u16 = 0xffff;
+/// Looks at the status while the device resets: QEMU's is done at once, others within milliseconds.
+const RESET_POLLS_MAX: u32 = 1_000_000;
 
 /// Why the card cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +70,8 @@ pub enum Unusable {
     SmallQueue,
     /// Root gave too little memory for DMA.
     LittleMemory,
+    /// It does not end its reset.
+    Stuck,
 }
 
 /// All transmit buffers are the device's.
@@ -76,8 +84,7 @@ pub struct Nic {
     receive: Queue,
     transmit: Queue,
     free: Vec<u16>,
-    /// Frames that the device described wrongly.
-    pub malformed: u64,
+    malformed: u64,
 }
 
 impl Nic {
@@ -123,6 +130,11 @@ impl Nic {
         self.mac
     }
 
+    /// Frames and buffers that the device described wrongly.
+    pub fn malformed(&self) -> u64 {
+        self.malformed + self.receive.strange + self.transmit.strange
+    }
+
     /// Sends a frame, from its Ethernet header on, at most [`BUFFER_BYTES`] less 12.
     ///
     /// # Errors
@@ -158,7 +170,9 @@ impl Nic {
 
 fn negotiate(common: &Registers) -> Result<(), Unusable> {
     common.write8(STATUS, 0);
-    while common.read8(STATUS) != 0 {}
+    if !(0..RESET_POLLS_MAX).any(|_| common.read8(STATUS) == 0) {
+        return Err(Unusable::Stuck);
+    }
     common.write8(STATUS, ACKNOWLEDGE | DRIVER);
     common.write32(FEATURE_SELECT, 1);
     if common.read32(FEATURES) & VERSION_1 == 0 {

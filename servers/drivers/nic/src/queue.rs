@@ -25,6 +25,10 @@ pub struct Queue {
     /// Buffers offered so far, and taken back so far; they wrap.
     offered: u16,
     taken: u16,
+    /// The buffers that the device has.
+    lent: [bool; QUEUE as usize],
+    /// Used entries that named no buffer which the device had.
+    pub strange: u64,
 }
 
 impl Queue {
@@ -40,7 +44,8 @@ impl Queue {
 
     /// An empty queue in zeroed memory.
     pub fn new(index: u16, dma: Dma, notify: Registers) -> Self {
-        Self { index, dma, notify, offered: 0, taken: 0 }
+        let lent = [false; QUEUE as usize];
+        Self { index, dma, notify, offered: 0, taken: 0, lent, strange: 0 }
     }
 
     /// Gives a buffer to the device: `len` bytes of it, to be written by it or read.
@@ -55,6 +60,7 @@ impl Queue {
         self.dma.write16(entry, buffer);
         // The device must see the descriptor before the index that hands it over.
         fence(Ordering::SeqCst);
+        self.lent[usize::from(buffer)] = true;
         self.offered = self.offered.wrapping_add(1);
         self.dma.write16(Self::AVAILABLE + INDEX, self.offered);
     }
@@ -68,15 +74,20 @@ impl Queue {
     }
 
     /// A buffer that the device has given back, and the bytes that it wrote. An entry that names no
-    /// buffer of this queue is skipped.
+    /// buffer of this queue, or one that the device does not have, is skipped and counted: a buffer
+    /// that came back twice would be two owners' at once.
     pub fn take_used(&mut self) -> Option<(u16, usize)> {
         while self.dma.read16(Self::USED + INDEX) != self.taken {
             fence(Ordering::SeqCst);
             let at = Self::USED + RING + usize::from(self.taken % QUEUE) * USED_ENTRY_BYTES;
             let (id, len) = (self.dma.read32(at), self.dma.read32(at + 4));
             self.taken = self.taken.wrapping_add(1);
-            if let Some(buffer) = u16::try_from(id).ok().filter(|id| *id < QUEUE) {
-                return Some((buffer, len as usize));
+            match self.lent.get_mut(id as usize) {
+                Some(lent) if *lent => {
+                    *lent = false;
+                    return Some((id as u16, len as usize));
+                }
+                Some(_) | None => self.strange += 1,
             }
         }
         None
