@@ -133,7 +133,11 @@ pub fn next(running: &mut Running, deadline: Instant) -> Result<Heard> {
             Err(RecvTimeoutError::Disconnected) => bail!("all nodes have ended"),
         };
         match running.nodes[node].farewell() {
-            Farewell::Halted => return Ok(Heard::Ended(node)),
+            Farewell::Halted => {
+                // Its console is closed; the process itself may take a moment longer.
+                running.nodes[node].kill();
+                return Ok(Heard::Ended(node));
+            }
             Farewell::Restarting => {
                 running.restart(node)?;
                 return Ok(Heard::Ended(node));

@@ -118,7 +118,9 @@ fn prepare(workspace: &Workspace, scratch: &Path) -> Result<(PathBuf, PathBuf)> 
         }
     }
     let profile = scratch.join("profile");
-    let text = format!("export PATH={}\nunset ENV\n{PROMPT}\n", bin.display());
+    let programs = super::programs::folder(workspace);
+    let path = format!("{}:{}", bin.display(), programs.display());
+    let text = format!("export PATH={path}\nunset ENV\n{PROMPT}\n");
     fs::write(&profile, text).with_context(|| format!("cannot write {}", profile.display()))?;
     Ok((folder, profile))
 }
@@ -148,12 +150,14 @@ mod tests {
                 continue;
             }
             let text = fs::read_to_string(&path).expect("it can be read");
-            let steps = cluster_tests::parse(&text).expect("it is right").steps;
+            let scenario = cluster_tests::parse(&text).expect("it is right");
+            super::super::programs::build(&workspace, &scenario.header.programs)
+                .expect("it builds");
             let scratch = tempfile::tempdir().expect("a folder");
             let mut shells = ["a", "b"].map(|name| {
                 HostShell::start(&workspace, &scratch.path().join(name)).expect("it starts")
             });
-            for step in steps {
+            for step in scenario.steps {
                 let cluster_tests::Action::AsOnLinux { text } = step.action else { continue };
                 let [a, b] = shells.each_mut().map(|shell| shell.run(&text).expect("it runs"));
                 assert_eq!(a, b, "{}:{}: {text}", path.display(), step.line);

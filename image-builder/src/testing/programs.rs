@@ -18,9 +18,14 @@ const FOLDER: &str = "usr/test";
 /// A source is not there, is neither C nor Rust, or does not compile.
 pub fn build(workspace: &Workspace, sources: &[String]) -> Result<Vec<ExtraFile>> {
     let from = workspace.root().join("tests/cluster/programs");
-    let to = workspace.target().join("programs");
+    let to = folder(workspace);
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     sources.iter().map(|source| one(&from.join(source), &to)).collect()
+}
+
+/// Where the built programs are on this machine.
+pub fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("programs")
 }
 
 fn one(source: &Path, folder: &Path) -> Result<ExtraFile> {
@@ -42,7 +47,7 @@ fn one(source: &Path, folder: &Path) -> Result<ExtraFile> {
 
 fn c(source: &Path, program: &Path) -> Command {
     let mut command = Command::new("gcc");
-    command.args(["-O2", "-Wall", "-static", "-pthread", "-o"]).arg(program).arg(source);
+    command.args(["-O2", "-Wall", "-static", "-pthread", "-o"]).arg(program).arg(source).arg("-lm");
     command
 }
 

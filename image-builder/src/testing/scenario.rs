@@ -17,8 +17,8 @@ use cluster_tests::{
 };
 use std::time::{Duration, Instant};
 
-/// The folder in the cluster where commands run.
-const WORK: &str = "mkdir -p /tmp/test && cd /tmp/test";
+/// Goes to the empty folder in the cluster where commands run, with the test programs in PATH.
+const WORK: &str = "mkdir -p /tmp/test && cd /tmp/test && PATH=$PATH:/usr/test";
 
 /// A scenario with what it needs to run.
 pub struct Job<'a> {
