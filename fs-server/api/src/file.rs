@@ -3,8 +3,10 @@
 //!
 //! # Model
 //! A [`FileId`] names an open file description: it has one offset and one set of status flags,
-//! wherever its holders are. Its home is the node of its slot; each node that holds it counts once
-//! there ([`Hold`], [`Release`]); descriptors of one node are counted by its proc-server.
+//! wherever its holders are. Its home is the node of its slot, which counts for each node how often
+//! it holds the description: once when it is opened, once more with each [`Hold`], once less with
+//! each [`Release`]. Descriptors of one node are counted by its proc-server. A device such as
+//! /dev/null has no offset: every node serves its descriptions by itself.
 //!
 //! Reads and writes name the program's memory; the server copies through mem-server. `ERESTART`
 //! means: a page of the program rests elsewhere; fetch it and run the call again, nothing has

@@ -3,7 +3,8 @@
 
 use crate::inode::{MAY_READ, MAY_WRITE};
 use crate::limits::FILES_MAX;
-use abi::linux::general::{O_ACCMODE, O_APPEND, O_PATH};
+use crate::lower::{Lower, LowerKind, LowerNo};
+use abi::linux::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH};
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -46,17 +47,45 @@ impl Description {
     }
 }
 
+/// Set in the serial of a device's description.
+const DEVICE_BIT: u64 = 1 << 53;
+
+/// The description of a device: it has no offset, so its id says all, and every node serves it by
+/// itself, whoever opened it where.
+pub fn device_file(number: LowerNo, flags: u32) -> Option<FileId> {
+    let append = if flags & O_APPEND != 0 { 4 } else { 0 };
+    let no_wait = if flags & O_NONBLOCK != 0 { 8 } else { 0 };
+    let path = if flags & O_PATH != 0 { 16 } else { 0 };
+    let bits = u64::from(flags & O_ACCMODE | append | no_wait | path);
+    FileId::new(SlotNo::new(0)?, DEVICE_BIT | u64::from(number) << 8 | bits)
+}
+
+/// Number and flags of a device's description; `None` if the id is not one of [`device_file`].
+fn device_parts(file: FileId) -> Option<(LowerNo, u32)> {
+    let serial = file.serial() & !DEVICE_BIT;
+    let bit = |bit: u64, flag: u32| if serial & bit != 0 { flag } else { 0 };
+    let flags = (serial & 3) as u32 | bit(4, O_APPEND) | bit(8, O_NONBLOCK) | bit(16, O_PATH);
+    let number = LowerNo::try_from(serial >> 8).ok()?;
+    (device_file(number, flags) == Some(file)).then_some((number, flags))
+}
+
+/// Whether the id claims to be a device's.
+pub fn is_device(file: FileId) -> bool {
+    file.serial() & DEVICE_BIT != 0
+}
+
 /// The table of descriptions.
 #[derive(Debug)]
 pub struct Files {
     table: HashMap<FileId, Description>,
     serial: u64,
+    devices: usize,
 }
 
 impl Files {
     /// An empty table, whose serials follow on `serial`.
     pub fn new(serial: u64) -> Self {
-        Self { table: HashMap::new(), serial }
+        Self { table: HashMap::new(), serial, devices: 0 }
     }
 
     /// Whether one more fits.
@@ -91,6 +120,24 @@ impl Files {
         Ok(id)
     }
 
+    /// Makes sure that a device's description has its row; a row stays, as there are few.
+    pub fn meet_device(&mut self, file: FileId, lower: &Lower) {
+        if self.table.contains_key(&file) {
+            return;
+        }
+        let Some((number, flags)) = device_parts(file) else { return };
+        let inode = Lower::id(number);
+        if lower.number(inode) != Some(number)
+            || !matches!(lower.node(number).kind, LowerKind::Device(_))
+        {
+            return;
+        }
+        let holds = BTreeMap::new();
+        let kind = FileKind::Device;
+        self.devices += 1;
+        self.table.insert(file, Description { inode, kind, flags, position: 0, holds });
+    }
+
     /// The description.
     ///
     /// # Errors
@@ -112,7 +159,11 @@ impl Files {
     /// # Errors
     /// EBADF: there is none.
     pub fn hold(&mut self, file: FileId, node: NodeId) -> Result<(), Errno> {
-        let count = self.get_mut(file)?.holds.entry(node).or_default();
+        let description = self.get_mut(file)?;
+        if is_device(file) {
+            return Ok(());
+        }
+        let count = description.holds.entry(node).or_default();
         *count = count.saturating_add(1);
         Ok(())
     }
@@ -123,6 +174,9 @@ impl Files {
     /// EBADF: there is none, or the node does not hold it.
     pub fn release(&mut self, file: FileId, node: NodeId) -> Result<Option<Description>, Errno> {
         let description = self.get_mut(file)?;
+        if is_device(file) {
+            return Ok(None);
+        }
         let count = description.holds.get_mut(&node).ok_or(Errno::EBADF)?;
         *count -= 1;
         if *count == 0 {
@@ -136,11 +190,14 @@ impl Files {
         for description in self.table.values_mut() {
             description.holds.remove(&node);
         }
-        self.table.extract_if(|_, it| it.holds.is_empty()).map(|(_, it)| it).collect()
+        self.table
+            .extract_if(|file, it| it.holds.is_empty() && !is_device(*file))
+            .map(|(_, it)| it)
+            .collect()
     }
 
-    /// How many there are.
+    /// How many there are, beside the devices'.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() - self.devices
     }
 }

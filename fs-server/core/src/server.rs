@@ -2,7 +2,7 @@
 //! The server: takes requests apart and hands them to who answers them.
 
 use crate::data::{Sink, Source};
-use crate::files::Files;
+use crate::files::{Files, device_file, is_device};
 use crate::job::{Announcement, Reply, Shape, Waiting, Work};
 use crate::lower::Lower;
 use crate::tree::{Kind, Tree};
@@ -92,6 +92,9 @@ impl FsCore {
         kind: FileKind,
         flags: u32,
     ) -> Result<FileId, Errno> {
+        if let (FileKind::Device, Some(number)) = (kind, self.tree.lower.number(inode)) {
+            return device_file(number, flags).ok_or(Errno::ENFILE);
+        }
         let serial = self.files.next_serial();
         let slot = self.tree.file_slot(serial).ok_or(Errno::ENFILE)?;
         let file = self.files.add(slot, serial, node, (inode, kind, flags & !OPENING))?;
@@ -111,7 +114,12 @@ impl FsCore {
         self.tree.free_unused(inode);
     }
 
-    fn is_mine(&self, cx: &Cx<'_>, file: FileId) -> bool {
+    /// Whether this node performs operations on the file.
+    fn is_mine(&mut self, cx: &Cx<'_>, file: FileId) -> bool {
+        if is_device(file) {
+            self.files.meet_device(file, &self.tree.lower);
+            return true;
+        }
         cx.view().home(file.slot()) == cx.node()
     }
 

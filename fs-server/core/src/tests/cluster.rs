@@ -98,6 +98,24 @@ fn description_of_an_image_file_works_from_another_node() {
 }
 
 #[test]
+fn device_is_served_by_whichever_node_uses_it() {
+    let w = World::new(2);
+    let file = w.open(0, "/dev/null", 2).expect("there");
+    w.call(0, &Hold { file, node: node(2) }).expect("open");
+    w.close(0, file);
+    w.kill(0);
+    w.settle();
+    let before = w.messages();
+    assert_eq!(w.write(1, file, b"abc"), Ok(3));
+    assert_eq!(w.call(1, &FileStat { file }).expect("open").rdev, 0x103);
+    assert_eq!(w.call(1, &GetFlags { file }).expect("open").flags, 2);
+    w.close(1, file);
+    assert_eq!((w.messages(), w.open_files(1)), (before, 0));
+    let made_up = abi::FileId::from_raw(1 << 53 | 0xffff00);
+    assert_eq!(w.read(1, made_up, 1), Err(Errno::EBADF));
+}
+
+#[test]
 fn writes_longer_than_a_message_are_short_and_go_on() {
     let w = World::new(2);
     let data: std::vec::Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
