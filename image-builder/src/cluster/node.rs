@@ -17,9 +17,9 @@ const TAIL_BYTES: usize = 16 * 1024;
 /// Pieces of input that wait until the node takes them.
 const INPUTS_MAX: usize = 1024;
 
-/// What the shell server prints, after "node N: ", when the node ends because somebody asked for it.
+/// What root prints when the node ends because somebody asked for it.
 const LAST_WORDS: [(&str, Farewell); 2] =
-    [("halted", Farewell::Halted), ("restarting", Farewell::Restarting)];
+    [("root: halted", Farewell::Halted), ("root: reboot", Farewell::Restarting)];
 
 /// Why a node's QEMU has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,8 +123,7 @@ impl Node {
         let log = fs::read(&self.log).unwrap_or_default();
         let start = (self.log_start as usize).max(log.len().saturating_sub(TAIL_BYTES));
         let text = String::from_utf8_lossy(log.get(start..).unwrap_or_default());
-        let said = |words: &str| text.contains(&format!("node {}: {words}", self.id));
-        let found = LAST_WORDS.into_iter().find(|(words, _)| said(words));
+        let found = LAST_WORDS.into_iter().find(|(words, _)| text.contains(words));
         found.map_or(Farewell::Crashed, |(_, farewell)| farewell)
     }
 
