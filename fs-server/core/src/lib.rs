@@ -3,7 +3,7 @@
 //!
 //! # Model
 //! One tree on all nodes: [`tree`] has its state, [`walk`] the values that travel from home to home,
-//! [`names`] and [`rename`] what happens at a path's end, [`files`] the open file descriptions,
+//! [`names`] what happens at a path's end, [`files`] the open file descriptions,
 //! [`data`] the bytes, [`job`] what waits.
 //!
 //! # Failure
@@ -24,10 +24,9 @@ mod files;
 mod inode;
 mod job;
 pub mod limits;
-mod list;
 mod lower;
 mod names;
-mod rename;
+mod requests;
 mod server;
 #[cfg(test)]
 mod tests;

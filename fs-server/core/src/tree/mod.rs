@@ -11,9 +11,15 @@
 //! # Invariants
 //! Names lead only to inodes that exist. An inode is freed when it has neither names nor open files.
 
+mod links;
+mod list;
+mod places;
+
+pub use list::Listing;
+
 use crate::device::Device;
-use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{DEPTH_MAX, INODES_MAX, LINKS_MAX};
+use crate::inode::{Body, Entry, FileBody, Inode, Meta};
+use crate::limits::{DEPTH_MAX, INODES_MAX};
 use crate::lower::{Lower, LowerKind, LowerNo, ROOT, WRITABLE};
 use abi::limits::PAGE_BYTES;
 use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
@@ -23,8 +29,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::file::Stat;
-use fs_api::name::{Credentials, TreeFigures};
-use fs_api::peer::{ITSELF, NO_NAME};
+use fs_api::name::TreeFigures;
 use hashbrown::{HashMap, HashSet};
 
 /// `st_dev` of every file: programs see one file system.
@@ -90,79 +95,6 @@ impl Tree {
     /// The root directory.
     pub fn root() -> InodeId {
         Lower::id(ROOT)
-    }
-
-    /// The node that keeps the inode's writable state.
-    pub fn home(&self, inode: InodeId) -> NodeId {
-        self.view.home(inode.slot())
-    }
-
-    /// The other members.
-    pub fn others(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.view.members().iter().copied().filter(|node| *node != self.me)
-    }
-
-    /// Whether this node can read the inode: it is its home, or it is the image's and unchanged.
-    pub fn is_here(&self, inode: InodeId) -> bool {
-        let unchanged = self.lower.number(inode).is_some() && !self.overlaid.contains(&inode);
-        unchanged || self.home(inode) == self.me
-    }
-
-    /// Whether this node is the inode's home.
-    pub fn is_home(&self, inode: InodeId) -> bool {
-        self.home(inode) == self.me
-    }
-
-    /// Whether everyone knows that this directory has a writable part.
-    pub fn is_overlaid(&self, dir: InodeId) -> bool {
-        !Lower::is_lower(dir) || self.overlaid.contains(&dir)
-    }
-
-    /// Whether everyone knows that the image's entry at `place` of this directory may have changed.
-    pub fn is_changed(&self, dir: InodeId, place: u64) -> bool {
-        self.is_overlaid(dir) && (place == NO_NAME || self.changed.contains(&(dir, place)))
-    }
-
-    /// Whether the image's entry of this name is as it was, wherever the directory's home is.
-    pub fn is_unchanged(&self, dir: InodeId, name: &str) -> bool {
-        let place = self.place(dir, name);
-        place != NO_NAME
-            && !self.changed.contains(&(dir, place))
-            && !self.changed.contains(&(dir, ITSELF))
-    }
-
-    /// The position of the image's entry of this name; [`NO_NAME`] if there is none.
-    pub fn place(&self, dir: InodeId, name: &str) -> u64 {
-        let found = self.lower.number(dir).and_then(|number| self.lower.find(number, name));
-        found.map_or(NO_NAME, |(at, _)| at as u64)
-    }
-
-    /// Notes that a directory of the image has a writable part, and that its entry at `place` is to
-    /// change.
-    ///
-    /// # Errors
-    /// ESTALE: it is no directory of the image, or has no such entry.
-    pub fn overlay(&mut self, dir: InodeId, place: u64) -> Result<(), Errno> {
-        let number = self.lower.number(dir).ok_or(Errno::ESTALE)?;
-        let LowerKind::Directory(entries) = &self.lower.node(number).kind else {
-            return Err(Errno::ESTALE);
-        };
-        let is_name = place < entries.len() as u64;
-        if !is_name && place != ITSELF && place != NO_NAME {
-            return Err(Errno::ESTALE);
-        }
-        self.overlaid.insert(dir);
-        if place != NO_NAME {
-            self.changed.insert((dir, place));
-        }
-        Ok(())
-    }
-
-    /// What this node has announced: directories and places.
-    pub fn announced_here(&self) -> Vec<(InodeId, u64)> {
-        let dirs = self.overlaid.iter().map(|dir| (*dir, NO_NAME));
-        let all = dirs.chain(self.changed.iter().copied());
-        all.filter(|(dir, _)| self.is_home(*dir)).collect()
     }
 
     /// An inode of the writable tree.
@@ -350,174 +282,6 @@ impl Tree {
         Ok(names.iter().rev().fold(path, |path, name| path + "/" + name))
     }
 
-    /// The writable part of a directory whose home is here and that everyone knows to have one.
-    ///
-    /// # Errors
-    /// ENOENT: it was removed. ENOTDIR. ESTALE. ENOSPC.
-    pub fn folder_mut(&mut self, dir: InodeId) -> Result<&mut Folder, Errno> {
-        assert!(
-            self.is_home(dir) && self.is_overlaid(dir),
-            "changes happen at the home, announced"
-        );
-        if !self.inodes.contains_key(&dir) {
-            let number = self.lower.number(dir).ok_or(Errno::ESTALE)?;
-            let node = self.lower.node(number);
-            let parent = Lower::id(node.parent);
-            let body = match node.kind {
-                LowerKind::Directory(_) => Body::Directory(Folder::new(parent, Some(number))),
-                LowerKind::File { .. }
-                | LowerKind::Link(_)
-                | LowerKind::Device(_)
-                | LowerKind::Elsewhere { .. } => return Err(Errno::ENOTDIR),
-            };
-            let (links, meta) = (node.links, self.meta(dir)?);
-            self.room_for_inode()?;
-            self.inodes.insert(dir, Inode { meta, links, opens: 0, body });
-        }
-        match &mut self.inode_mut(dir)?.body {
-            Body::Directory(folder) if folder.dead => Err(Errno::ENOENT),
-            Body::Directory(folder) => Ok(folder),
-            Body::File(_) | Body::Link(_) => Err(Errno::ENOTDIR),
-        }
-    }
-
-    /// Whether a directory that is here holds no names.
-    ///
-    /// # Errors
-    /// As [`Self::lookup`].
-    pub fn is_empty(&self, dir: InodeId) -> Result<bool, Errno> {
-        let folder = match self.inodes.get(&dir).map(|inode| &inode.body) {
-            Some(Body::Directory(folder)) => Some(folder),
-            Some(Body::File(_) | Body::Link(_)) => return Err(Errno::ENOTDIR),
-            None => None,
-        };
-        let present = |entry: &Entry| matches!(entry, Entry::Present { .. });
-        if folder.is_some_and(|folder| folder.entries.values().any(present)) {
-            return Ok(false);
-        }
-        let lower = self.lower.number(dir).map_or(&[][..], |number| self.lower.entries(number));
-        let hidden = |name: &str| folder.is_some_and(|folder| folder.entries.contains_key(name));
-        Ok(lower.iter().all(|(name, _)| hidden(name)))
-    }
-
-    fn room_for_inode(&self) -> Result<(), Errno> {
-        if self.inodes.len() >= INODES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
-    }
-
-    /// A new inode without a name.
-    ///
-    /// # Errors
-    /// ENOSPC.
-    pub fn add(&mut self, meta: Meta, body: Body) -> Result<InodeId, Errno> {
-        self.room_for_inode()?;
-        self.serial += 1;
-        let id = self.new_id(self.serial).ok_or(Errno::ENOSPC)?;
-        self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body });
-        Ok(id)
-    }
-
-    fn new_id(&self, serial: u64) -> Option<InodeId> {
-        let slot = self.slots.get(serial as usize % self.slots.len().max(1))?;
-        InodeId::new(*slot, serial)
-    }
-
-    /// A slot of this node for an open file description.
-    pub fn file_slot(&self, serial: u64) -> Option<SlotNo> {
-        self.slots.get(serial as usize % self.slots.len().max(1)).copied()
-    }
-
-    /// Gives an inode of this home the name `name` in `dir`, in place of what has it.
-    ///
-    /// # Errors
-    /// EMLINK; as [`Self::folder_mut`].
-    pub fn link(
-        &mut self,
-        dir: InodeId,
-        name: &str,
-        inode: InodeId,
-        now_ns: i64,
-    ) -> Result<(), Errno> {
-        if self.inode(inode)?.links >= LINKS_MAX {
-            return Err(Errno::EMLINK);
-        }
-        self.folder_mut(dir)?;
-        if self.lookup(dir, name)?.is_some() {
-            self.unlink(dir, name, now_ns)?;
-        }
-        let number = self.lower.number(dir);
-        let place = number.and_then(|number| self.lower.find(number, name)).map(|(at, _)| at);
-        self.folder_mut(dir)?.put(name, inode, place);
-        let target = self.inode_mut(inode)?;
-        target.meta.ctime_ns = now_ns;
-        let is_directory = if let Body::Directory(folder) = &mut target.body {
-            folder.parent = dir;
-            target.links = target.links.max(2);
-            true
-        } else {
-            target.links += 1;
-            false
-        };
-        self.touch(dir, i32::from(is_directory), now_ns)
-    }
-
-    /// Takes a name away. Without a further name the inode goes with its last open file; a directory
-    /// goes at once. The caller has checked that a directory is empty, or moves it.
-    ///
-    /// # Errors
-    /// ENOENT; as [`Self::folder_mut`].
-    pub fn unlink(&mut self, dir: InodeId, name: &str, now_ns: i64) -> Result<(), Errno> {
-        let inode = self.detach(dir, name, now_ns)?;
-        if Lower::is_lower(inode) {
-            return Ok(());
-        }
-        let gone = self.inode_mut(inode)?;
-        if let Body::Directory(folder) = &mut gone.body {
-            folder.dead = true;
-            gone.links = 0;
-        }
-        self.free_unused(inode);
-        Ok(())
-    }
-
-    /// Takes a name away and leaves the inode, for a rename.
-    ///
-    /// # Errors
-    /// As [`Self::unlink`].
-    pub fn detach(&mut self, dir: InodeId, name: &str, now_ns: i64) -> Result<InodeId, Errno> {
-        let inode = self.lookup(dir, name)?.ok_or(Errno::ENOENT)?;
-        let in_lower =
-            self.lower.number(dir).is_some_and(|number| self.lower.find(number, name).is_some());
-        let is_directory = matches!(self.kind(inode)?, Kind::Directory);
-        self.folder_mut(dir)?.take(name, in_lower);
-        if !Lower::is_lower(inode) {
-            let target = self.inode_mut(inode)?;
-            target.links -= u32::from(!is_directory);
-            target.meta.ctime_ns = now_ns;
-        }
-        self.touch(dir, if is_directory { -1 } else { 0 }, now_ns)?;
-        Ok(inode)
-    }
-
-    fn touch(&mut self, dir: InodeId, links: i32, now_ns: i64) -> Result<(), Errno> {
-        let inode = self.inode_mut(dir)?;
-        inode.links = inode.links.saturating_add_signed(links);
-        inode.meta.mtime_ns = now_ns;
-        inode.meta.ctime_ns = now_ns;
-        Ok(())
-    }
-
-    /// Frees the inode if nothing needs it.
-    pub fn free_unused(&mut self, id: InodeId) {
-        let unused = |inode: &Inode| inode.links == 0 && inode.opens == 0;
-        if Lower::is_lower(id) || !self.inodes.get(&id).is_some_and(unused) {
-            return;
-        }
-        if let Some(Inode { body: Body::File(file), .. }) = self.inodes.remove(&id) {
-            self.pages_used -= file.extents.pages();
-            self.freed_objects.extend(file.object);
-        }
-    }
-
     /// The object of a file of the image, if one was made.
     pub fn lower_object(&self, number: LowerNo) -> Option<ObjectId> {
         self.lower_objects.get(&number).copied()
@@ -542,26 +306,6 @@ impl Tree {
     /// Counts pages that a file took or gave back.
     pub fn charge(&mut self, more: u64, fewer: u64) {
         self.pages_used = self.pages_used + more - fewer;
-    }
-
-    /// Whether `who` may take the name of `inode` out of `dir`: with the sticky bit, only the owner of
-    /// either.
-    ///
-    /// # Errors
-    /// EPERM.
-    pub fn check_sticky(
-        &self,
-        dir: InodeId,
-        inode: InodeId,
-        who: &Credentials,
-    ) -> Result<(), Errno> {
-        let folder = self.meta(dir)?;
-        if folder.mode & 0o1000 == 0 || who.uid == 0 || who.uid == folder.uid {
-            return Ok(());
-        }
-        // A directory of the image that has its writable part elsewhere: the image says who owns it.
-        let owner = self.meta(inode)?.uid;
-        if who.uid == owner { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     /// Figures for statfs(2).

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The objects behind files.
+
+use super::{PAGE, no_memory_is_no_space};
+use crate::FsCore;
+use crate::inode::{Body, FileBody};
+use crate::limits::FILE_BYTES_MAX;
+use crate::lower::{LowerKind, LowerNo};
+use crate::tree::Kind;
+use crate::walk::Stop;
+use abi::{Errno, InodeId, ObjectId};
+use alloc::vec;
+use mem_api::{
+    Access, COPY_BYTES, Content, ObjectCreate, ObjectHold, ObjectRead, ObjectRelease, ObjectResize,
+    ObjectWrite,
+};
+use runtime::{Bulk, Cx};
+
+impl FsCore {
+    /// The object of a file of the image on this node.
+    pub(crate) fn image_object(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: LowerNo,
+    ) -> Result<(ObjectId, u64), Errno> {
+        let LowerKind::File { offset, len } = self.tree.lower.node(number).kind else {
+            return Err(Errno::EINVAL);
+        };
+        if let Some(object) = self.tree.lower_object(number) {
+            return Ok((object, len));
+        }
+        let content = if len == 0 { Content::Zero } else { Content::Root { offset, len } };
+        let object = cx.leaf(&ObjectCreate { content })?.object;
+        self.tree.set_lower_object(number, object);
+        Ok((object, len))
+    }
+
+    /// The same, with one more reference for the caller.
+    pub(crate) fn referred_image_object(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: LowerNo,
+    ) -> Result<(ObjectId, u64), Errno> {
+        let (object, size) = self.image_object(cx, number)?;
+        match self.tree.lower.node(number).kind {
+            // mem-server has one object for each range of RootData.
+            LowerKind::File { offset, len } if len > 0 => {
+                let content = Content::Root { offset, len };
+                Ok((cx.leaf(&ObjectCreate { content })?.object, size))
+            }
+            _ => {
+                let node = cx.node();
+                cx.leaf(&ObjectHold { object, node })?;
+                Ok((object, size))
+            }
+        }
+    }
+
+    /// The object of a file of the writable tree; makes it.
+    pub(crate) fn object(
+        &mut self,
+        cx: &mut Cx<'_>,
+        inode: InodeId,
+    ) -> Result<(ObjectId, u64), Errno> {
+        let (file, _) = self.tree.file_mut(inode)?;
+        if let Some(object) = file.object {
+            return Ok((object, file.size));
+        }
+        let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+        file.object = Some(object);
+        if file.size > 0 {
+            cx.leaf(&ObjectResize { object, len: file.size })?;
+        }
+        Ok((object, file.size))
+    }
+
+    /// Gives back the objects of files that are gone.
+    pub(crate) fn release_freed(&mut self, cx: &mut Cx<'_>) {
+        while let Some(object) = self.tree.freed_objects.pop() {
+            // An object that mem-server does not know needs no release.
+            let _ = cx.leaf(&ObjectRelease { object });
+        }
+    }
+
+    /// A copy of an inode of the image in the writable tree, without a name.
+    pub(crate) fn copy_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        inode: InodeId,
+        with_data: bool,
+    ) -> Result<InodeId, Stop> {
+        let meta = self.tree.meta(inode)?;
+        let number = match self.tree.kind(inode)? {
+            Kind::LowerFile(number) => number,
+            Kind::Link(target) => return Ok(self.tree.add(meta, Body::Link(target))?),
+            Kind::Device(_) | Kind::Directory | Kind::File | Kind::Elsewhere => {
+                return Err(Errno::EPERM.into());
+            }
+        };
+        let (source, len) = self.image_object(cx, number)?;
+        let mut file = FileBody::default();
+        if with_data && len > 0 {
+            self.tree.room_for(len.div_ceil(PAGE))?;
+            let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+            if let Err(errno) = copy_object(cx, source, object, len) {
+                self.tree.freed_objects.push(object);
+                return Err(errno.into());
+            }
+            file.object = Some(object);
+            file.size = len;
+            self.tree.charge(file.extents.add(0..len.div_ceil(PAGE)), 0);
+        }
+        let (object, pages) = (file.object, file.extents.pages());
+        let added = self.tree.add(meta, Body::File(file));
+        if added.is_err() {
+            self.tree.charge(0, pages);
+            self.tree.freed_objects.extend(object);
+        }
+        Ok(added?)
+    }
+
+    /// truncate(2) of a file of the writable tree whose home is here.
+    pub(crate) fn truncate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        inode: InodeId,
+        len: u64,
+    ) -> Result<(), Stop> {
+        if len > FILE_BYTES_MAX {
+            return Err(Errno::EFBIG.into());
+        }
+        let now_ns = self.now_ns(cx);
+        let (file, meta) = self.tree.file_mut(inode)?;
+        let mut replaced = None;
+        if let Some(object) = file.object
+            && len != file.size
+        {
+            match cx.leaf(&ObjectResize { object, len }) {
+                Ok(()) => {}
+                Err(Errno::EAGAIN | Errno::ERESTART) => {
+                    return Err(Stop::Fetch { object, offset: len, access: Access::Write });
+                }
+                // Other nodes map pages beyond: they keep the old object, the file gets a new one.
+                Err(Errno::ENOSYS) => {
+                    file.object = Some(shortened(cx, object, len.min(file.size))?);
+                    replaced = Some(object);
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        file.size = len;
+        meta.mtime_ns = now_ns;
+        meta.ctime_ns = now_ns;
+        let freed = file.extents.cut(len.div_ceil(PAGE));
+        self.tree.charge(0, freed);
+        self.tree.freed_objects.extend(replaced);
+        Ok(())
+    }
+}
+
+pub(super) fn copy_object(
+    cx: &mut Cx<'_>,
+    from: ObjectId,
+    to: ObjectId,
+    len: u64,
+) -> Result<(), Errno> {
+    let mut buf = vec![0; len.min(COPY_BYTES) as usize];
+    let mut offset = 0;
+    while offset < len {
+        let step = (len - offset).min(COPY_BYTES);
+        let part = &mut buf[..step as usize];
+        let read = ObjectRead { object: from, offset, len: step };
+        cx.leaf_bulk(&read, &mut Bulk::new(part))?;
+        cx.leaf_bulk(&ObjectWrite { object: to, offset }, &mut Bulk::new(part))
+            .map_err(no_memory_is_no_space)?;
+        offset += step;
+    }
+    Ok(())
+}
+
+/// A new object with the first `len` bytes of another.
+pub(super) fn shortened(cx: &mut Cx<'_>, from: ObjectId, len: u64) -> Result<ObjectId, Stop> {
+    let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+    let copied = copy_object(cx, from, object, len);
+    let Err(errno) = copied else { return Ok(object) };
+    // It was made a moment ago: it is there to be released.
+    let _ = cx.leaf(&ObjectRelease { object });
+    Err(errno.into())
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! open(2) at the end of a path.
+
+use super::{Flow, Last};
+use crate::FsCore;
+use crate::inode::{Body, MAY_READ, MAY_WRITE};
+use crate::tree::Kind;
+use crate::walk::{Found, Stop, Walk};
+use abi::linux::general::{
+    O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC,
+};
+use abi::{Errno, InodeId, NodeId};
+use alloc::string::String;
+use fs_api::name::{Credentials, FileKind, Opened};
+use runtime::Cx;
+
+impl FsCore {
+    pub(super) fn last_open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        walk: &mut Walk,
+        (flags, mode): (u32, u32),
+        last: &Last,
+        kind: Option<Kind>,
+    ) -> Result<Flow, Stop> {
+        if flags & O_TMPFILE == O_TMPFILE {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let (Some(kind), Some(inode)) = (kind, last.found) else {
+            if flags & O_CREAT == 0 {
+                return Err(Errno::ENOENT.into());
+            }
+            if last.slash() {
+                return Err(Errno::EISDIR.into());
+            }
+            self.files.room()?;
+            let inode =
+                self.create(cx, &walk.who, last, mode, |_| Body::File(Default::default()))?;
+            return Ok(self.open_upper(node, inode, flags)?.into());
+        };
+        if flags & O_CREAT != 0 && flags & O_EXCL != 0 {
+            return Err(Errno::EEXIST.into());
+        }
+        match kind {
+            Kind::Link(_) => Err(Errno::ELOOP.into()),
+            Kind::Directory | Kind::Elsewhere => {
+                walk.enter(inode, String::new());
+                Ok(Flow::On)
+            }
+            Kind::File | Kind::LowerFile(_) | Kind::Device(_) => {
+                if last.slash() || flags & O_DIRECTORY != 0 {
+                    return Err(Errno::ENOTDIR.into());
+                }
+                self.open_existing(cx, node, &walk.who, flags, Some(last), inode)
+            }
+        }
+    }
+
+    pub(super) fn open_existing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        who: &Credentials,
+        flags: u32,
+        place: Option<&Last>,
+        inode: InodeId,
+    ) -> Result<Flow, Stop> {
+        self.tree.meta(inode)?.check(who, wanted(flags), false)?;
+        let changes = wanted(flags) & MAY_WRITE != 0;
+        let truncates = flags & O_TRUNC != 0 && flags & O_PATH == 0;
+        match self.tree.kind(inode)? {
+            Kind::Device(_) => Ok(Found::OpenThere { inode, kind: FileKind::Device }.into()),
+            Kind::LowerFile(_) if !changes => {
+                Ok(Found::OpenThere { inode, kind: FileKind::Regular }.into())
+            }
+            Kind::LowerFile(_) => {
+                self.files.room()?;
+                let inode = self.copy_up_at(cx, place, inode, !truncates)?;
+                Ok(self.open_upper(node, inode, flags)?.into())
+            }
+            Kind::File => {
+                self.files.room()?;
+                if truncates {
+                    self.truncate(cx, inode, 0)?;
+                }
+                Ok(self.open_upper(node, inode, flags)?.into())
+            }
+            Kind::Directory | Kind::Link(_) | Kind::Elsewhere => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    pub(super) fn open_upper(
+        &mut self,
+        node: NodeId,
+        inode: InodeId,
+        flags: u32,
+    ) -> Result<Found, Errno> {
+        let file = self.open_here(node, inode, FileKind::Regular, flags)?;
+        Ok(Found::Opened(Opened { file, kind: FileKind::Regular }))
+    }
+}
+
+/// What an open(2)'s access mode needs.
+pub(super) fn wanted(flags: u32) -> u32 {
+    match flags & O_ACCMODE {
+        _ if flags & O_PATH != 0 => 0,
+        O_RDONLY if flags & O_TRUNC != 0 => MAY_READ | MAY_WRITE,
+        O_RDONLY => MAY_READ,
+        1 => MAY_WRITE,
+        _ => MAY_READ | MAY_WRITE,
+    }
+}

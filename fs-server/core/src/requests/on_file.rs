@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Requests about open files.
+
+use super::local_only;
+use crate::FsCore;
+use crate::data::{Sink, Source};
+use crate::job::{Shape, Waiting, Work};
+use crate::tree::Kind;
+use crate::walk::{NameOp, Walk};
+use abi::{Errno, FileId, NodeId};
+use alloc::vec::Vec;
+use fs_api::file::{self, FileObject};
+use fs_api::name::Credentials;
+use fs_api::peer::{self, AT_POSITION, BehindFile, LISTING};
+use mem_api::{Access, CopyIn, ObjectHold, Prepare};
+use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
+
+impl FsCore {
+    pub(crate) fn file_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        Ok(match op {
+            file::Read::NUMBER => {
+                let file::Read { file, space, addr, len } = file::Read::get(msg)?;
+                self.read_request(cx, from, bulk, file, None, (space, addr, len))?
+            }
+            file::ReadAt::NUMBER => {
+                let file::ReadAt { file, space, addr, len, offset } = file::ReadAt::get(msg)?;
+                let offset = Some(checked_offset(offset)?);
+                self.read_request(cx, from, bulk, file, offset, (space, addr, len))?
+            }
+            file::ListDirectory::NUMBER => {
+                let file::ListDirectory { file, space, addr, len } = file::ListDirectory::get(msg)?;
+                self.read_request(cx, from, bulk, file, Some(LISTING), (space, addr, len))?
+            }
+            file::Write::NUMBER => {
+                let file::Write { file, space, addr, len } = file::Write::get(msg)?;
+                self.write_request(cx, from, bulk, file, None, Source::Space { space, addr, len })?
+            }
+            file::WriteAt::NUMBER => {
+                let file::WriteAt { file, space, addr, len, offset } = file::WriteAt::get(msg)?;
+                let offset = Some(checked_offset(offset)?);
+                self.write_request(
+                    cx,
+                    from,
+                    bulk,
+                    file,
+                    offset,
+                    Source::Space { space, addr, len },
+                )?
+            }
+            file::Resize::NUMBER => {
+                let resize = file::Resize::get(msg)?;
+                let file::Resize { file, len } = resize;
+                if !self.is_mine(cx, file) {
+                    let home = cx.view().home(file.slot());
+                    return Ok(self.forward(cx, from, home, &resize, Vec::new()));
+                }
+                self.start(cx, from, bulk, Work::Resize { file, len })
+            }
+            file::FileStat::NUMBER => {
+                let stat = file::FileStat::get(msg)?;
+                let op = NameOp::Stat { follow: false };
+                self.by_inode(cx, from, bulk, (stat.file, &stat), op)?
+            }
+            file::SetAttributes::NUMBER => {
+                let set = file::SetAttributes::get(msg)?;
+                let op = NameOp::Change { follow: false, attributes: set.attributes };
+                self.by_inode(cx, from, bulk, (set.file, &set), op)?
+            }
+            file::ObjectOf::NUMBER => {
+                let file::ObjectOf { file } = file::ObjectOf::get(msg)?;
+                self.object_request(cx, from, file)?
+            }
+            _ => self.state_request(cx, from, op, msg)?,
+        })
+    }
+
+    pub(super) fn read_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        bulk: &mut Bulk<'_>,
+        file: FileId,
+        offset: Option<u64>,
+        (space, addr, len): (abi::SpaceId, u64, u64),
+    ) -> Result<Answer, Errno> {
+        local_only(from)?;
+        let sink = Sink::Space { space, addr };
+        if self.is_mine(cx, file) {
+            return Ok(self.start(cx, from, bulk, read_work(file, offset, len, sink)));
+        }
+        let len = len.min(crate::limits::REMOTE_BYTES);
+        // So that the bytes, once read, have a place.
+        if len > 0 {
+            cx.leaf(&Prepare { space, addr, len, access: Access::Write })?;
+        }
+        let home = cx.view().home(file.slot());
+        let offset = offset.unwrap_or(AT_POSITION);
+        let op = peer::Bytes { file, offset, len };
+        Ok(self.call(cx, from, home, &op, Vec::new(), |ticket| Waiting::ReadBack {
+            ticket,
+            file,
+            space,
+            addr,
+        }))
+    }
+
+    pub(super) fn write_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        bulk: &mut Bulk<'_>,
+        file: FileId,
+        offset: Option<u64>,
+        source: Source,
+    ) -> Result<Answer, Errno> {
+        local_only(from)?;
+        if self.is_mine(cx, file) {
+            return Ok(self.start(cx, from, bulk, Work::Write { file, offset, source }));
+        }
+        let Source::Space { space, addr, len } = source else { return Err(Errno::EPROTO) };
+        let len = len.min(crate::limits::REMOTE_BYTES);
+        let mut data = alloc::vec![0; len as usize];
+        if len > 0 {
+            cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut data))?;
+        }
+        let home = cx.view().home(file.slot());
+        let op = peer::PutBytes { file, offset: offset.unwrap_or(AT_POSITION) };
+        Ok(self.forward(cx, from, home, &op, data))
+    }
+
+    /// An operation on an open file's inode, which may have another home than the description.
+    pub(super) fn by_inode<O: Operation>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        bulk: &mut Bulk<'_>,
+        (file, request): (FileId, &O),
+        op: NameOp,
+    ) -> Result<Answer, Errno> {
+        if !self.is_mine(cx, file) {
+            let home = cx.view().home(file.slot());
+            return Ok(self.forward(cx, from, home, request, Vec::new()));
+        }
+        let inode = self.files.get(file)?.inode;
+        if matches!(op, NameOp::Stat { .. }) && self.tree.is_here(inode) {
+            return Ok(Answer::from_result(self.tree.stat(inode)));
+        }
+        // The file was opened: who may change it is for proc-server to say.
+        let walk = Walk::at(inode, Credentials::default());
+        Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Bare }))
+    }
+
+    pub(super) fn object_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        file: FileId,
+    ) -> Result<Answer, Errno> {
+        local_only(from)?;
+        if self.is_mine(cx, file) {
+            let behind = self.behind(cx, cx.node(), file)?;
+            let object: FileObject = self.object_behind(cx, behind, false)?;
+            return Ok(Answer::reply(&object));
+        }
+        let home = cx.view().home(file.slot());
+        Ok(self.call(cx, from, home, &peer::Behind { file }, Vec::new(), Waiting::Behind))
+    }
+
+    /// What is behind an open file; `node` refers to the object from now on.
+    pub(super) fn behind(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        file: FileId,
+    ) -> Result<BehindFile, Errno> {
+        let description = self.files.get(file)?;
+        description.check(crate::inode::MAY_READ).map_err(|_| Errno::EACCES)?;
+        let writable = description.check(crate::inode::MAY_WRITE).is_ok();
+        let inode = description.inode;
+        match self.kind_behind(file)? {
+            Kind::LowerFile(_) => Ok(BehindFile::Image(inode)),
+            Kind::File => {
+                let (object, size) = self.object(cx, inode)?;
+                cx.leaf(&ObjectHold { object, node })?;
+                Ok(BehindFile::Object { object, size, writable })
+            }
+            Kind::Directory | Kind::Link(_) | Kind::Device(_) | Kind::Elsewhere => {
+                Err(Errno::ENODEV)
+            }
+        }
+    }
+}
+
+pub(super) fn checked_offset(offset: u64) -> Result<u64, Errno> {
+    i64::try_from(offset).map(|_| offset).map_err(|_| Errno::EINVAL)
+}
+
+pub(super) fn read_work(file: FileId, offset: Option<u64>, len: u64, sink: Sink) -> Work {
+    if offset == Some(LISTING) {
+        Work::List { file, len, sink, got: None }
+    } else {
+        Work::Read { file, offset, len, sink }
+    }
+}

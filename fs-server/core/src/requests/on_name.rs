@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Requests about names.
+
+use super::local_only;
+use crate::FsCore;
+use crate::job::{Shape, Work};
+use crate::lower::Lower;
+use crate::walk::{NameOp, Walk};
+use abi::{Errno, InodeId};
+use alloc::string::String;
+use alloc::vec::Vec;
+use fs_api::name::{self, At, Credentials, Text};
+use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
+
+impl FsCore {
+    pub(crate) fn name_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        match op {
+            name::PathOf::NUMBER => return self.path_request(cx, from, msg),
+            name::TreeUse::NUMBER => return Ok(Answer::reply(&self.tree.figures())),
+            _ => local_only(from)?,
+        }
+        let (walk, op) = name_work(op, msg)?;
+        Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Named }))
+    }
+
+    pub(super) fn path_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        msg: &Msg,
+    ) -> Result<Answer, Errno> {
+        let request = name::PathOf::get(msg)?;
+        if !Lower::is_lower(request.inode) && !self.tree.is_home(request.inode) {
+            let home = self.tree.home(request.inode);
+            return Ok(self.forward(cx, from, home, &request, Vec::new()));
+        }
+        let path = self.tree.path(request.inode);
+        let gone = |errno| if errno == Errno::ESTALE { Errno::ENOENT } else { errno };
+        Ok(Answer::from_result(path.map(Text).map_err(gone)))
+    }
+}
+
+/// A path that must not be empty: it names something that may not exist yet.
+pub(super) fn named(at: &At) -> Result<Walk, Errno> {
+    if at.path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    Walk::new(at)
+}
+
+pub(super) fn second(dir: Option<InodeId>, path: &str, who: Credentials) -> Result<Walk, Errno> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    Walk::from_parts(dir, path, who)
+}
+
+pub(super) fn name_work(op: u16, msg: &Msg) -> Result<(Walk, NameOp), Errno> {
+    Ok(match op {
+        name::Open::NUMBER => {
+            let name::Open { at, flags, mode } = name::Open::get(msg)?;
+            (Walk::new(&at)?, NameOp::Open { flags, mode })
+        }
+        name::NameStat::NUMBER => {
+            let name::NameStat { at, follow } = name::NameStat::get(msg)?;
+            (Walk::new(&at)?, NameOp::Stat { follow })
+        }
+        name::Enter::NUMBER => (Walk::new(&name::Enter::get(msg)?.at)?, NameOp::Enter),
+        name::MakeDirectory::NUMBER => {
+            let name::MakeDirectory { at, mode } = name::MakeDirectory::get(msg)?;
+            (named(&at)?, NameOp::MakeDirectory { mode: mode & 0o1777 })
+        }
+        name::Unlink::NUMBER => {
+            let name::Unlink { at, directory } = name::Unlink::get(msg)?;
+            (named(&at)?, NameOp::Unlink { directory, sealed: None })
+        }
+        name::Rename::NUMBER => {
+            let name::Rename { from, to_dir, to_path, flags } = name::Rename::get(msg)?;
+            let to = second(to_dir, &to_path, from.who)?.into();
+            (named(&from)?, NameOp::RenameFrom { to, flags })
+        }
+        name::Link::NUMBER => {
+            let name::Link { from, to_dir, to_path, follow } = name::Link::get(msg)?;
+            let to = second(to_dir, &to_path, from.who)?.into();
+            (named(&from)?, NameOp::LinkFrom { to, follow })
+        }
+        name::MakeLink::NUMBER => {
+            let name::MakeLink { at, target } = name::MakeLink::get(msg)?;
+            (named(&at)?, NameOp::MakeLink { target: link_target(target)? })
+        }
+        name::ReadLink::NUMBER => (Walk::new(&name::ReadLink::get(msg)?.at)?, NameOp::ReadLink),
+        name::ChangeName::NUMBER => {
+            let name::ChangeName { at, follow, attributes } = name::ChangeName::get(msg)?;
+            (Walk::new(&at)?, NameOp::Change { follow, attributes })
+        }
+        name::TruncateName::NUMBER => {
+            let name::TruncateName { at, len } = name::TruncateName::get(msg)?;
+            (Walk::new(&at)?, NameOp::Truncate { len })
+        }
+        name::CheckAccess::NUMBER => {
+            let name::CheckAccess { at, mode } = name::CheckAccess::get(msg)?;
+            (Walk::new(&at)?, NameOp::Access { mode })
+        }
+        _ => return Err(Errno::ENOSYS),
+    })
+}
+
+pub(super) fn link_target(target: String) -> Result<String, Errno> {
+    match target.len() {
+        0 => Err(Errno::ENOENT),
+        1..abi::limits::PATH_BYTES => Ok(target),
+        _ => Err(Errno::ENAMETOOLONG),
+    }
+}
