@@ -33,18 +33,9 @@ pub struct Guest {
 /// # Errors
 /// A part does not build; its own message has been printed.
 pub fn build(workspace: &Workspace, debug: bool, say: &mut dyn FnMut(&str)) -> Result<Guest> {
-    say("kernel");
-    let kernel = microkernel_kernel::build(Options {
-        workspace: workspace.root(),
-        out_dir: &workspace.target().join("kernel"),
-        debug,
-        python: &workspace.python(),
-        progress: &mut |line| say(&format!("kernel: {line}")),
-    })
-    .context("cannot build the kernel")?;
+    let kernel = kernel(workspace, debug, say)?;
     say("servers");
-    let servers = cargo(workspace, "guest", "-C relocation-model=static", &["root", "domain"])
-        .context("cannot build the servers")?;
+    let servers = for_sel4(workspace, &["root", "domain"]).context("cannot build the servers")?;
     say("tools");
     let tools = cargo(workspace, "tools", "-C target-feature=+crt-static", &["cluster-tools"])
         .context("cannot build the cluster's Linux tools")?;
@@ -56,6 +47,34 @@ pub fn build(workspace: &Workspace, debug: bool, say: &mut dyn FnMut(&str)) -> R
         domain: read(servers.join("domain"))?,
         tools: read(tools.join("cluster-tools"))?,
     })
+}
+
+/// Builds the kernel, or finds it built.
+///
+/// # Errors
+/// It does not build; a part of its own messages is in the error.
+pub fn kernel(
+    workspace: &Workspace,
+    debug: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<KernelImage> {
+    say("kernel");
+    microkernel_kernel::build(Options {
+        workspace: workspace.root(),
+        out_dir: &workspace.target().join("kernel"),
+        debug,
+        python: &workspace.python(),
+        progress: &mut |line| say(&format!("kernel: {line}")),
+    })
+    .context("cannot build the kernel")
+}
+
+/// Builds programs that run on seL4; returns the folder they are in.
+///
+/// # Errors
+/// One does not build; cargo has said why.
+pub fn for_sel4(workspace: &Workspace, packages: &[&str]) -> Result<PathBuf> {
+    cargo(workspace, "guest", "-C relocation-model=static", packages)
 }
 
 /// Builds packages with flags of their own; returns the folder of their programs.

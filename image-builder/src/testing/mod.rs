@@ -2,7 +2,8 @@
 //! `test`: the checks and the cluster tests, one after the other, each with its name and time.
 //!
 //! # Model
-//! First the [`Step`]s, which need no cluster, then every scenario of tests/cluster on each cluster
+//! First the [`Step`]s, which need no cluster, then the programs that test kernel and bindings on
+//! one machine, then every scenario of tests/cluster on each cluster
 //! that it names. A failure does not end the run: all are reported at the end.
 //!
 //! # Limits
@@ -14,6 +15,7 @@ mod programs;
 mod scenario;
 mod sources;
 mod steps;
+mod target;
 
 use crate::cli::TestArgs;
 use crate::command::build_guest;
@@ -25,6 +27,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 use steps::{Done, Step};
+use target::Boot;
 
 /// Runs what the filter selects.
 ///
@@ -33,18 +36,24 @@ use steps::{Done, Step};
 pub fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     let steps: Vec<Step> =
         Step::ALL.into_iter().filter(|step| selected(args, step.name())).collect();
+    let boots: Vec<Boot> =
+        target::BOOTS.into_iter().filter(|boot| selected(args, &boot.name())).collect();
     let cases = cases(workspace, args)?;
-    if steps.is_empty() && cases.is_empty() {
+    if steps.is_empty() && boots.is_empty() && cases.is_empty() {
         bail!("nothing is selected: `./korrigan test --list` names the tests");
     }
     if args.list {
         steps.iter().for_each(|step| println!("{}", step.name()));
+        boots.iter().for_each(|boot| println!("{}", boot.name()));
         cases.iter().for_each(|case| println!("{}", case.name));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
     for step in steps {
         report.run(step.name(), || step.run(workspace));
+    }
+    for boot in boots {
+        report.run(&boot.name(), || target::run(workspace, &boot));
     }
     if !cases.is_empty() {
         run_cases(workspace, &cases, &mut report);
