@@ -4,4 +4,5 @@
 mod cluster;
 mod model;
 mod single;
+mod storm;
 mod world;

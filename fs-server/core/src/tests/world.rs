@@ -352,7 +352,19 @@ impl World {
 
     /// Delivers what waits for one node.
     pub fn deliver(&self, at: usize) {
+        if self.shared.borrow().dead.contains(&at) {
+            return;
+        }
         self.fs[at].collect(&mut Surroundings { world: self, at }, ServerId::Net);
+    }
+
+    /// Hands out the answers that wait for programs.
+    pub fn answers(&self) {
+        loop {
+            let note = self.shared.borrow_mut().notes.pop_front();
+            let Some((at, server)) = note else { return };
+            self.programs[at].collect(&mut Surroundings { world: self, at }, server);
+        }
     }
 
     /// Delivers everything that waits.
