@@ -19,7 +19,7 @@ use crate::images::Images;
 use crate::qemu::{Accelerator, Machine};
 use crate::switch::{Link, PortSocket, SwitchThread};
 use crate::workspace::Workspace;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,8 +27,6 @@ use std::time::Duration;
 
 /// Events that wait for the reader.
 const EVENTS_MAX: usize = 256;
-/// Times that a node is started again because another program took its port.
-const START_TRIES: u32 = 5;
 /// Milliseconds in which a QEMU that cannot start has said so.
 const START_MS: u64 = 150;
 /// Lines of each node's log that a report of a failure shows.
@@ -90,17 +88,26 @@ impl Running {
         let accelerator = Accelerator::find();
         let (mut nodes, mut machines, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (entry, (_, module))) in cluster.nodes.iter().zip(&images.modules).enumerate() {
+            let port = PortSocket::new()?;
             let machine = Machine {
                 node: entry.clone(),
                 kernel: images.kernel.clone(),
                 module: module.clone(),
                 accelerator,
-                netdev: None,
+                netdev: Some(port.netdev("n0")?),
             };
-            let (node, machine, port) = start_node(index, machine, folder, &sender)?;
-            nodes.push(node);
+            nodes.push(Node::start(index, &machine, folder, sender.clone())?);
             machines.push(machine);
             ports.push(port);
+        }
+        std::thread::sleep(Duration::from_millis(START_MS));
+        for index in 0..nodes.len() {
+            while !nodes[index].is_running() {
+                ports[index] = another_port(&nodes[index])?;
+                machines[index].netdev = Some(ports[index].netdev("n0")?);
+                nodes[index] = Node::start(index, &machines[index], folder, sender.clone())?;
+                std::thread::sleep(Duration::from_millis(START_MS));
+            }
         }
         // The seed is fixed: a lossy link loses the same frames of the same traffic every time.
         let switch = SwitchThread::start(ports, 1)?;
@@ -152,25 +159,11 @@ impl Running {
     }
 }
 
-/// Starts one node, again if another program took its port.
-fn start_node(
-    index: usize,
-    mut machine: Machine,
-    folder: &Path,
-    sender: &SyncSender<Event>,
-) -> Result<(Node, Machine, PortSocket)> {
-    for _ in 0..START_TRIES {
-        let port = PortSocket::new()?;
-        machine.netdev = Some(port.netdev("n0")?);
-        let mut node = Node::start(index, &machine, folder, sender.clone())?;
-        std::thread::sleep(Duration::from_millis(START_MS));
-        if node.is_running() {
-            return Ok((node, machine, port));
-        }
-        let said = node.complaint();
-        if !said.contains("in use") {
-            bail!("QEMU of node {} ended at once: {}", machine.node.id, said.trim());
-        }
-    }
-    bail!("QEMU found no free UDP port on 127.0.0.1 in {START_TRIES} tries: try again")
+/// A new port for a node whose QEMU ended at once, if it ended because another program took its
+/// port. That is a rare race, so that it is not counted.
+fn another_port(node: &Node) -> Result<PortSocket> {
+    let said = node.complaint();
+    let last = said.trim().lines().last().unwrap_or("it did not say why");
+    ensure!(last.contains("in use"), "QEMU of node {} ended at once: {last}", node.id);
+    PortSocket::new()
 }

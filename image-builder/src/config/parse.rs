@@ -121,12 +121,14 @@ fn node(
     let id = fields.integer("id", 1..=i64::from(NODES_MAX), "", mistakes)?;
     let (id, id_span) = (id.value as u16, id.span);
     let line = mistakes.line(id_span.start);
-    if let Some(first) = seen.ids.insert(id, line) {
+    let again = seen.ids.insert(id, line);
+    if let Some(first) = again {
         let text = format!("node {id} is on line {first} already: give this one another id");
         mistakes.add(id_span.clone(), text);
     }
     let mac = given_mac.unwrap_or(At { value: default_mac(id), span: id_span });
-    if let Some(first) = seen.macs.insert(mac.value, line) {
+    // An id that comes twice brings its address along; one complaint is enough.
+    if let (Some(first), None) = (seen.macs.insert(mac.value, line), again) {
         let text = format!("the node on line {first} has this mac already: give each its own");
         mistakes.add(mac.span, text);
     }

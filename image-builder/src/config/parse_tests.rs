@@ -50,11 +50,7 @@ fn missing_nodes_are_reported() {
 
 #[test]
 fn duplicate_id_names_the_first_line() {
-    one(
-        "[[node]]\nid = 1\n[[node]]\nid = 1\nmac = \"52:54:00:00:00:01\"\n",
-        4,
-        "node 1 is on line 2 already",
-    );
+    one("[[node]]\nid = 1\n[[node]]\nid = 1\n", 4, "node 1 is on line 2 already");
 }
 
 #[test]
