@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What the programs that check themselves share: failures are printed as they are found, with their
+// line, and one last line says how many there were. Each program prints the same on Linux.
+#pragma once
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int checks_done, checks_failed;
+
+// Prints at once and in one write, so that a crash afterwards hides nothing.
+static inline void check_that(int right, const char *what, int line) {
+    char text[256];
+    int saved = errno;
+    __atomic_add_fetch(&checks_done, 1, __ATOMIC_RELAXED);
+    if (right) return;
+    __atomic_add_fetch(&checks_failed, 1, __ATOMIC_RELAXED);
+    int length = snprintf(text, sizeof text, "FAIL line %d: %s (errno %d)\n", line, what, saved);
+    if (write(1, text, (size_t)(length < 255 ? length : 255)) < 0) _exit(99);
+}
+
+static inline void check_same(long got, long wanted, const char *what, int line) {
+    char text[200];
+    int saved = errno;
+    snprintf(text, sizeof text, "%s is %ld, not %ld", what, got, wanted);
+    errno = saved;
+    check_that(got == wanted, text, line);
+}
+
+// A condition; a value; a call that must fail with an errno.
+#define CHECK(condition) check_that(!!(condition), #condition, __LINE__)
+#define SAME(got, wanted) check_same((long)(got), (long)(wanted), #got, __LINE__)
+#define FAILS(call, number)                                        \
+    do {                                                           \
+        errno = 0;                                                 \
+        long result_ = (long)(call);                               \
+        int errno_ = errno;                                        \
+        check_same(result_, -1, #call, __LINE__);                  \
+        check_same(errno_, number, "errno of " #call, __LINE__);   \
+    } while (0)
+
+// Ends a child with what it found; its parent's CHILD counts that as one check.
+#define CHILD_END() _exit(checks_failed ? 98 : 0)
+#define CHILD(pid) check_same(wait_for(pid), 0, "status of the child " #pid, __LINE__)
+
+static inline int wait_for(pid_t child) {
+    int status;
+    pid_t got;
+    do got = waitpid(child, &status, 0);
+    while (got < 0 && errno == EINTR);
+    return got == child ? status : -1;
+}
+
+static inline int check_end(const char *name) {
+    printf("%s: %d checks, %d failed\n", name, checks_done, checks_failed);
+    return checks_failed != 0;
+}
