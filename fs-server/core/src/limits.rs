@@ -3,6 +3,9 @@
 
 /// Inodes of the writable tree that one node is home to; the next gets ENOSPC.
 pub const INODES_MAX: usize = 16 * 1024;
+/// Names in the writable parts of directories that one node is home to, whiteouts too; the next gets
+/// ENOSPC. Four for each inode: hard links cost no inode, and a whiteout none either.
+pub const NAMES_MAX: usize = 64 * 1024;
 /// Open file descriptions that one node is home to; the next gets ENFILE.
 pub const FILES_MAX: usize = 16 * 1024;
 /// Largest file in bytes; a byte beyond gets EFBIG. Far above any node's memory: only holes reach it.
@@ -19,6 +22,6 @@ pub const REMOTE_BYTES: u64 = 60 * 1024;
 /// longest path crosses fewer directories.
 pub const TURNS_MAX: u32 = 1024;
 /// Operations that wait for another server or node; the next gets EAGAIN.
-pub const JOBS_MAX: usize = 4096;
+pub const JOBS_MAX: usize = 1024;
 /// Depth of a directory that getcwd(2) can name.
 pub const DEPTH_MAX: usize = 400;

@@ -316,6 +316,27 @@ fn files_end_with_enospc_and_come_back() {
 }
 
 #[test]
+fn names_are_bounded() {
+    let w = World::new(1);
+    w.put(0, "/tmp/f0", b"").expect("made");
+    let mut count = 1;
+    let errno = loop {
+        let (name, new) = (std::format!("/tmp/f{}", count - 1), std::format!("/tmp/f{count}"));
+        let made = match w.link(0, &name, &new) {
+            Err(Errno::EMLINK) => w.put(0, &new, b""),
+            made => made,
+        };
+        match made {
+            Ok(()) => count += 1,
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!((errno, count), (Errno::ENOSPC, crate::limits::NAMES_MAX));
+    w.unlink(0, "/tmp/f0").expect("there");
+    w.put(0, "/tmp/again", b"").expect("room again");
+}
+
+#[test]
 fn permissions_are_checked_for_all_but_root() {
     let w = World::new(1);
     w.put(0, "/tmp/mine", b"x").expect("made");

@@ -129,11 +129,9 @@ fn storm(seed: u64, dead: Option<usize>) -> (World, Storm) {
         w.deliver(to);
         w.answers();
         s.collect(&w, dead.filter(|_| round >= 150));
-        if round == 150 {
-            if let Some(dead) = dead {
-                w.kill(dead);
-                s.open.retain(|(at, _)| *at != dead);
-            }
+        if let Some(dead) = dead.filter(|_| round == 150) {
+            w.kill(dead);
+            s.open.retain(|(at, _)| *at != dead);
         }
     }
     w.settle();

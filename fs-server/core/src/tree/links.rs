@@ -3,7 +3,7 @@
 
 use super::{Kind, Tree};
 use crate::inode::{Body, Entry, Folder, Inode, Meta};
-use crate::limits::{INODES_MAX, LINKS_MAX};
+use crate::limits::{INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
 use abi::{Errno, InodeId};
 use fs_api::name::Credentials;
@@ -94,13 +94,16 @@ impl Tree {
         if self.inode(inode)?.links >= LINKS_MAX {
             return Err(Errno::EMLINK);
         }
+        if self.names >= NAMES_MAX {
+            return Err(Errno::ENOSPC);
+        }
         self.folder_mut(dir)?;
         if self.lookup(dir, name)?.is_some() {
             self.unlink(dir, name, now_ns)?;
         }
         let number = self.lower.number(dir);
         let place = number.and_then(|number| self.lower.find(number, name)).map(|(at, _)| at);
-        self.folder_mut(dir)?.put(name, inode, place);
+        self.edit(dir, |folder| folder.put(name, inode, place))?;
         let target = self.inode_mut(inode)?;
         target.meta.ctime_ns = now_ns;
         let is_directory = if let Body::Directory(folder) = &mut target.body {
@@ -142,7 +145,7 @@ impl Tree {
         let in_lower =
             self.lower.number(dir).is_some_and(|number| self.lower.find(number, name).is_some());
         let is_directory = matches!(self.kind(inode)?, Kind::Directory);
-        self.folder_mut(dir)?.take(name, in_lower);
+        self.edit(dir, |folder| folder.take(name, in_lower))?;
         if !Lower::is_lower(inode) {
             let target = self.inode_mut(inode)?;
             target.links -= u32::from(!is_directory);
@@ -150,6 +153,16 @@ impl Tree {
         }
         self.touch(dir, if is_directory { -1 } else { 0 }, now_ns)?;
         Ok(inode)
+    }
+
+    /// Changes a directory's names and counts them.
+    fn edit(&mut self, dir: InodeId, change: impl FnOnce(&mut Folder)) -> Result<(), Errno> {
+        let folder = self.folder_mut(dir)?;
+        let before = folder.entries.len();
+        change(folder);
+        let after = folder.entries.len();
+        self.names = self.names + after - before;
+        Ok(())
     }
 
     pub(super) fn touch(&mut self, dir: InodeId, links: i32, now_ns: i64) -> Result<(), Errno> {
@@ -166,9 +179,13 @@ impl Tree {
         if Lower::is_lower(id) || !self.inodes.get(&id).is_some_and(unused) {
             return;
         }
-        if let Some(Inode { body: Body::File(file), .. }) = self.inodes.remove(&id) {
-            self.pages_used -= file.extents.pages();
-            self.freed_objects.extend(file.object);
+        match self.inodes.remove(&id).map(|inode| inode.body) {
+            Some(Body::File(file)) => {
+                self.pages_used -= file.extents.pages();
+                self.freed_objects.extend(file.object);
+            }
+            Some(Body::Directory(folder)) => self.names -= folder.entries.len(),
+            Some(Body::Link(_)) | None => {}
         }
     }
 

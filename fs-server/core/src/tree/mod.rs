@@ -48,6 +48,7 @@ pub struct Tree {
     /// Names of the image that were changed: directory and position there, or [`ITSELF`].
     changed: HashSet<(InodeId, u64)>,
     lower_objects: HashMap<LowerNo, ObjectId>,
+    names: usize,
     pages_used: u64,
     pages_max: u64,
     /// Objects that no file has any more.
@@ -85,6 +86,7 @@ impl Tree {
             inodes: HashMap::new(),
             changed: HashSet::new(),
             lower_objects: HashMap::new(),
+            names: 0,
             pages_used: 0,
             pages_max: bytes_max / PAGE_BYTES as u64,
             freed_objects: Vec::new(),
