@@ -37,12 +37,7 @@ struct Segment<'d> {
 /// # Errors
 /// `root` is no static x86-64 program with a symbol `_end`, or there is no room for the archive.
 pub fn append_archive(root: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
-    let file = ElfFile64::<LittleEndian>::parse(root).context("the root program is no ELF file")?;
-    let header: &FileHeader64<LittleEndian> = file.elf_header();
-    ensure!(
-        header.e_type(LittleEndian) == ET_EXEC && header.e_machine(LittleEndian) == EM_X86_64,
-        "the root program is no static x86-64 program: link it with -no-pie"
-    );
+    let file = parse(root).context("the root program")?;
     let end = end_symbol(&file)?;
     let mut segments = segments(&file, root)?;
     let address = end.checked_next_multiple_of(PAGE).context("`_end` is above all pages")?;
@@ -54,6 +49,27 @@ pub fn append_archive(root: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
     });
     check(&segments)?;
     Ok(write(file.entry(), &segments))
+}
+
+/// The program `domain` without what only debuggers read: every node carries it in memory.
+///
+/// # Errors
+/// It is no static x86-64 program.
+pub fn slim(domain: &[u8]) -> Result<Vec<u8>> {
+    let file = parse(domain).context("the domain program")?;
+    let segments = segments(&file, domain)?;
+    check(&segments)?;
+    Ok(write(file.entry(), &segments))
+}
+
+fn parse(program: &[u8]) -> Result<ElfFile64<'_, LittleEndian>> {
+    let file = ElfFile64::<LittleEndian>::parse(program).context("this is no ELF file")?;
+    let header: &FileHeader64<LittleEndian> = file.elf_header();
+    ensure!(
+        header.e_type(LittleEndian) == ET_EXEC && header.e_machine(LittleEndian) == EM_X86_64,
+        "this is no static x86-64 program: link it with -no-pie"
+    );
+    Ok(file)
 }
 
 fn end_symbol(file: &ElfFile64<'_, LittleEndian>) -> Result<u64> {
@@ -71,7 +87,7 @@ fn segments<'d>(file: &ElfFile64<'d, LittleEndian>, bytes: &'d [u8]) -> Result<V
             continue;
         }
         let Ok(data) = header.data(endian, bytes) else {
-            bail!("a segment of the root program lies outside of its file");
+            bail!("a segment lies outside of the program's file");
         };
         segments.push(Segment {
             address: header.p_vaddr(endian),
@@ -81,7 +97,7 @@ fn segments<'d>(file: &ElfFile64<'d, LittleEndian>, bytes: &'d [u8]) -> Result<V
         });
     }
     segments.sort_by_key(|segment| segment.address);
-    ensure!(!segments.is_empty(), "the root program has nothing to load");
+    ensure!(!segments.is_empty(), "the program has nothing to load");
     Ok(segments)
 }
 
@@ -92,7 +108,7 @@ fn check(segments: &[Segment<'_>]) -> Result<()> {
         let end = low.address.checked_add(low.memory_bytes);
         ensure!(
             end.is_some_and(|end| end <= high.address),
-            "the root program's segment at {:#x} reaches into the one at {:#x}",
+            "the program's segment at {:#x} reaches into the one at {:#x}",
             low.address,
             high.address
         );
@@ -181,6 +197,14 @@ mod tests {
         let bytes = write(0x40_0000, &[segment(0x40_0000, 5, b"code!")]);
         let error = append_archive(&bytes, b"archive").expect_err("there is no `_end`");
         assert!(error.to_string().contains("`_end`"), "{error}");
+    }
+
+    #[test]
+    fn slim_program_loads_the_same() {
+        let mut bytes = write(0x40_1002, &[segment(0x40_1000, 0x100, b"code!")]);
+        let small = bytes.clone();
+        bytes.extend([0xdd; 5000]);
+        assert_eq!(slim(&bytes).expect("it is a program"), small);
     }
 
     #[test]

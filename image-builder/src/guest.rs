@@ -37,8 +37,13 @@ pub fn build(workspace: &Workspace, debug: bool, say: &mut dyn FnMut(&str)) -> R
     say("servers");
     let servers = for_sel4(workspace, &["root", "domain"]).context("cannot build the servers")?;
     say("tools");
-    let tools = cargo(workspace, "tools", "-C target-feature=+crt-static", &["cluster-tools"])
-        .context("cannot build the cluster's Linux tools")?;
+    let tools = cargo(
+        workspace,
+        "tools",
+        "-C target-feature=+crt-static -C strip=symbols",
+        &["cluster-tools"],
+    )
+    .context("cannot build the cluster's Linux tools")?;
     let read =
         |path: PathBuf| fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
     Ok(Guest {

@@ -39,9 +39,10 @@ pub fn write(
     let kernel = folder.join("kernel.elf");
     fs::copy(&guest.kernel.elf32, &kernel)
         .with_context(|| format!("cannot write {}", kernel.display()))?;
+    let domain = elf::slim(&guest.domain)?;
     let mut modules = Vec::new();
     for node in &cluster.nodes {
-        let archive = archive::encode(&cluster.node_config(node.id), &guest.domain, &root)?;
+        let archive = archive::encode(&cluster.node_config(node.id), &domain, &root)?;
         let module = elf::append_archive(&guest.root, &archive)
             .context("cannot put the archive into the root program")?;
         let path = folder.join(format!("node-{}.module", node.id));
