@@ -66,23 +66,20 @@ pub struct Lower {
     nodes: Vec<LowerNode>,
 }
 
-/// Directories that there are on every node, with their permissions. `/proc` and `/sys/cluster` are
-/// proc-server's.
-const DIRECTORIES: [(&str, u16); 10] = [
-    ("dev", 0o755),
-    ("dev/shm", 0o1777),
-    ("sys", 0o755),
+/// Directories that programs write to, with their permissions unless the image says others. They
+/// have a writable part from the start, so that nobody need be told; and one home, so that a file
+/// can be renamed and linked between them. Their numbers follow the root's in this order.
+const WRITABLE: [(&str, u32); 9] = [
     ("tmp", 0o1777),
     ("root", 0o700),
     ("home", 0o755),
     ("var", 0o755),
     ("var/tmp", 0o1777),
     ("run", 0o755),
+    ("dev", 0o755),
+    ("dev/shm", 0o1777),
     ("etc", 0o755),
 ];
-/// Directories that programs write to: writable from the start, so that nobody need be told.
-pub const WRITABLE: [&str; 9] =
-    ["tmp", "root", "home", "var", "var/tmp", "run", "dev/shm", "etc", "usr/local"];
 const LINKS: [(&str, &str); 4] = [
     ("dev/fd", "/proc/self/fd"),
     ("dev/stdin", "/proc/self/fd/0"),
@@ -106,6 +103,9 @@ impl Lower {
         };
         let mut build = Build { nodes: vec![root], by_path: HashMap::new() };
         build.by_path.insert(String::new(), ROOT);
+        for (path, mode) in WRITABLE {
+            build.add(path, mode, 0, LowerKind::Directory(Vec::new()))?;
+        }
         for entry in entries {
             build.entry(entry)?;
         }
@@ -119,9 +119,15 @@ impl Lower {
         Ok(lower)
     }
 
+    /// The directories that have a writable part from the start.
+    pub fn writable() -> impl Iterator<Item = InodeId> {
+        (1..=WRITABLE.len() as LowerNo).map(Self::id)
+    }
+
     /// The inode's id: the slot of a directory's writable part follows from its number.
     pub fn id(number: LowerNo) -> InodeId {
-        let slot = (number.wrapping_mul(0x9e37_79b9) >> 22) as u16;
+        let shared = number as usize <= WRITABLE.len();
+        let slot = if shared { 0 } else { (number.wrapping_mul(0x9e37_79b9) >> 22) as u16 };
         let slot = SlotNo::new(slot).expect("ten bits are a slot");
         InodeId::new(slot, LOWER_BIT | u64::from(number)).expect("the serial has 54 bits")
     }
@@ -163,11 +169,6 @@ impl Lower {
         Some((at, entries[at].1))
     }
 
-    /// The number of the file at this path, without a leading slash.
-    pub fn at_path(&self, path: &str) -> Option<LowerNo> {
-        path.split('/').try_fold(ROOT, |dir, name| Some(self.find(dir, name)?.1))
-    }
-
     /// The absolute path.
     pub fn path(&self, number: LowerNo) -> String {
         let mut names = Vec::new();
@@ -196,7 +197,16 @@ impl Build {
                 self.nodes[0].mode = mode;
                 return Ok(());
             }
-            RootKind::Directory => LowerKind::Directory(Vec::new()),
+            RootKind::Directory => {
+                if let Some(&number) = self.by_path.get(&entry.path)
+                    && number as usize <= WRITABLE.len()
+                {
+                    let node = &mut self.nodes[number as usize];
+                    (node.mode, node.mtime_s) = (mode, entry.mtime_s);
+                    return Ok(());
+                }
+                LowerKind::Directory(Vec::new())
+            }
             RootKind::File { offset, len } => LowerKind::File { offset: *offset, len: *len },
             RootKind::Symlink(target) => LowerKind::Link(target.as_str().into()),
             RootKind::HardLink(path) => {
@@ -245,9 +255,7 @@ impl Build {
     }
 
     fn builtin(&mut self) -> Result<(), &'static str> {
-        for (path, mode) in DIRECTORIES {
-            self.unless_there(path, u32::from(mode), LowerKind::Directory(Vec::new()))?;
-        }
+        self.unless_there("sys", 0o755, LowerKind::Directory(Vec::new()))?;
         for path in ["proc", "sys/cluster"] {
             // The image may hold the mount point; what is in it is not seen.
             let kind = LowerKind::Elsewhere { directory: true };

@@ -12,10 +12,23 @@ const CREATE: u32 = 0o102;
 fn dir_at(w: &World, at: usize) -> &'static str {
     let inode = |path| abi::InodeId::from_raw(w.stat(0, path).expect("there").inode);
     let home = |path| inode(path).slot().index() % w.nodes();
-    ["/tmp", "/root", "/home", "/var", "/run", "/etc", "/dev/shm", "/var/tmp", "/usr", "/bin"]
-        .into_iter()
-        .find(|path| home(path) == at)
-        .expect("some directory has its home there")
+    [
+        "/tmp",
+        "/root",
+        "/home",
+        "/var",
+        "/run",
+        "/etc",
+        "/usr",
+        "/bin",
+        "/usr/share",
+        "/mnt",
+        "/usr/empty",
+        "/sys",
+    ]
+    .into_iter()
+    .find(|path| home(path) == at)
+    .expect("some directory has its home there")
 }
 
 #[test]
@@ -129,6 +142,15 @@ fn writes_longer_than_a_message_are_short_and_go_on() {
     assert_eq!(w.get(0, &path).expect("there"), data);
     w.evict(1);
     assert_eq!(w.get(0, &path).expect("there"), data);
+}
+
+#[test]
+fn rename_between_the_directories_that_programs_write_to_is_one() {
+    let w = World::new(3);
+    w.put(1, "/tmp/f", b"f").expect("made");
+    w.rename(2, "/tmp/f", "/root/f").expect("one home");
+    w.link(1, "/root/f", "/var/tmp/g").expect("one home");
+    assert_eq!(w.get(0, "/var/tmp/g").expect("there"), b"f");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use list::Listing;
 use crate::device::Device;
 use crate::inode::{Body, Entry, FileBody, Inode, Meta};
 use crate::limits::{DEPTH_MAX, INODES_MAX};
-use crate::lower::{Lower, LowerKind, LowerNo, ROOT, WRITABLE};
+use crate::lower::{Lower, LowerKind, LowerNo, ROOT};
 use abi::limits::PAGE_BYTES;
 use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
 use abi::{Errno, InodeId, NodeId, ObjectId, SlotNo};
@@ -76,9 +76,8 @@ impl Tree {
     /// The tree over an image. `bytes_max`: what this node's writable files may hold; the serials of
     /// its inodes follow on `serial`.
     pub fn new(me: NodeId, view: View, lower: Lower, bytes_max: u64, serial: u64) -> Self {
-        let overlaid = WRITABLE.iter().filter_map(|path| lower.at_path(path)).map(Lower::id);
         Self {
-            overlaid: overlaid.collect(),
+            overlaid: Lower::writable().collect(),
             slots: view.slots_of(me).collect(),
             me,
             view,
