@@ -116,6 +116,9 @@ impl<M: Machine> MemCore<M> {
         bytes: &[u8; PAGE_BYTES],
     ) {
         let key = (op.object, op.page);
+        if self.is_forged(from, op.object) {
+            return;
+        }
         let frame = match self.fetches.get_mut(&key) {
             Some(fetch) => {
                 match (&mut fetch.state, op.transfer) {
@@ -239,8 +242,12 @@ impl<M: Machine> MemCore<M> {
             }
             None => self.frames.release(frame),
         }
-        if let Some(space) = space {
-            self.note_arrived(cx, space, dropped);
+        match space {
+            Some(space) => self.note_arrived(cx, space, dropped),
+            None if waiters.iter().any(|waiter| waiter.fault.is_some()) => {
+                self.linger.begin(cx.now_ns(), key);
+            }
+            None => {}
         }
         self.serve(cx, &waiters);
         if let Some(space) = space {
@@ -261,11 +268,17 @@ impl<M: Machine> MemCore<M> {
         }
     }
 
-    pub(crate) fn got_lost(&mut self, cx: &mut Cx<'_>, op: Lost) {
+    pub(crate) fn got_lost(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Lost) {
         let key = (op.object, op.page);
+        if self.lose_moved(cx, from, op.object) {
+            return;
+        }
         if self.fetches.contains_key(&key) {
             self.fail_fetch(cx, key, Errno::from_number(op.errno));
-        } else {
+        } else if let Ok(Store::Pages { pages, .. }) =
+            self.objects.get(op.object).map(|it| &it.store)
+            && matches!(pages.get(op.page).page, Some((_, Hold::Only)))
+        {
             // It has arrived already: the home may go on.
             self.post_done(cx, key);
         }
@@ -274,6 +287,10 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn fail_fetch(&mut self, cx: &mut Cx<'_>, key: Key, errno: Errno) {
         let Some(fetch) = self.fetches.remove(&key) else { return };
         self.frames.release(fetch.frame);
+        if let Waiting::Write { keeper: Some(keeper), .. } = fetch.state {
+            // The content has come and cannot be used: the keeper need not wait.
+            self.post(cx, keeper, Note::Got(Got { object: key.0, page: key.1 }));
+        }
         for waiter in fetch.waiters {
             cx.complete::<()>(waiter.ticket, Err(errno));
         }
@@ -303,6 +320,9 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn forward(&mut self, cx: &mut Cx<'_>, op: Fwd) {
         let Fwd { object, page, to, transfer } = op;
         let key = (object, page);
+        if self.down.contains(&to) {
+            return;
+        }
         let Some(frame) = self.give(key, to, transfer) else {
             let errno = Errno::EIO.number();
             return self.post(cx, to, Note::Lost(Lost { object, page, errno }));

@@ -6,7 +6,7 @@
 //! A page that was on its way from or to the dead node counts as having been there.
 
 use crate::MemCore;
-use crate::directory::{Ask, Order, Place};
+use crate::directory::{Ask, Order, Place, State};
 use crate::fetch::Key;
 use crate::limits::PAGE;
 use crate::machine::Machine;
@@ -101,9 +101,16 @@ impl<M: Machine> MemCore<M> {
     /// A node has no use for a page that it owns: the home pulls it.
     pub(crate) fn home_leave(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Leave) {
         let Leave { object, page } = op;
-        let known = home(cx, object) == cx.node()
-            && self.objects.get(object).is_ok_and(|it| it.directory.hosts.contains_key(&from));
-        if known {
+        let me = cx.node();
+        let Ok(target) = self.objects.get(object) else { return };
+        if home(cx, object) != me || !target.directory.hosts.contains_key(&from) {
+            return;
+        }
+        let lost = target.directory.places.get(&page).is_some_and(|it| it.state == State::Lost);
+        if lost {
+            // What another node may have written since is lost: this content must not come back.
+            self.post(cx, from, Note::Inv(Inv { object, page, to: me }));
+        } else {
             // Without a free frame the page stays where it is: nothing is lost.
             let _ = self.fetch(cx, Wanted { object, page, access: Access::Write }, false);
         }
@@ -226,6 +233,7 @@ impl<M: Machine> MemCore<M> {
             Store::Pages { len, .. } => {
                 *len = 0;
                 target.grants = 0;
+                target.orphan = true;
                 if target.leaving {
                     self.free_object(id);
                 }

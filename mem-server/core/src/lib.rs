@@ -33,6 +33,7 @@ mod futex;
 mod home;
 mod lifecycle;
 pub mod limits;
+mod linger;
 mod machine;
 mod map;
 mod moving;
@@ -49,11 +50,12 @@ mod tests;
 pub use machine::{FrameNo, HardSpace, Machine, MachineFigures, MapHandle};
 
 use abi::{Errno, NodeId, ObjectId, ServerId, SpaceId};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use fetch::{Fetch, Key};
 use frames::Frames;
 use futex::Futexes;
 use hashbrown::HashMap;
+use linger::Linger;
 use moving::Import;
 use object::Objects;
 use post::Note;
@@ -71,8 +73,12 @@ pub struct MemCore<M> {
     fetches: HashMap<Key, Fetch>,
     /// Pages given up, whose frames wait until the taker has them.
     kept: HashMap<Key, (FrameNo, NodeId)>,
+    /// Pages that stay a moment.
+    linger: Linger,
     /// What this node said to itself in this step.
     loopback: VecDeque<(NodeId, Note)>,
+    /// Nodes that do not answer.
+    down: BTreeSet<NodeId>,
     /// What waits for room in a link.
     outbox: BTreeMap<NodeId, VecDeque<Note>>,
     /// Messages that not even the outbox could take.
@@ -98,7 +104,9 @@ impl<M: Machine> MemCore<M> {
             threads: HashMap::new(),
             fetches: HashMap::new(),
             kept: HashMap::new(),
+            linger: Linger::default(),
             loopback: VecDeque::new(),
+            down: BTreeSet::new(),
             outbox: BTreeMap::new(),
             notes_lost: 0,
             imports: BTreeMap::new(),

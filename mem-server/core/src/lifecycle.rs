@@ -197,7 +197,8 @@ impl<M: Machine> MemCore<M> {
         if target.refs > 0 {
             return;
         }
-        if matches!(target.store, Store::Pages { .. }) && home(cx, id) != cx.node() {
+        let remote = home(cx, id) != cx.node() && !target.orphan;
+        if remote && matches!(target.store, Store::Pages { .. }) {
             self.leave_object(cx, id);
             return;
         }

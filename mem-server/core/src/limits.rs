@@ -35,6 +35,11 @@ pub const PREFETCH_PAGES: usize = 16;
 pub const DESCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Descriptions that may be on their way to a node at a time. The next gets EAGAIN.
 pub const IMPORTS_MAX: usize = 16;
+/// Nanoseconds that a page fetched for a fault stays, so that the access comes first. Within it a
+/// woken thread runs; another node's wait grows by no more than a few round trips.
+pub const LINGER_NS: u64 = 1_000_000;
+/// Pages that stay so at a time; beyond, a page may go at once, which costs a fault and no more.
+pub const LINGERING_MAX: usize = 1024;
 /// Requests for one page that wait at its home. The next is answered with EAGAIN; one request per
 /// page and node makes it unreachable below this many nodes.
 pub const QUEUE_MAX: usize = abi::limits::NODES_CONFIGURED_MAX;

@@ -8,7 +8,6 @@ use crate::limits::{AREAS_MAX, OBJECT_PAGES_MAX, PAGE, PAGE_MIN, PAGE_TOP};
 use crate::machine::Machine;
 use crate::object::Store;
 use crate::pages::Pages;
-use crate::resolve::Miss;
 use crate::space::Space;
 use abi::{Errno, ObjectId, SpaceId};
 use alloc::vec::Vec;
@@ -261,8 +260,8 @@ impl<M: Machine> MemCore<M> {
         if let Some(moving) = &space.moving
             && let Some(page) = moving.first_elsewhere(&old, &self.fetches)
         {
-            let wanted = moving.wanted(page);
-            return Err(self.note_absent(id, Miss::Away(wanted)));
+            let miss = moving.miss(page);
+            return Err(self.note_absent(id, miss));
         }
         self.unmap_pages(cx, id, new.clone())?;
         let kept = old.start..old.end.min(old.start + (new.end - new.start));

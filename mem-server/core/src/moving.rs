@@ -24,7 +24,7 @@ use crate::machine::{HardSpace, Machine};
 use crate::object::{Store, home};
 use crate::pages::Pages;
 use crate::post::Note;
-use crate::resolve::Wanted;
+use crate::resolve::{Miss, Wanted};
 use crate::runs::Runs;
 use crate::space::Space;
 use abi::{Errno, NodeId, ObjectId, ServerId, SpaceId, Ticket};
@@ -64,9 +64,11 @@ pub(crate) struct Moving {
 }
 
 impl Moving {
-    /// Whether a page is still at the source or on its way.
+    /// Whether a page is still at the source or on its way. Of a lost space, whatever is not here
+    /// counts as lost: better an error than a page of zeroes.
     pub(crate) fn rests_elsewhere(&self, page: u64, fetches: &HashMap<Key, Fetch>) -> bool {
-        self.unrequested.contains(page)
+        self.lost
+            || self.unrequested.contains(page)
             || fetches.get(&(self.object, page)).is_some_and(|fetch| !fetch.dropped)
     }
 
@@ -80,6 +82,11 @@ impl Moving {
             key.0 == self.object && range.contains(&key.1) && !fetch.dropped
         });
         on_the_way.map(|(key, _)| key.1).chain(waiting).min()
+    }
+
+    /// Why a page that rests elsewhere is not here: it can be fetched, or it is lost.
+    pub(crate) fn miss(&self, page: u64) -> Miss {
+        if self.lost { Miss::Error(Errno::EIO) } else { Miss::Away(self.wanted(page)) }
     }
 
     pub(crate) fn wanted(&self, page: u64) -> Wanted {
@@ -409,6 +416,26 @@ impl<M: Machine> MemCore<M> {
         (moving.from == from).then_some(id)
     }
 
+    /// Whether a node other than its source sends a page of a moved space.
+    pub(crate) fn is_forged(&self, from: NodeId, object: ObjectId) -> bool {
+        let private =
+            self.objects.get(object).is_ok_and(|it| matches!(it.store, Store::Private(_)));
+        private && self.moved_space(from, object).is_none()
+    }
+
+    /// The source says that it has no such page: the space cannot go on. False: no moved space.
+    pub(crate) fn lose_moved(&mut self, cx: &mut Cx<'_>, from: NodeId, object: ObjectId) -> bool {
+        let Ok(Store::Private(id)) = self.objects.get(object).map(|it| &it.store) else {
+            return false;
+        };
+        let id = *id;
+        // This node, as the home, may speak for the source.
+        if from == cx.node() || self.moved_space(from, object).is_some() {
+            self.lose(cx, id);
+        }
+        true
+    }
+
     pub(crate) fn given(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Given) {
         let Some(id) = self.moved_space(from, op.object) else {
             return self.post(cx, from, Note::Forget(Forget { object: op.object }));
@@ -528,12 +555,10 @@ impl<M: Machine> MemCore<M> {
         self.end_waiters(cx, id, result);
         let Ok(space) = self.spaces.get_mut(id) else { return };
         let Some(moving) = space.moving.take() else { return };
-        let Moving { object, from, lost, .. } = *moving;
+        let Moving { object, from, .. } = *moving;
         self.fail_fetches(cx, object, Errno::ECANCELED);
         self.objects.map.remove(&object);
-        if !lost {
-            self.post(cx, from, Note::Forget(Forget { object }));
-        }
+        self.post(cx, from, Note::Forget(Forget { object }));
     }
 
     pub(crate) fn abandon_move(&mut self, cx: &mut Cx<'_>, id: SpaceId) {
@@ -585,7 +610,7 @@ impl<M: Machine> MemCore<M> {
     /// A node died: spaces whose pages rest there are lost.
     pub(crate) fn moves_node_down(&mut self, cx: &mut Cx<'_>, dead: NodeId) {
         self.imports.retain(|(from, _), _| *from != dead);
-        let lost: Vec<(SpaceId, ObjectId, u64)> = self
+        let lost: Vec<(SpaceId, u64)> = self
             .spaces
             .iter_mut_with_id()
             .filter_map(|(id, space)| {
@@ -593,16 +618,25 @@ impl<M: Machine> MemCore<M> {
                 moving.lost = true;
                 // Nothing more will come from there, and nothing is owed to it.
                 moving.given = true;
-                Some((id, moving.object, moving.left))
+                Some((id, moving.left))
             })
             .collect();
-        for (space, object, left) in lost {
+        for (space, left) in lost {
             if left > 0 {
-                self.fail_fetches(cx, object, Errno::EIO);
-                self.end_waiters(cx, space, Err(Errno::EIO));
-                cx.raise(ServerId::Proc, EVENT_SPACE_LOST, &SpaceLost { space, node: dead });
+                self.lose(cx, space);
             }
             self.check_moved(cx, space);
         }
+    }
+
+    /// Pages of a space are gone: who waits fails, and proc-server hears it.
+    fn lose(&mut self, cx: &mut Cx<'_>, id: SpaceId) {
+        let Ok(space) = self.spaces.get_mut(id) else { return };
+        let Some(moving) = &mut space.moving else { return };
+        moving.lost = true;
+        let (object, node) = (moving.object, moving.from);
+        self.fail_fetches(cx, object, Errno::EIO);
+        self.end_waiters(cx, id, Err(Errno::EIO));
+        cx.raise(ServerId::Proc, EVENT_SPACE_LOST, &SpaceLost { space: id, node });
     }
 }

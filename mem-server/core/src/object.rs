@@ -46,6 +46,8 @@ pub(crate) struct Object {
     pub(crate) grants: u64,
     /// No reference is left here, and the home was asked to take back the pages owned here.
     pub(crate) leaving: bool,
+    /// Its home died: nobody wants its pages back.
+    pub(crate) orphan: bool,
     /// Spaces that map it.
     pub(crate) users: BTreeSet<SpaceId>,
     /// At the home: which nodes hold its pages.
@@ -59,6 +61,7 @@ impl Object {
             refs: 0,
             grants: 0,
             leaving: false,
+            orphan: false,
             users: BTreeSet::new(),
             directory: Directory::default(),
         }

@@ -138,14 +138,22 @@ impl<M: Machine> MemCore<M> {
         let from_home = |cx: &Cx<'_>, object| home(cx, object) == from;
         match note {
             Note::Req(op) => self.home_req(cx, from, op),
-            Note::Fwd(op) if from_home(cx, op.object) => self.forward(cx, op),
-            Note::Inv(op) if from_home(cx, op.object) => self.invalidate(cx, op),
+            Note::Fwd(op) if from_home(cx, op.object) => {
+                if !self.put_off(cx, from, (op.object, op.page), &note) {
+                    self.forward(cx, op);
+                }
+            }
+            Note::Inv(op) if from_home(cx, op.object) => {
+                if !self.put_off(cx, from, (op.object, op.page), &note) {
+                    self.invalidate(cx, op);
+                }
+            }
             Note::Ack(op) if from == op.of || from_home(cx, op.object) => self.got_ack(cx, op),
             Note::Data(op, bytes) => self.got_data(cx, from, op, &bytes),
             Note::Grant(op) if from_home(cx, op.object) => self.got_grant(cx, op),
             Note::Got(op) => self.let_go(cx, from, op),
             Note::Done(op) => self.home_done(cx, from, op),
-            Note::Lost(op) => self.got_lost(cx, op),
+            Note::Lost(op) => self.got_lost(cx, from, op),
             Note::Leave(op) => self.home_leave(cx, from, op),
             Note::Drop(op) => self.home_drop(cx, from, op),
             Note::Given(op) => self.given(cx, from, op),

@@ -69,7 +69,7 @@ impl<M: Machine> MemCore<M> {
         if let Some(moving) = &space.moving
             && moving.rests_elsewhere(page, fetches)
         {
-            return Err(Miss::Away(moving.wanted(page)));
+            return Err(moving.miss(page));
         }
         let Source::Object { object, first } = area.source else {
             return anonymous(frames, space, page, access);

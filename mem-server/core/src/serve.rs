@@ -3,6 +3,7 @@
 
 use crate::MemCore;
 use crate::limits::PAGE;
+use crate::linger::TIMER_LINGER;
 use crate::machine::Machine;
 use crate::object::Store;
 use crate::post::{Note, TIMER_OUTBOX};
@@ -47,12 +48,18 @@ impl<M: Machine> Core for MemCore<M> {
     fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
         match event {
             Event::Timer(TIMER_OUTBOX) => self.empty_outbox(cx),
+            Event::Timer(TIMER_LINGER) => self.end_linger(cx),
             Event::NodeDown(node) => {
+                self.down.insert(node);
                 self.outbox.remove(&node);
+                self.linger.node_down(node);
                 self.moves_node_down(cx, node);
                 self.objects_node_down(cx, node);
             }
-            Event::Timer(_) | Event::NodeUp(_) | Event::Upcall { .. } => {}
+            Event::NodeUp(node) => {
+                self.down.remove(&node);
+            }
+            Event::Timer(_) | Event::Upcall { .. } => {}
         }
         self.drain_loopback(cx);
     }
