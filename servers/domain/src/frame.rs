@@ -12,7 +12,11 @@ use runtime::{Msg, Status};
 
 const LENGTHS: usize = 4;
 const BYTES: usize = 5;
-const PENDING: u64 = 0x1000;
+/// Part of the label of an answer that is not 0, and of no request's: a signal of the bound
+/// notification leaves the descriptor register as it was, so a worker that answered and then received
+/// a signal finds its own answer there.
+const ANSWER: u64 = 1 << 16;
+const PENDING: u64 = ANSWER | 0x1000;
 
 /// Lengths beside the four words.
 #[derive(Clone, Copy, Default)]
@@ -67,8 +71,14 @@ pub fn put_answer(status: Status, msg: &mut Msg, bulk: Option<usize>) -> Message
             msg.words[0] = ticket.to_word();
             MessageInfo::new(PENDING, 4)
         }
-        Status::Failed(errno) => MessageInfo::new(u64::from(errno.number()), 4),
+        Status::Failed(errno) => MessageInfo::new(ANSWER | u64::from(errno.number()), 4),
     }
+}
+
+/// Whether what was received is a signal and not a message: every request and every fault has a label
+/// of its own.
+pub fn is_signal(info: MessageInfo) -> bool {
+    info.label() == 0 || info.label() & ANSWER != 0
 }
 
 /// Reads an answer: its status and, if it has bulk data, how much.
@@ -79,8 +89,10 @@ pub fn get_answer(info: MessageInfo, words: [u64; 4], msg: &mut Msg) -> (Status,
             (Status::Done, (lengths.capacity != 0).then_some(lengths.bulk))
         }
         PENDING => (Status::Pending(abi::Ticket::from_word(words[0])), None),
-        number => {
-            (Status::Failed(Errno::from_number(u16::try_from(number).unwrap_or(u16::MAX))), None)
+        // Root ends the calls to a dead domain with the number alone.
+        label => {
+            let number = u16::try_from(label & !ANSWER).unwrap_or(u16::MAX);
+            (Status::Failed(Errno::from_number(number)), None)
         }
     }
 }

@@ -42,8 +42,7 @@ fn serve(
     platform: &mut Sel4Platform,
     received: &Received,
 ) -> Option<Reply> {
-    // A signal has no label and no length; every request and every fault has a label.
-    if received.info.bits() == 0 {
+    if frame::is_signal(received.info) {
         notified(shared, platform, received.badge);
         return None;
     }
