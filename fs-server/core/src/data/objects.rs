@@ -102,7 +102,7 @@ impl FsCore {
         if with_data && len > 0 {
             self.tree.room_for(len.div_ceil(PAGE))?;
             let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
-            if let Err(errno) = copy_object(cx, source, object, len) {
+            if let Err((errno, _)) = copy_object(cx, (source, object), len, COPY_BYTES) {
                 self.tree.freed_objects.push(object);
                 return Err(errno.into());
             }
@@ -140,9 +140,11 @@ impl FsCore {
                 Err(Errno::EAGAIN | Errno::ERESTART) => {
                     return Err(Stop::Fetch { object, offset: len, access: Access::Write });
                 }
-                // Other nodes map pages beyond: they keep the old object, the file gets a new one.
+                // Other nodes hold pages of it. A longer file needs no change of the object; a
+                // shorter one gets a new object, and what maps the old one keeps that.
+                Err(Errno::ENOSYS) if len > file.size => {}
                 Err(Errno::ENOSYS) => {
-                    file.object = Some(shortened(cx, object, len.min(file.size))?);
+                    file.object = Some(shortened(cx, object, len)?);
                     replaced = Some(object);
                 }
                 Err(errno) => return Err(errno.into()),
@@ -158,32 +160,39 @@ impl FsCore {
     }
 }
 
-pub(super) fn copy_object(
+/// Copies the first `len` bytes, `step` at a time; where it fails, at which byte.
+fn copy_object(
     cx: &mut Cx<'_>,
-    from: ObjectId,
-    to: ObjectId,
+    (from, to): (ObjectId, ObjectId),
     len: u64,
-) -> Result<(), Errno> {
-    let mut buf = vec![0; len.min(COPY_BYTES) as usize];
+    step: u64,
+) -> Result<(), (Errno, u64)> {
+    let mut buf = vec![0; len.min(step) as usize];
     let mut offset = 0;
     while offset < len {
-        let step = (len - offset).min(COPY_BYTES);
+        let step = (len - offset).min(step);
         let part = &mut buf[..step as usize];
         let read = ObjectRead { object: from, offset, len: step };
-        cx.leaf_bulk(&read, &mut Bulk::new(part))?;
-        cx.leaf_bulk(&ObjectWrite { object: to, offset }, &mut Bulk::new(part))
-            .map_err(no_memory_is_no_space)?;
+        cx.leaf_bulk(&read, &mut Bulk::new(part)).map_err(|errno| (errno, offset))?;
+        let write = ObjectWrite { object: to, offset };
+        cx.leaf_bulk(&write, &mut Bulk::new(part))
+            .map_err(|errno| (no_memory_is_no_space(errno), offset))?;
         offset += step;
     }
     Ok(())
 }
 
 /// A new object with the first `len` bytes of another.
-pub(super) fn shortened(cx: &mut Cx<'_>, from: ObjectId, len: u64) -> Result<ObjectId, Stop> {
+fn shortened(cx: &mut Cx<'_>, from: ObjectId, len: u64) -> Result<ObjectId, Stop> {
     let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
-    let copied = copy_object(cx, from, object, len);
-    let Err(errno) = copied else { return Ok(object) };
+    // By pages, so that a page that rests elsewhere is known.
+    let Err((errno, offset)) = copy_object(cx, (from, object), len, PAGE) else {
+        return Ok(object);
+    };
     // It was made a moment ago: it is there to be released.
     let _ = cx.leaf(&ObjectRelease { object });
-    Err(errno.into())
+    match errno {
+        Errno::ERESTART => Err(Stop::Fetch { object: from, offset, access: Access::Read }),
+        _ => Err(errno.into()),
+    }
 }

@@ -446,6 +446,20 @@ fn page_that_is_elsewhere_is_fetched_first() {
 }
 
 #[test]
+fn file_whose_pages_others_hold_is_shortened_in_a_new_object() {
+    let w = World::new(1);
+    w.put(0, "/tmp/x", &[7; 9000]).expect("made");
+    w.hold_elsewhere();
+    w.evict(0);
+    let shorten = |len| w.call(0, &TruncateName { at: path_of("/tmp/x"), len }).map(|_| ());
+    assert_eq!(shorten(5000), Ok(()));
+    assert_eq!(w.get(0, "/tmp/x").expect("there"), [7; 5000]);
+    assert_eq!(shorten(6000), Ok(()));
+    assert_eq!(w.get(0, "/tmp/x").expect("there")[4990..5010], [[7; 10], [0; 10]].concat());
+    assert_eq!((shorten(0), w.objects()), (Ok(()), 1));
+}
+
+#[test]
 fn mapping_gets_the_object_and_the_directory_its_inode() {
     let w = World::new(1);
     let file = w.open(0, "/bin/busybox", 0).expect("there");

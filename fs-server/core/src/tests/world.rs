@@ -63,6 +63,8 @@ struct Shared {
     roots: RootObjects,
     queues: Vec<VecDeque<Parcel>>,
     dead: HashSet<usize>,
+    /// Objects have pages on other nodes: mem-server does not resize them.
+    held_elsewhere: bool,
     notes: VecDeque<(usize, ServerId)>,
     messages: u64,
     refs: HashMap<u64, u32>,
@@ -272,6 +274,9 @@ impl Shared {
             }
             ObjectResize::NUMBER => {
                 let ObjectResize { object, len } = ObjectResize::get(msg)?;
+                if self.held_elsewhere {
+                    return Err(Errno::ENOSYS);
+                }
                 self.objects.get_mut(&object.raw()).ok_or(Errno::ESTALE)?.resize(len as usize, 0);
             }
             ObjectRelease::NUMBER => {
@@ -439,6 +444,10 @@ impl World {
         let mut shared = self.shared.borrow_mut();
         let objects: Vec<u64> = shared.objects.keys().copied().collect();
         shared.absent.extend(objects.into_iter().map(|object| (at, object)));
+    }
+
+    pub fn hold_elsewhere(&self) {
+        self.shared.borrow_mut().held_elsewhere = true;
     }
 
     pub fn open_files(&self, at: usize) -> usize {
