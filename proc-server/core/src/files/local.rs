@@ -48,8 +48,8 @@ pub enum Content {
     },
     /// `/sys/cluster/admin`: a command written there is answered by what is read.
     Admin {
-        /// The request that was written; `None` before.
-        request: Option<u64>,
+        /// The conversation on this node; copies of the descriptor share it.
+        conversation: u64,
     },
 }
 

@@ -1,7 +1,163 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Descriptors and every system call on files.
+//!
+//! # Model
+//! A call that needs another server's answer leaves a [`Wait`] behind; [`resume`] goes on with it.
+//! Nothing of a call survives its end but descriptors and their counts ([`Holders`]).
 
+mod descriptors;
+mod dispatch;
+mod glue;
 pub mod holders;
+mod ioctl;
 pub mod local;
+mod local_file;
+pub(crate) mod meta;
+pub(crate) mod name_call;
+pub(crate) mod names;
 pub mod path;
+mod poll;
+mod seek;
 pub mod table;
+mod transfer;
+
+pub(crate) use dispatch::dispatch;
+pub(crate) use glue::{close_all, insert, install_terminal};
+pub use holders::Holders;
+pub use path::{Directory, absolute};
+pub use table::{DESCRIPTORS_MAX, DESCRIPTORS_SOFT, Descriptor, FdTable, OpenFile, Target};
+
+use crate::machine::Machine;
+use crate::syscall::{AskResult, Call, Next, SysResult};
+use alloc::boxed::Box;
+use name_call::{NameCall, StatOut};
+use transfer::Transfer;
+
+/// What a call on files waits for, and what it needs to go on.
+#[derive(Debug)]
+pub enum Wait {
+    /// Nothing but the end: it answers 0.
+    Zero,
+    /// The inode of a directory that a path starts from.
+    Start {
+        /// The call.
+        name: Box<NameCall>,
+        /// Links of proc-server followed.
+        hops: u8,
+    },
+    /// fs-server's answer about a name.
+    Name {
+        /// The call.
+        name: Box<NameCall>,
+        /// Links of proc-server followed.
+        hops: u8,
+    },
+    /// A step of a transfer.
+    Transfer {
+        /// The transfer.
+        transfer: Transfer,
+        /// Bytes asked for.
+        asked: u64,
+    },
+    /// The page for the next step of a transfer.
+    Again(Transfer),
+    /// F_GETFL.
+    GetFlags,
+    /// The present flags, to change some.
+    ChangeFlags {
+        /// The file.
+        file: OpenFile,
+        /// Which.
+        mask: u32,
+        /// How.
+        flags: u32,
+    },
+    /// A new pipe.
+    Pipe {
+        /// Where the two numbers go.
+        addr: u64,
+        /// O_ flags.
+        flags: u32,
+    },
+    /// A position, lseek(2).
+    Seek,
+    /// A count of bytes, getdents64(2).
+    Moved,
+    /// fstat(2).
+    Stat(StatOut),
+    /// Figures for statfs(2), and where they go.
+    Statfs(u64),
+    /// The path of the working directory.
+    Cwd {
+        /// Where it goes.
+        addr: u64,
+        /// Bytes there.
+        len: u64,
+    },
+    /// The inode of a directory to enter, fchdir(2).
+    Enter,
+    /// ioctl(2).
+    Ioctl {
+        /// Where the structure goes; 0 if there is none.
+        addr: u64,
+        /// Bytes of it.
+        bytes: usize,
+    },
+    /// poll(2), select(2).
+    Poll(Box<poll::Poll>),
+    /// A terminal that is being opened: O_ flags.
+    Terminal(u32),
+    /// A text of proc-server on another node.
+    Text(Box<crate::procfs::TextWait>),
+    /// The answer to an administrator's command; then the read runs again.
+    Admin,
+}
+
+/// Goes on with a call that waited.
+pub(crate) fn resume<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    wait: Wait,
+    tag: u32,
+    result: AskResult,
+) -> SysResult {
+    match wait {
+        Wait::Transfer { transfer, asked } => transfer::stepped(call, transfer, asked, result),
+        Wait::Again(transfer) => transfer::again(call, transfer, result),
+        Wait::Poll(poll) => poll::resume(call, poll, tag, result),
+        Wait::Text(wait) => crate::procfs::text_came(call, *wait, result),
+        wait => {
+            let reply = result?;
+            answered(call, wait, &reply)
+        }
+    }
+}
+
+/// The waits that an error ends.
+fn answered<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    wait: Wait,
+    reply: &runtime::NodeReply,
+) -> SysResult {
+    match wait {
+        Wait::Zero => Ok(Next::Done(0)),
+        Wait::Start { name, hops } => names::started(call, name, hops, reply),
+        Wait::Name { name, hops } => names::answered(call, name, hops, reply),
+        Wait::GetFlags => descriptors::flags_answered(reply),
+        Wait::ChangeFlags { file, mask, flags } => {
+            descriptors::flags_to_change(call, file, mask, flags, reply)
+        }
+        Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
+        Wait::Seek => seek::answered(reply),
+        Wait::Moved => seek::listed(reply),
+        Wait::Stat(out) => meta::stat_answered(call, out, reply),
+        Wait::Statfs(addr) => meta::statfs_answered(call, addr, reply),
+        Wait::Cwd { addr, len } => meta::cwd_answered(call, addr, len, reply),
+        Wait::Enter => meta::entered(call, reply),
+        Wait::Ioctl { addr, bytes } => ioctl::answered(call, addr, bytes, reply),
+        Wait::Terminal(flags) => meta::terminal_opened(call, flags, reply),
+        Wait::Admin => Err(crate::syscall::Fail::Interrupted(crate::thread::Restart::Call)),
+        Wait::Transfer { .. } | Wait::Again(_) | Wait::Poll(_) | Wait::Text(_) => {
+            unreachable!("taken out before")
+        }
+    }
+}

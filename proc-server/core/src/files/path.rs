@@ -7,7 +7,6 @@
 //! text; from there on fs-server resolves it like any other.
 
 use abi::InodeId;
-use abi::limits::PATH_BYTES;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
@@ -55,14 +54,6 @@ pub fn absolute(base: &str, path: &str) -> String {
         out.push('/');
     }
     out
-}
-
-/// A path as text, at most [`PATH_BYTES`]; `None` if it is longer or no UTF-8.
-pub fn from_bytes(bytes: &[u8]) -> Option<String> {
-    if bytes.len() > PATH_BYTES {
-        return None;
-    }
-    String::from_utf8(bytes.to_vec()).ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The system calls on files by number.
+
+#![allow(non_upper_case_globals, reason = "the kernel's names")]
+
+use super::names::CWD;
+use super::transfer::Way;
+use super::{descriptors, ioctl, meta, names, poll, seek, transfer};
+use crate::machine::Machine;
+use crate::syscall::{Call, Next, SysResult};
+use abi::Errno;
+use abi::linux::general::*;
+
+/// Runs the call `number` if it is one on files and implemented.
+pub(crate) fn dispatch<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    data(call, number)
+        .or_else(|| table(call, number))
+        .or_else(|| at_names(call, number))
+        .or_else(|| plain_names(call, number))
+        .or_else(|| absent(number))
+}
+
+fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    let offset = call.args[3];
+    // preadv2(2): -1 stands for the file's own offset.
+    let own_or = (offset != u64::MAX).then_some(offset);
+    Some(match number {
+        __NR_read => transfer::plain(call, Way::Read),
+        __NR_write => transfer::plain(call, Way::Write),
+        __NR_pread64 => transfer::positioned(call, Way::Read),
+        __NR_pwrite64 => transfer::positioned(call, Way::Write),
+        __NR_readv => transfer::vector(call, Way::Read, None),
+        __NR_writev => transfer::vector(call, Way::Write, None),
+        __NR_preadv => transfer::vector(call, Way::Read, Some(offset)),
+        __NR_pwritev => transfer::vector(call, Way::Write, Some(offset)),
+        __NR_preadv2 | __NR_pwritev2 if call.args[5] != 0 => Err(Errno::EOPNOTSUPP.into()),
+        __NR_preadv2 => transfer::vector(call, Way::Read, own_or),
+        __NR_pwritev2 => transfer::vector(call, Way::Write, own_or),
+        __NR_lseek => seek::lseek(call),
+        __NR_getdents64 => seek::getdents(call),
+        __NR_ftruncate => seek::ftruncate(call),
+        __NR_fsync | __NR_fdatasync => seek::fsync(call),
+        // Everything is in memory: there is nothing to write, and nothing to read ahead.
+        __NR_sync | __NR_syncfs | __NR_fadvise64 | __NR_readahead => Ok(Next::Done(0)),
+        __NR_poll => poll::poll(call),
+        __NR_ppoll => poll::ppoll(call),
+        __NR_select => poll::select(call),
+        __NR_pselect6 => poll::pselect(call),
+        _ => return None,
+    })
+}
+
+fn table<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    let [addr, flags, ..] = call.args;
+    Some(match number {
+        __NR_close => descriptors::close(call),
+        __NR_close_range => descriptors::close_range(call),
+        __NR_dup => descriptors::dup(call),
+        __NR_dup2 => descriptors::dup2(call),
+        __NR_dup3 => descriptors::dup3(call),
+        __NR_fcntl => descriptors::fcntl(call),
+        __NR_pipe => descriptors::pipe(call, addr, 0),
+        __NR_pipe2 => descriptors::pipe(call, addr, flags as u32),
+        __NR_ioctl => ioctl::ioctl(call),
+        __NR_fstat => meta::fstat(call),
+        __NR_fstatfs => meta::fstatfs(call),
+        __NR_fchmod => meta::fchmod(call),
+        __NR_fchown => meta::fchown(call),
+        __NR_fchdir => meta::fchdir(call),
+        __NR_getcwd => meta::getcwd(call),
+        _ => return None,
+    })
+}
+
+fn at_names<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    let [a, b, c, d, e, _] = call.args;
+    Some(match number {
+        __NR_openat => names::openat(call),
+        __NR_newfstatat => names::newfstatat(call),
+        __NR_statx => names::statx(call),
+        __NR_faccessat | __NR_faccessat2 => names::access(call, a, b, c),
+        __NR_readlinkat => names::readlink(call, [a, b, c, d]),
+        __NR_mkdirat => names::mkdir(call, a, b, c),
+        __NR_unlinkat => names::unlink(call, a, b, c as u32),
+        __NR_renameat => names::rename(call, [a, b, c, d, 0]),
+        __NR_renameat2 => names::rename(call, [a, b, c, d, e]),
+        __NR_linkat => names::link(call, [a, b, c, d, e]),
+        __NR_symlinkat => names::symlink(call, a, b, c),
+        __NR_fchmodat => meta::chmod(call, a, b, c),
+        __NR_fchownat => meta::chown(call, [a, b, c, d], e as u32),
+        __NR_utimensat => meta::utimensat(call),
+        __NR_futimesat => meta::utimes(call, a, b, c),
+        _ => return None,
+    })
+}
+
+fn plain_names<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    let [a, b, c, ..] = call.args;
+    Some(match number {
+        __NR_open => names::open_path(call),
+        __NR_creat => names::creat(call),
+        __NR_stat => names::stat(call, true),
+        __NR_lstat => names::stat(call, false),
+        __NR_access => names::access(call, CWD, a, b),
+        __NR_readlink => names::readlink(call, [CWD, a, b, c]),
+        __NR_mkdir => names::mkdir(call, CWD, a, b),
+        __NR_rmdir => names::unlink(call, CWD, a, AT_REMOVEDIR),
+        __NR_unlink => names::unlink(call, CWD, a, 0),
+        __NR_rename => names::rename(call, [CWD, a, CWD, b, 0]),
+        __NR_link => names::link(call, [CWD, a, CWD, b, 0]),
+        __NR_symlink => names::symlink(call, a, CWD, b),
+        __NR_chmod => meta::chmod(call, CWD, a, b),
+        __NR_chown => meta::chown(call, [CWD, a, b, c], 0),
+        __NR_lchown => meta::chown(call, [CWD, a, b, c], AT_SYMLINK_NOFOLLOW),
+        __NR_utimes => meta::utimes(call, CWD, a, b),
+        __NR_utime => meta::utime(call),
+        __NR_truncate => names::truncate(call),
+        __NR_chdir => names::chdir(call),
+        __NR_statfs => names::statfs(call),
+        _ => return None,
+    })
+}
+
+/// Calls with a better answer than ENOSYS: programs know what to do with these.
+fn absent(number: u32) -> Option<SysResult> {
+    let errno = match number {
+        // Programs copy in a loop of their own then.
+        __NR_sendfile | __NR_splice | __NR_tee | __NR_vmsplice => Errno::EINVAL,
+        // No device files and no FIFOs can be made.
+        __NR_mknod | __NR_mknodat => Errno::EPERM,
+        __NR_socket | __NR_socketpair => Errno::EAFNOSUPPORT,
+        __NR_getxattr | __NR_lgetxattr | __NR_fgetxattr | __NR_setxattr | __NR_lsetxattr
+        | __NR_fsetxattr | __NR_listxattr | __NR_llistxattr | __NR_flistxattr
+        | __NR_removexattr | __NR_lremovexattr | __NR_fremovexattr => Errno::EOPNOTSUPP,
+        __NR_fallocate => Errno::EOPNOTSUPP,
+        _ => return None,
+    };
+    Some(Err(errno.into()))
+}
