@@ -58,9 +58,15 @@ fn rust(source: &Path, program: &Path) -> Command {
     command
 }
 
-fn is_newer(program: &PathBuf, source: &Path) -> Result<bool> {
-    let changed = fs::metadata(source)
-        .and_then(|meta| meta.modified())
-        .with_context(|| format!("there is no {}", source.display()))?;
-    Ok(fs::metadata(program).and_then(|meta| meta.modified()).is_ok_and(|built| built > changed))
+/// True if the program was built after every file beside its source was changed: it may include
+/// any of them.
+fn is_newer(program: &Path, source: &Path) -> Result<bool> {
+    let cannot = || format!("there is no {}", source.display());
+    let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
+    let mut newest = changed(source).with_context(cannot)?;
+    let folder = source.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).with_context(cannot)?.flatten() {
+        newest = newest.max(changed(&entry.path()).unwrap_or(newest));
+    }
+    Ok(changed(program).is_ok_and(|built| built > newest))
 }
