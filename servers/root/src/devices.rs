@@ -87,7 +87,9 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
         println!("root: no virtio network card: this node stays alone");
         return None;
     };
-    let bars = pci::prepare(address).ok()?;
+    let mut bars = pci::prepare(address).ok()?;
+    // Device memory is given out in ascending order, as all untyped memory is.
+    bars.sort_unstable_by_key(|bar| bar.physical);
     let registers = pci::capabilities(address).ok()?;
     let mut mapped = Vec::new();
     let mut at = DEVICES_ADDR;
