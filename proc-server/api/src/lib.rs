@@ -7,5 +7,6 @@
 extern crate alloc;
 
 mod message;
+pub mod peer;
 
 pub use message::*;

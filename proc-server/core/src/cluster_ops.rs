@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Processes of other nodes: where they are, signals to them, and what happened to them.
+//!
+//! # Model
+//! The home of a pid's slot keeps the node of each process that is not there (`away`). A message
+//! about a process goes to its pid's home and from there to the process; a node that gave a process
+//! away passes on what still comes to it. A signal to a group is asked of every node, as members may
+//! be anywhere: the one operation here whose cost grows with the cluster.
+//!
+//! # Failure
+//! When a node goes down, its processes are gone: parents elsewhere see them killed, the homes of
+//! their ids tell everyone, and their children become orphans.
+
+use crate::ProcCore;
+use crate::machine::Machine;
+use crate::migrate;
+use crate::pids::PidRow;
+use crate::process::{ChildState, Phase, Process};
+use crate::signal::{Info, Target, number};
+use crate::syscall::{AskResult, Call, Next, SysResult, Wait};
+use crate::thread::Run;
+use abi::{Errno, NodeId, Pid, ServerId, Ticket};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+pub(crate) use proc_api::peer::Fact;
+use proc_api::peer::{Count, Identify, Identity, SendSignal, Tell};
+use proc_api::{EVENT_EXITED, Exited, ProcessInfo};
+use runtime::{Cx, Wire};
+
+use hashbrown::HashMap;
+
+/// Nodes that a message about a process may pass before it is dropped: source, home, target, and
+/// room for moves meanwhile.
+const HOPS_MAX: u8 = 8;
+/// Wait status of a process that was lost with its node.
+const STATUS_LOST: u32 = number::KILL;
+
+/// What this node knows of processes elsewhere.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    /// Ids of this node's slots whose process is elsewhere, and where.
+    pub away: HashMap<u32, NodeId>,
+    /// Requests that were passed on to another node.
+    forwarded: HashMap<u64, Forward>,
+    next_job: u64,
+    /// Counts asks that nobody waits for.
+    pub forgotten: u64,
+}
+
+/// A request that another node answers.
+#[derive(Clone, Copy, Debug)]
+enum Forward {
+    /// A signal of another node.
+    Signal(Ticket),
+    /// The administrator's signal.
+    AdminSignal(Ticket),
+    /// A question about a process.
+    Identity(Ticket),
+    /// A move.
+    Move(Ticket),
+}
+
+/// What a system call waits for at other nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerWait {
+    /// How many processes got a signal, so far.
+    Signal {
+        /// Processes.
+        found: u64,
+    },
+    /// A process's session or group.
+    Identity {
+        /// Session.
+        session: bool,
+    },
+}
+
+/// Where a process is.
+enum Place {
+    Here,
+    There(NodeId),
+    Nowhere,
+}
+
+impl<M: Machine> ProcCore<M> {
+    fn place(&self, cx: &Cx<'_>, pid: u32) -> Place {
+        if self.pids.get(pid).is_some() {
+            return Place::Here;
+        }
+        let Some(id) = Pid::new(pid) else { return Place::Nowhere };
+        if let Some(node) = self.moves.given_to(pid) {
+            return Place::There(node);
+        }
+        let home = cx.view().home(id.slot());
+        if home != cx.node() {
+            return Place::There(home);
+        }
+        match self.cluster.away.get(&pid) {
+            Some(node) => Place::There(*node),
+            None => Place::Nowhere,
+        }
+    }
+
+    /// Tells a node something.
+    pub(crate) fn tell(&mut self, cx: &mut Cx<'_>, node: Option<NodeId>, fact: &Fact) {
+        let Some(node) = node else { return };
+        let tell = Tell { about: 0, fact: *fact, from: cx.node(), hops: 0 };
+        // A node that does not answer has lost what it knew.
+        let _ = cx.tell_node(node, &tell, Vec::new());
+    }
+
+    /// Tells the node where a process is something about it.
+    pub(crate) fn tell_pid(&mut self, cx: &mut Cx<'_>, pid: u32, fact: &Fact) {
+        let tell = Tell { about: pid, fact: *fact, from: cx.node(), hops: 0 };
+        self.pass_on(cx, tell);
+    }
+
+    fn pass_on(&mut self, cx: &mut Cx<'_>, tell: Tell) {
+        let sent = match self.place(cx, tell.about) {
+            Place::Here => return self.learn_from(cx, tell.from, tell.fact),
+            Place::There(_) if tell.hops >= HOPS_MAX => Err(Errno::ELOOP),
+            Place::There(node) => {
+                let tell = Tell { hops: tell.hops + 1, ..tell };
+                cx.tell_node(node, &tell, Vec::new())
+            }
+            Place::Nowhere => Err(Errno::ESRCH),
+        };
+        if sent.is_err() {
+            self.undeliverable(cx, tell);
+        }
+    }
+
+    /// Nobody hears of it: a child without a living parent is an orphan.
+    fn undeliverable(&mut self, cx: &mut Cx<'_>, tell: Tell) {
+        let Fact::Child { pid, .. } = tell.fact else { return };
+        let fact = Fact::Orphaned { pid };
+        if tell.from == cx.node() {
+            self.learn(cx, fact);
+        } else {
+            self.tell(cx, Some(tell.from), &fact);
+        }
+    }
+
+    /// Acts on a fact of this node.
+    pub(crate) fn learn(&mut self, cx: &mut Cx<'_>, fact: Fact) {
+        let from = cx.node();
+        self.learn_from(cx, from, fact);
+    }
+
+    fn learn_from(&mut self, cx: &mut Cx<'_>, from: NodeId, fact: Fact) {
+        if self.keeps_for_later(fact) {
+            return;
+        }
+        match fact {
+            Fact::Child { parent, pid, group, uid, state } => {
+                let Some(no) = self.pids.process(parent) else { return };
+                let child = self.processes.get_mut(no);
+                if let Some(child) = child.and_then(|own| own.own.children.get_mut(&pid)) {
+                    child.group = group;
+                    child.uid = uid;
+                    self.child_changed(cx, no, pid, from, state);
+                } else {
+                    // It ignored its children, or is about to end.
+                    self.tell(cx, Some(from), &Fact::Orphaned { pid });
+                    if from == cx.node() {
+                        self.orphaned(cx, pid);
+                    }
+                }
+            }
+            Fact::Grouped { parent, pid, group } => {
+                if let Some(child) = self.child_of(parent, pid) {
+                    child.group = group;
+                }
+            }
+            Fact::Moved { parent, pid } => {
+                if let Some(child) = self.child_of(parent, pid) {
+                    child.node = from;
+                }
+            }
+            Fact::Reaped { pid } => {
+                if let Some(no) = self.pids.process(pid) {
+                    self.reap(cx, no);
+                }
+            }
+            Fact::Orphaned { pid } => self.orphaned(cx, pid),
+            Fact::Freed { pid } => self.freed(cx, pid),
+            Fact::Located { pid } => self.located(cx, pid, from),
+            Fact::Lost { pid } => self.parent_lost(cx, pid),
+            Fact::Watched { pid, status } => {
+                if let Some(pid) = Pid::new(pid) {
+                    cx.raise(ServerId::Shell, EVENT_EXITED, &Exited { pid, status });
+                }
+            }
+        }
+    }
+
+    /// Whether the process that a fact is for is on its way to another node: it hears of it there.
+    fn keeps_for_later(&mut self, fact: Fact) -> bool {
+        let about = match fact {
+            Fact::Child { parent, .. }
+            | Fact::Grouped { parent, .. }
+            | Fact::Moved { parent, .. } => parent,
+            Fact::Orphaned { pid } => pid,
+            Fact::Reaped { .. }
+            | Fact::Freed { .. }
+            | Fact::Located { .. }
+            | Fact::Lost { .. }
+            | Fact::Watched { .. } => return false,
+        };
+        let no = self.pids.process(about);
+        no.is_some_and(|no| self.keep_fact(no, fact))
+    }
+
+    fn child_of(&mut self, parent: u32, pid: u32) -> Option<&mut crate::process::Child> {
+        let no = self.pids.process(parent)?;
+        self.processes.get_mut(no)?.own.children.get_mut(&pid)
+    }
+
+    fn freed(&mut self, cx: &Cx<'_>, pid: u32) {
+        let Some(id) = Pid::new(pid) else { return };
+        if cx.view().home(id.slot()) == cx.node() && self.pids.get(pid).is_none() {
+            self.pids.free(id);
+            self.cluster.away.remove(&pid);
+        }
+    }
+
+    fn located(&mut self, cx: &Cx<'_>, pid: u32, node: NodeId) {
+        let Some(id) = Pid::new(pid) else { return };
+        if cx.view().home(id.slot()) != cx.node() {
+            return;
+        }
+        if node == cx.node() {
+            self.cluster.away.remove(&pid);
+        } else if self.pids.is_taken(id) {
+            self.cluster.away.insert(pid, node);
+        }
+        self.moves.forget_given(pid);
+    }
+
+    /// A process that is the parent of some here was lost.
+    fn parent_lost(&mut self, cx: &mut Cx<'_>, pid: u32) {
+        let children = self.processes.iter().filter(|process| process.own.parent == pid);
+        let children: Vec<u32> = children.map(|process| process.own.pid.get()).collect();
+        for child in children {
+            self.orphaned(cx, child);
+        }
+    }
+
+    /// Reaps a child that a wait has answered, wherever it is.
+    pub(crate) fn reap_child(&mut self, cx: &mut Cx<'_>, pid: u32, node: NodeId) {
+        match self.pids.process(pid) {
+            Some(no) => self.reap(cx, no),
+            None if node == cx.node() => {}
+            None => self.tell_pid(cx, pid, &Fact::Reaped { pid }),
+        }
+    }
+
+    /// A node has stopped answering.
+    pub(crate) fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let mut dead = Vec::new();
+        for process in self.processes.iter() {
+            for (pid, child) in &process.own.children {
+                if child.node == node && !matches!(child.state, ChildState::Ended(_)) {
+                    dead.push((process.no, *pid));
+                }
+            }
+        }
+        for (parent, pid) in dead {
+            self.child_changed(cx, parent, pid, node, ChildState::Ended(STATUS_LOST));
+        }
+        let lost: Vec<u32> =
+            self.cluster.away.iter().filter(|(_, at)| **at == node).map(|(pid, _)| *pid).collect();
+        let others: Vec<NodeId> = others(cx);
+        for pid in lost {
+            self.cluster.away.remove(&pid);
+            if let Some(pid) = Pid::new(pid) {
+                self.pids.free(pid);
+            }
+            for other in others.iter().filter(|other| **other != node) {
+                self.tell(cx, Some(*other), &Fact::Lost { pid });
+            }
+            self.parent_lost(cx, pid);
+        }
+        // Parents that the dead node was home to and that are not here were there, or cannot be
+        // reached any more.
+        let orphans: Vec<u32> = self
+            .processes
+            .iter()
+            .filter(|process| {
+                let parent = Pid::new(process.own.parent);
+                parent.is_some_and(|parent| {
+                    cx.view().home(parent.slot()) == node && self.pids.get(parent.get()).is_none()
+                })
+            })
+            .map(|process| process.own.pid.get())
+            .collect();
+        for pid in orphans {
+            self.orphaned(cx, pid);
+        }
+        self.move_node_down(cx, node);
+    }
+
+    /// Processes of this node with ids above `after`, at most `max`.
+    pub fn list_here(&self, after: u32, max: usize) -> Vec<ProcessInfo> {
+        let mut list: Vec<ProcessInfo> = self
+            .processes
+            .iter()
+            .filter(|process| process.own.pid.get() > after)
+            .map(|process| self.describe(process))
+            .collect();
+        list.sort_unstable_by_key(|info| info.pid);
+        list.truncate(max);
+        list
+    }
+
+    /// One process as ps(1) shows it.
+    pub fn describe(&self, process: &Process) -> ProcessInfo {
+        let runs = |id: &abi::ThreadId| {
+            let run = self.threads.get(*id).map(|thread| &thread.run);
+            matches!(run, Some(Run::User | Run::Handling | Run::Faulting { .. }))
+        };
+        let state = match process.phase {
+            Phase::Zombie(_) => 'Z',
+            _ if process.is_stopped() => 'T',
+            _ if process.threads.iter().any(runs) => 'R',
+            _ => 'S',
+        };
+        ProcessInfo {
+            pid: process.own.pid.get(),
+            parent: process.own.parent,
+            group: process.own.group,
+            session: process.own.session,
+            uid: process.own.ids.uid,
+            node: self.node.get(),
+            state,
+            threads: process.threads.len() as u32,
+            name: process.own.name.to_string(),
+        }
+    }
+
+    /// Whether a user may signal a process of this node.
+    fn may_signal(&self, uid: u32, target: Target) -> bool {
+        let Target::Process(pid) = target else { return true };
+        let process = self.pids.process(pid).and_then(|no| self.processes.get(no));
+        uid == 0 || process.is_none_or(|process| process.own.ids.uid == uid)
+    }
+}
+
+/// The other members of the view.
+pub(crate) fn others(cx: &Cx<'_>) -> Vec<NodeId> {
+    let me = cx.node();
+    cx.view().members().iter().copied().filter(|node| *node != me).collect()
+}
+
+fn message(target: Target, info: Info, uid: u32) -> SendSignal {
+    let Info { signal, code, words } = info;
+    SendSignal { target, signal, code, words, uid, hops: 0 }
+}
+
+/// kill(2) and its kin.
+pub(crate) fn signal<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    target: Target,
+    info: Info,
+) -> SysResult {
+    let uid = call.process().own.ids.uid;
+    match target {
+        Target::Process(pid) | Target::Thread(pid, _) => match call.core.place(call.cx, pid) {
+            Place::Here if !call.core.may_signal(uid, target) => Err(Errno::EPERM.into()),
+            Place::Here => match call.core.signal_here(call.cx, target, info) {
+                0 => Err(Errno::ESRCH.into()),
+                _ => Ok(Next::Done(0)),
+            },
+            Place::There(node) => {
+                let wait = Wait::Peer(PeerWait::Signal { found: 0 });
+                Ok(call.call_node(node, &message(target, info, uid), Vec::new(), wait))
+            }
+            Place::Nowhere => Err(Errno::ESRCH.into()),
+        },
+        Target::Group(_) | Target::All(_) => {
+            let here = u64::from(call.core.signal_here(call.cx, target, info));
+            let others = others(call.cx);
+            let message = message(target, info, uid);
+            if here > 0 {
+                for node in others {
+                    // Members there are gone with the node.
+                    let _ = call.cx.tell_node(node, &message, Vec::new());
+                }
+                return Ok(Next::Done(0));
+            }
+            if others.is_empty() {
+                return Err(Errno::ESRCH.into());
+            }
+            for node in others {
+                let wait = Wait::Peer(PeerWait::Signal { found: 0 });
+                call.call_node(node, &message, Vec::new(), wait);
+            }
+            Ok(Next::Wait)
+        }
+    }
+}
+
+/// Group or session of a process elsewhere.
+pub(crate) fn ask_identity<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    pid: u32,
+    session: bool,
+) -> SysResult {
+    let Place::There(node) = call.core.place(call.cx, pid) else {
+        return Err(Errno::ESRCH.into());
+    };
+    let wait = Wait::Peer(PeerWait::Identity { session });
+    Ok(call.call_node(node, &Identify { pid, hops: 0 }, Vec::new(), wait))
+}
+
+/// Goes on with a call that waits for other nodes.
+pub(crate) fn peer_resume<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    wait: PeerWait,
+    result: AskResult,
+) -> SysResult {
+    match wait {
+        PeerWait::Signal { found } => {
+            let here = match result {
+                Ok(reply) => Count::get(&reply.msg)?.count,
+                // One of several nodes; it has no members any more.
+                Err(Errno::EHOSTDOWN | Errno::ESRCH) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            let found = found + here;
+            match (call.asks.is_empty(), found) {
+                (false, _) => Ok(call.keep_waiting(Wait::Peer(PeerWait::Signal { found }))),
+                (true, 0) => Err(Errno::ESRCH.into()),
+                (true, _) => Ok(Next::Done(0)),
+            }
+        }
+        PeerWait::Identity { session } => {
+            let identity = Identity::get(&result?.msg)?;
+            let value = if session { identity.session } else { identity.group };
+            Ok(Next::Done(value.into()))
+        }
+    }
+}
+
+/// Requests of other nodes and of the shell server.
+impl<M: Machine> ProcCore<M> {
+    pub(crate) fn told(&mut self, cx: &mut Cx<'_>, from: NodeId, mut tell: Tell) {
+        if tell.about == 0 {
+            return self.learn_from(cx, from, tell.fact);
+        }
+        if tell.hops <= 1 {
+            tell.from = from;
+        }
+        self.pass_on(cx, tell);
+    }
+
+    /// A signal from another node or the administrator: processes that got it here, or a ticket.
+    pub(crate) fn signalled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: runtime::Client,
+        message: SendSignal,
+        admin: bool,
+    ) -> runtime::Answer {
+        if message.signal > number::MAX {
+            return runtime::Answer::Failed(Errno::EINVAL);
+        }
+        let SendSignal { signal, code, words, .. } = message;
+        let info = Info { signal, code, words };
+        let (Target::Process(pid) | Target::Thread(pid, _)) = message.target else {
+            let count = u64::from(self.signal_here(cx, message.target, info));
+            return runtime::Answer::reply(&Count { count });
+        };
+        match self.place(cx, pid) {
+            Place::Here if !self.may_signal(message.uid, message.target) => {
+                runtime::Answer::Failed(Errno::EPERM)
+            }
+            Place::Here => {
+                let count = u64::from(self.signal_here(cx, message.target, info));
+                match (count, admin) {
+                    (0, _) => runtime::Answer::Failed(Errno::ESRCH),
+                    (_, true) => runtime::Answer::reply(&()),
+                    (_, false) => runtime::Answer::reply(&Count { count }),
+                }
+            }
+            Place::There(_) if message.hops >= HOPS_MAX => runtime::Answer::Failed(Errno::ELOOP),
+            Place::There(node) => {
+                let message = SendSignal { hops: message.hops + 1, ..message };
+                let kind = if admin { Forward::AdminSignal } else { Forward::Signal };
+                self.forward(cx, from, kind, node, &message)
+            }
+            Place::Nowhere => runtime::Answer::Failed(Errno::ESRCH),
+        }
+    }
+
+    pub(crate) fn identified(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: runtime::Client,
+        message: Identify,
+    ) -> runtime::Answer {
+        match self.place(cx, message.pid) {
+            Place::Here => {
+                let process = self.pids.process(message.pid).and_then(|no| self.processes.get(no));
+                let identity = process.map(|process| Identity {
+                    group: process.own.group,
+                    session: process.own.session,
+                    node: cx.node(),
+                });
+                runtime::Answer::from_result(identity.ok_or(Errno::ESRCH))
+            }
+            Place::There(_) if message.hops >= u32::from(HOPS_MAX) => {
+                runtime::Answer::Failed(Errno::ELOOP)
+            }
+            Place::There(node) => {
+                let message = Identify { hops: message.hops + 1, ..message };
+                self.forward(cx, from, Forward::Identity, node, &message)
+            }
+            Place::Nowhere => runtime::Answer::Failed(Errno::ESRCH),
+        }
+    }
+
+    /// A request to move a process: moves it, or passes the request on.
+    pub(crate) fn move_requested(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: runtime::Client,
+        message: proc_api::peer::MoveProcess,
+    ) -> runtime::Answer {
+        match self.place(cx, message.pid) {
+            Place::Here => {
+                let ticket = match cx.open_ticket(from) {
+                    Ok(ticket) => ticket,
+                    Err(errno) => return runtime::Answer::Failed(errno),
+                };
+                let asker = migrate::Asker::Ticket(ticket);
+                self.move_process(cx, message.pid, message.to, asker);
+                runtime::Answer::Pending(ticket)
+            }
+            Place::There(_) if message.hops >= u32::from(HOPS_MAX) => {
+                runtime::Answer::Failed(Errno::ELOOP)
+            }
+            Place::There(node) => {
+                let hops = message.hops + 1;
+                let message = proc_api::peer::MoveProcess { hops, ..message };
+                self.forward(cx, from, Forward::Move, node, &message)
+            }
+            Place::Nowhere => runtime::Answer::Failed(Errno::ESRCH),
+        }
+    }
+
+    /// Where a process is that is not here.
+    pub(crate) fn elsewhere(&self, cx: &Cx<'_>, pid: u32) -> Option<NodeId> {
+        match self.place(cx, pid) {
+            Place::There(node) => Some(node),
+            Place::Here | Place::Nowhere => None,
+        }
+    }
+
+    fn forward<O: runtime::Operation>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: runtime::Client,
+        kind: fn(Ticket) -> Forward,
+        node: NodeId,
+        op: &O,
+    ) -> runtime::Answer {
+        let ticket = match cx.open_ticket(from) {
+            Ok(ticket) => ticket,
+            Err(errno) => return runtime::Answer::Failed(errno),
+        };
+        self.cluster.next_job += 1;
+        let job = self.cluster.next_job;
+        self.cluster.forwarded.insert(job, kind(ticket));
+        cx.call_node(node, op, Vec::new(), crate::entry::job_cookie(job));
+        runtime::Answer::Pending(ticket)
+    }
+
+    /// The answer to a request that was passed on.
+    pub(crate) fn forwarded(&mut self, cx: &mut Cx<'_>, job: u64, result: AskResult) {
+        let Some(forward) = self.cluster.forwarded.remove(&job) else { return };
+        match forward {
+            Forward::Signal(ticket) => {
+                let count = result.and_then(|reply| Count::get(&reply.msg));
+                cx.complete(ticket, count);
+            }
+            Forward::AdminSignal(ticket) => cx.complete(ticket, result.map(|_| ())),
+            Forward::Identity(ticket) => {
+                let identity = result.and_then(|reply| Identity::get(&reply.msg));
+                cx.complete(ticket, identity);
+            }
+            Forward::Move(ticket) => {
+                let moved = result.and_then(|reply| proc_api::Migrated::get(&reply.msg));
+                cx.complete(ticket, moved);
+            }
+        }
+    }
+
+    /// Whether an id of this node's slots names something here.
+    pub(crate) fn is_here(&self, pid: u32) -> bool {
+        matches!(self.pids.get(pid), Some(PidRow::Process(_) | PidRow::Thread(_)))
+    }
+}

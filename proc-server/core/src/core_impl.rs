@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The core as the runtime drives it: requests, answers, events, timers.
+
+use crate::ProcCore;
+use crate::entry::CookieClass;
+use crate::files::{self, OpenFile};
+use crate::machine::{Machine, Registers};
+use crate::pids::PidRow;
+use crate::process::{Alarm, Ids, ProcessOwn, default_limits};
+use crate::procfs;
+use crate::signal::{Actions, Info, Pending, SignalSet, Target, number};
+use crate::syscall::wait_status_signal;
+use crate::thread::{Run, ThreadOwn};
+use abi::linux::ioctl::TIOCSCTTY;
+use abi::{Errno, NodeId, Pid, ServerId, ThreadId, Ticket};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use fs_api::file::{Caller, Ioctl};
+use fs_api::name::FileKind;
+use ipc_api::{EVENT_TERMINAL_SIGNAL, TerminalSignal};
+use mem_api::{EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, SpaceLost};
+use proc_api::peer::{
+    Count, Identify, ListProcesses, MoveCommit, MoveDiscard, MoveInstall, MoveProcess, ReadProc,
+    SendSignal, Tell,
+};
+use proc_api::{AdminReply, List, Migrate, ProcessList, Signal, Spawn};
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
+
+/// Processes of one [`List`]: as many as fit a message with the longest names.
+const LIST_MAX: usize = 16;
+/// Processes of one [`ListProcesses`].
+const LIST_BULK_MAX: usize = 1024;
+
+impl<M: Machine> Core for ProcCore<M> {
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Answer {
+        let answer = match from {
+            Client::Server { .. } => self.local_request(cx, from, op, msg),
+            Client::Node { node, .. } => self.node_request(cx, from, node, op, msg, bulk),
+        };
+        answer.unwrap_or_else(Answer::Failed)
+    }
+
+    fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        match CookieClass::of(cookie) {
+            CookieClass::Thread(id) => self.thread_completion(cx, id, cookie, result),
+            CookieClass::Move(number) => self.move_completion(cx, number, result),
+            CookieClass::Job(job) => self.forwarded(cx, job, result),
+            CookieClass::Forgotten | CookieClass::Alarm(_) => {}
+        }
+    }
+
+    fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
+        match event {
+            Event::Upcall { from, number, msg } => self.upcall(cx, from, number, &msg),
+            Event::Timer(cookie) => match CookieClass::of(cookie) {
+                CookieClass::Thread(id) => self.thread_timer(cx, id, cookie),
+                CookieClass::Alarm(pid) => self.alarm_rings(cx, pid),
+                CookieClass::Forgotten | CookieClass::Move(_) | CookieClass::Job(_) => {}
+            },
+            Event::NodeDown(node) => self.node_down(cx, node),
+            Event::NodeUp(_) => {}
+        }
+    }
+
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
+        // What was begun for it goes on; its asker does not wait for it any more.
+        cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+    }
+}
+
+impl<M: Machine> ProcCore<M> {
+    fn local_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+    ) -> Result<Answer, Errno> {
+        match op {
+            Spawn::NUMBER => {
+                let ticket = cx.open_ticket(from)?;
+                let spawned = self.spawn(cx, Spawn::get(msg)?, ticket);
+                if let Err(errno) = spawned {
+                    cx.complete::<proc_api::Spawned>(ticket, Err(errno));
+                }
+                Ok(Answer::Pending(ticket))
+            }
+            Signal::NUMBER => {
+                let Signal { pid, signal } = Signal::get(msg)?;
+                let info = Info::sent(signal, 0, 0, 0);
+                let message = SendSignal {
+                    target: Target::Process(pid.get()),
+                    signal,
+                    code: info.code,
+                    words: info.words,
+                    uid: 0,
+                    hops: 0,
+                };
+                Ok(self.signalled(cx, from, message, true))
+            }
+            Migrate::NUMBER => {
+                let Migrate { pid, node } = Migrate::get(msg)?;
+                Ok(self.move_requested(cx, from, MoveProcess { pid: pid.get(), to: node, hops: 0 }))
+            }
+            List::NUMBER => {
+                let List { after } = List::get(msg)?;
+                Ok(Answer::reply(&ProcessList(self.list_here(after, LIST_MAX))))
+            }
+            AdminReply::NUMBER => {
+                procfs::admin_reply(self, cx, AdminReply::get(msg)?);
+                Ok(Answer::reply(&()))
+            }
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+
+    fn node_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        node: NodeId,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        match op {
+            Tell::NUMBER => {
+                self.told(cx, node, Tell::get(msg)?);
+                Ok(Answer::reply(&()))
+            }
+            SendSignal::NUMBER => Ok(self.signalled(cx, from, SendSignal::get(msg)?, false)),
+            Identify::NUMBER => Ok(self.identified(cx, from, Identify::get(msg)?)),
+            ListProcesses::NUMBER => {
+                let list = self.list_here(ListProcesses::get(msg)?.after, LIST_BULK_MAX);
+                let count = list.len() as u64;
+                bulk.set(&postcard::to_allocvec(&list).map_err(|_| Errno::EMSGSIZE)?)?;
+                Ok(Answer::reply(&Count { count }))
+            }
+            ReadProc::NUMBER => {
+                let text = procfs::text_here(self, cx, &ReadProc::get(msg)?.path)?;
+                let len = text.len().min(runtime::limits::NODE_BODY_BYTES);
+                bulk.set(&text[..len])?;
+                Ok(Answer::reply(&Count { count: len as u64 }))
+            }
+            MoveProcess::NUMBER => Ok(self.move_requested(cx, from, MoveProcess::get(msg)?)),
+            MoveInstall::NUMBER => {
+                let part = MoveInstall::get(msg)?;
+                Ok(Answer::from_result(self.install(cx, node, part, bulk.data())))
+            }
+            MoveCommit::NUMBER => {
+                Ok(Answer::from_result(self.commit(cx, node, MoveCommit::get(msg)?.token)))
+            }
+            MoveDiscard::NUMBER => {
+                self.discard(cx, node, MoveDiscard::get(msg)?.token, bulk.data());
+                Ok(Answer::reply(&()))
+            }
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+
+    fn upcall(&mut self, cx: &mut Cx<'_>, from: ServerId, event: u16, msg: &Msg) {
+        match (from, event) {
+            (ServerId::Ipc, EVENT_TERMINAL_SIGNAL) => {
+                let Ok(TerminalSignal { group, signal }) = TerminalSignal::get(msg) else { return };
+                if signal == 0 || signal > number::MAX {
+                    return;
+                }
+                let info = Info::kernel(signal);
+                self.signal_here(cx, Target::Group(group), info);
+                let message = SendSignal {
+                    target: Target::Group(group),
+                    signal,
+                    code: info.code,
+                    words: info.words,
+                    uid: 0,
+                    hops: 0,
+                };
+                for node in crate::cluster::others(cx) {
+                    // Members there are gone with the node.
+                    let _ = cx.tell_node(node, &message, Vec::new());
+                }
+            }
+            (ServerId::Mem, EVENT_SPACE_LOST) => {
+                let Ok(SpaceLost { space, node }) = SpaceLost::get(msg) else { return };
+                let lost = self.processes.iter().find(|process| process.space == Some(space));
+                if let Some(process) = lost {
+                    let (no, pid) = (process.no, process.own.pid);
+                    self.machine.log(format_args!(
+                        "process {pid} is killed: its memory was lost with node {node}"
+                    ));
+                    self.end_process(cx, no, wait_status_signal(number::KILL, false));
+                }
+            }
+            (ServerId::Mem, EVENT_MOVE_DONE) => {
+                if let Ok(MoveDone { space, on_demand, prefetched }) = MoveDone::get(msg) {
+                    self.pages_arrived(space, on_demand, prefetched);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A new session with one process that executes a program.
+    fn spawn(&mut self, cx: &mut Cx<'_>, spawn: Spawn, ticket: Ticket) -> Result<(), Errno> {
+        let pid = self.pids.allocate()?;
+        let made = self.spawn_as(cx, pid, &spawn, ticket);
+        let id = match made {
+            Ok(id) => id,
+            Err(errno) => {
+                self.pids.free(pid);
+                return Err(errno);
+            }
+        };
+        let terminal = OpenFile { file: spawn.terminal, kind: FileKind::Terminal };
+        let caller = Caller { pid: pid.get(), group: pid.get(), session: pid.get() };
+        let file = spawn.terminal;
+        let control = Ioctl { file, request: TIOCSCTTY, arg: 0, data: Vec::new(), caller };
+        let cookie = self.forgotten_cookie();
+        cx.ask_server(terminal.server(), &control, cookie);
+        self.first_exec(cx, id, spawn);
+        Ok(())
+    }
+
+    fn spawn_as(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        spawn: &Spawn,
+        ticket: Ticket,
+    ) -> Result<ThreadId, Errno> {
+        let own = ProcessOwn {
+            pid,
+            parent: 0,
+            group: pid.get(),
+            session: pid.get(),
+            ids: Ids::default(),
+            umask: 0o022,
+            directory: files::Directory::default(),
+            terminal: cx.view().home(spawn.terminal.slot()).get(),
+            files: files::FdTable::default(),
+            actions: Actions::default(),
+            pending: Pending::default(),
+            children: BTreeMap::new(),
+            exit_signal: 0,
+            heap: (0, 0),
+            arguments: (0, 0),
+            environment: (0, 0),
+            program: spawn.path.clone(),
+            name: String::new(),
+            limits: default_limits(),
+            alarm: Alarm::default(),
+            clock_offset_ns: 0,
+            executed: false,
+            started_ns: self.wall_ns(cx),
+            parent_death_signal: 0,
+            watcher: cx.node().get(),
+            stopped_by: 0,
+        };
+        let no = self.processes.add(own)?;
+        let thread = ThreadOwn::new(pid, Registers::default(), SignalSet::EMPTY);
+        let core = self.choose_core();
+        let id = match self.threads.add(no, core, thread) {
+            Ok(id) => id,
+            Err(errno) => {
+                self.processes.remove(no);
+                return Err(errno);
+            }
+        };
+        self.pids.set(pid, PidRow::Process(no));
+        let terminal = OpenFile { file: spawn.terminal, kind: FileKind::Terminal };
+        if let Some(process) = self.processes.get_mut(no) {
+            process.threads.push(id);
+            process.spawn = Some(ticket);
+            files::install_terminal(&mut process.own.files, &mut self.holders, terminal);
+        }
+        Ok(id)
+    }
+
+    fn first_exec(&mut self, cx: &mut Cx<'_>, id: ThreadId, spawn: Spawn) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        thread.run = Run::Handling;
+        let process = thread.process;
+        let Spawn { path, arguments, environment, directory, .. } = spawn;
+        let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
+        let (arguments, environment) = (bytes(arguments), bytes(environment));
+        self.run_step(cx, id, process, |call| {
+            crate::syscall::first_exec(call, path, arguments, environment, directory)
+        });
+    }
+}

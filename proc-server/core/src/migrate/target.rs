@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A move as its target sees it.
+
+use super::image::Image;
+use super::source::IMAGE_BYTES_MAX;
+use crate::ProcCore;
+use crate::cluster::Fact;
+use crate::entry::alarm_cookie;
+use crate::files::OpenFile;
+use crate::limits::{PROCESSES_MAX, THREADS_MAX};
+use crate::machine::Machine;
+use crate::pids::PidRow;
+use crate::process::Phase;
+use crate::thread::Run;
+use abi::limits::WINDOW_BYTES;
+use abi::{CoreId, Errno, NodeId, ObjectId, Pid, SpaceId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mem_api::{SpaceDestroy, SpaceImport, ThreadCreate, ThreadRelease};
+use proc_api::peer::{MoveInstall, MoveInstalled};
+use runtime::{Bulk, Cx};
+
+/// Moves to this node that may be under way.
+const INCOMING_MAX: usize = 64;
+
+/// A process that comes.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Parts of its state are missing.
+    Parts(Vec<u8>),
+    /// It stands ready, and waits for Commit.
+    Ready(Box<Ready>),
+}
+
+/// A process that only has to be let go.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    image: Image,
+    space: SpaceId,
+    slots: Vec<u64>,
+}
+
+impl<M: Machine> ProcCore<M> {
+    /// A part of a process's state. Parts come in order.
+    pub(crate) fn install(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        part: MoveInstall,
+        bytes: &[u8],
+    ) -> Result<MoveInstalled, Errno> {
+        let key = (from, part.token);
+        if part.total > IMAGE_BYTES_MAX as u64 || self.moves.incoming.len() >= INCOMING_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        let row = self.moves.incoming.entry(key).or_insert(Incoming::Parts(Vec::new()));
+        let Incoming::Parts(parts) = row else { return Err(Errno::EPROTO) };
+        let end = part.offset.saturating_add(bytes.len() as u64);
+        if part.offset != parts.len() as u64 || end > part.total {
+            self.moves.incoming.remove(&key);
+            return Err(Errno::EPROTO);
+        }
+        parts.extend_from_slice(bytes);
+        if end < part.total {
+            return Ok(MoveInstalled { object: ObjectId::from_raw(0), ready: false });
+        }
+        let state = core::mem::take(parts);
+        self.moves.incoming.remove(&key);
+        let image = Image::decode(&state)?;
+        let (ready, object) = self.make_ready(cx, from, part.token, image)?;
+        self.moves.incoming.insert(key, Incoming::Ready(Box::new(ready)));
+        Ok(MoveInstalled { object, ready: true })
+    }
+
+    fn make_ready(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        token: u64,
+        image: Image,
+    ) -> Result<(Ready, ObjectId), Errno> {
+        let threads = image.threads.len();
+        let full = self.processes.len() + INCOMING_MAX >= PROCESSES_MAX
+            || self.threads.len() + threads + INCOMING_MAX >= THREADS_MAX;
+        if full {
+            return Err(Errno::EAGAIN);
+        }
+        if self.is_here(image.process.pid.get()) {
+            return Err(Errno::EEXIST);
+        }
+        let (space, object) = import_space(cx, from, token, &image.space)?;
+        let mut ready = Ready { image, space, slots: Vec::new() };
+        for _ in 0..threads {
+            match cx.leaf(&ThreadCreate { space }) {
+                Ok(created) => ready.slots.push(created.slot),
+                Err(errno) => {
+                    self.unmake(cx, &ready);
+                    return Err(errno);
+                }
+            }
+        }
+        Ok((ready, object))
+    }
+
+    fn unmake(&mut self, cx: &mut Cx<'_>, ready: &Ready) {
+        for slot in &ready.slots {
+            if let Err(errno) = cx.leaf(&ThreadRelease { slot: *slot }) {
+                self.machine.log(format_args!("a thread's objects are lost: {errno}"));
+            }
+        }
+        if let Err(errno) = cx.leaf(&SpaceDestroy { space: ready.space }) {
+            self.machine.log(format_args!("a space is lost: {errno}"));
+        }
+    }
+
+    /// The source is going on without us.
+    pub(crate) fn discard(&mut self, cx: &mut Cx<'_>, from: NodeId, token: u64, held: &[u8]) {
+        let row = self.moves.incoming.remove(&(from, token));
+        if let Some(Incoming::Ready(ready)) = row {
+            self.unmake(cx, &ready);
+        }
+        let held: Vec<OpenFile> = postcard::from_bytes(held).unwrap_or_default();
+        for file in held {
+            self.release(cx, file.file, file.server());
+        }
+    }
+
+    /// The process is ours from here on.
+    pub(crate) fn commit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        token: u64,
+    ) -> Result<(), Errno> {
+        let row = self.moves.incoming.remove(&(from, token));
+        let Some(Incoming::Ready(ready)) = row else { return Err(Errno::EPROTO) };
+        let Ready { mut image, space, slots } = *ready;
+        image.arrive(cx.now_ns());
+        let files = image.distinct_files();
+        let pid = image.process.pid;
+        let Image { process, threads, .. } = image;
+        let (parent, alarm) = (process.parent, process.alarm);
+        let no = self.processes.add(process)?;
+        self.pids.set(pid, PidRow::Process(no));
+        self.here_now(cx, pid);
+        let mut ids = Vec::new();
+        for (thread, slot) in threads.into_iter().zip(slots) {
+            let core = self.choose_core();
+            let (tid, fpu) = (thread.own.tid, thread.fpu());
+            let id = self.threads.add(no, core, thread.own)?;
+            self.equip(id, slot, core, &fpu)?;
+            if tid != pid {
+                self.pids.set(tid, PidRow::Thread(id));
+                self.here_now(cx, tid);
+            }
+            ids.push(id);
+        }
+        if let Some(process) = self.processes.get_mut(no) {
+            process.space = Some(space);
+            process.threads.clone_from(&ids);
+            process.phase = Phase::Live;
+            count_files(&mut self.holders, &process.own, &files);
+        }
+        if alarm.deadline_ns != 0 && cx.arm(alarm.deadline_ns, alarm_cookie(pid.get())).is_err() {
+            self.machine.log(format_args!("the alarm of process {pid} is lost"));
+        }
+        if parent != 0 {
+            self.tell_pid(cx, parent, &Fact::Moved { parent, pid: pid.get() });
+        }
+        for id in ids {
+            if let Some(thread) = self.threads.get_mut(id) {
+                thread.run = Run::Handling;
+                self.settle_and_resume(cx, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn equip(
+        &mut self,
+        id: abi::ThreadId,
+        slot: u64,
+        core: CoreId,
+        fpu: &crate::Fpu,
+    ) -> Result<(), Errno> {
+        self.machine.configure(id, slot, core)?;
+        self.machine.write_fpu(slot, fpu);
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.slot = Some(slot);
+        }
+        Ok(())
+    }
+
+    /// Tells an id's home that what it names is here.
+    fn here_now(&mut self, cx: &mut Cx<'_>, pid: Pid) {
+        self.moves.forget_given(pid.get());
+        let home = cx.view().home(pid.slot());
+        if home == cx.node() {
+            self.cluster.away.remove(&pid.get());
+        } else {
+            self.tell(cx, Some(home), &Fact::Located { pid: pid.get() });
+        }
+    }
+
+    /// A node is down: processes that were coming from there do not come; those that were going there
+    /// have had their calls failed.
+    pub(crate) fn move_node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let keys: Vec<(NodeId, u64)> =
+            self.moves.incoming.keys().copied().filter(|key| key.0 == node).collect();
+        for key in keys {
+            let Some(Incoming::Ready(ready)) = self.moves.incoming.remove(&key) else { continue };
+            self.unmake(cx, &ready);
+            for file in ready.image.distinct_files() {
+                self.release(cx, file.file, file.server());
+            }
+        }
+    }
+}
+
+/// One hold came along for each file; further descriptors of it are copies.
+fn count_files(
+    holders: &mut crate::files::Holders,
+    own: &crate::process::ProcessOwn,
+    files: &[OpenFile],
+) {
+    let mut first: Vec<OpenFile> = files.to_vec();
+    for file in own.files.files() {
+        match first.iter().position(|other| *other == file) {
+            Some(at) => {
+                first.swap_remove(at);
+                holders.add_held(file);
+            }
+            None => holders.add(file),
+        }
+    }
+}
+
+fn import_space(
+    cx: &mut Cx<'_>,
+    from: NodeId,
+    token: u64,
+    description: &[u8],
+) -> Result<(SpaceId, ObjectId), Errno> {
+    let total = description.len() as u64;
+    let mut offset = 0;
+    for part in description.chunks(WINDOW_BYTES) {
+        let op = SpaceImport { from, token, offset, total };
+        let mut part = part.to_vec();
+        let len = part.len() as u64;
+        let imported = cx.leaf_bulk(&op, &mut Bulk::new(&mut part))?;
+        if imported.complete {
+            return Ok((imported.space, imported.object));
+        }
+        offset += len;
+    }
+    Err(Errno::EPROTO)
+}
