@@ -20,6 +20,16 @@ pub enum Transfer {
     },
 }
 
+impl Transfer {
+    /// The access that it serves.
+    pub const fn access(self) -> Access {
+        match self {
+            Self::Read => Access::Read,
+            Self::Write { .. } => Access::Write,
+        }
+    }
+}
+
 impl Word for Transfer {
     fn to_word(&self) -> u64 {
         match self {
@@ -70,8 +80,8 @@ hot! {
     pub struct Done { pub object: ObjectId, pub page: u64 }
 }
 hot! {
-    /// To the requester: there is no such page; `errno` says why.
-    pub struct Lost { pub object: ObjectId, pub page: u64, pub errno: u16 }
+    /// To the requester: the page cannot be had for this access; `errno` says why.
+    pub struct Lost { pub object: ObjectId, pub page: u64, pub errno: u16, pub access: Access }
 }
 hot! {
     /// Owner to home: take this page back, the object is not used here any more.

@@ -72,6 +72,7 @@ pub(crate) enum Order {
     },
     Lost {
         to: NodeId,
+        access: Access,
     },
     /// Speak for a dead node that was to acknowledge.
     Acknowledge {
@@ -105,7 +106,7 @@ impl Place {
 
     fn start(&mut self, ask: Ask, untouched: bool, orders: &mut Vec<Order>) {
         if self.state == State::Lost {
-            orders.push(Order::Lost { to: ask.node });
+            orders.push(Order::Lost { to: ask.node, access: ask.access });
         } else if untouched {
             orders.push(Order::Grant { to: ask.node, acks: 0, zero: true });
             self.write(ask.node, ask.node, Vec::new());
@@ -229,7 +230,8 @@ impl Place {
                 self.copies.extend(left.iter().filter(|node| **node != self.owner));
                 if self.owner == dead {
                     // Their data may never come; those that have it say Done again.
-                    orders.extend(left.iter().map(|&to| Order::Lost { to }));
+                    let access = Access::Read;
+                    orders.extend(left.iter().map(|&to| Order::Lost { to, access }));
                 }
                 if self.owner == dead || left.is_empty() {
                     self.state = State::Idle;
@@ -244,7 +246,7 @@ impl Place {
                     self.state = State::Lost;
                     self.owner = asker;
                     if asker != dead {
-                        orders.push(Order::Lost { to: asker });
+                        orders.push(Order::Lost { to: asker, access: Access::Write });
                     }
                 }
             }

@@ -38,6 +38,15 @@ pub(crate) struct Fetch {
     pub(crate) dropped: bool,
 }
 
+impl Fetch {
+    fn access(&self) -> Access {
+        match self.state {
+            Waiting::Read => Access::Read,
+            Waiting::Write { .. } => Access::Write,
+        }
+    }
+}
+
 enum Waiting {
     Read,
     Write {
@@ -273,10 +282,12 @@ impl<M: Machine> MemCore<M> {
         if self.lose_moved(cx, from, op.object) {
             return;
         }
-        if self.fetches.contains_key(&key) {
+        let waits = self.fetches.get(&key).map(Fetch::access);
+        if waits == Some(op.access) {
             self.fail_fetch(cx, key, Errno::from_number(op.errno));
-        } else if let Ok(Store::Pages { pages, .. }) =
-            self.objects.get(op.object).map(|it| &it.store)
+        } else if waits.is_none()
+            && op.access == Access::Write
+            && let Ok(Store::Pages { pages, .. }) = self.objects.get(op.object).map(|it| &it.store)
             && matches!(pages.get(op.page).page, Some((_, Hold::Only)))
         {
             // It has arrived already: the home may go on.
@@ -324,8 +335,8 @@ impl<M: Machine> MemCore<M> {
             return;
         }
         let Some(frame) = self.give(key, to, transfer) else {
-            let errno = Errno::EIO.number();
-            return self.post(cx, to, Note::Lost(Lost { object, page, errno }));
+            let (errno, access) = (Errno::EIO.number(), transfer.access());
+            return self.post(cx, to, Note::Lost(Lost { object, page, errno, access }));
         };
         let bytes = Box::new(*self.frames.machine.bytes(frame));
         self.post(cx, to, Note::Data(Data { object, page, transfer }, bytes));

@@ -23,8 +23,8 @@ use runtime::Cx;
 impl<M: Machine> MemCore<M> {
     pub(crate) fn home_req(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Req) {
         if let Err(errno) = self.take_req(cx, from, op) {
-            let Req { object, page, .. } = op;
-            self.post(cx, from, Note::Lost(Lost { object, page, errno: errno.number() }));
+            let Req { object, page, access, .. } = op;
+            self.post(cx, from, Note::Lost(Lost { object, page, errno: errno.number(), access }));
         }
     }
 
@@ -73,8 +73,8 @@ impl<M: Machine> MemCore<M> {
                 Order::Grant { to, acks, zero } => {
                     (to, Note::Grant(Grant { object, page, acks, zero }))
                 }
-                Order::Lost { to } => {
-                    (to, Note::Lost(Lost { object, page, errno: Errno::EIO.number() }))
+                Order::Lost { to, access } => {
+                    (to, Note::Lost(Lost { object, page, errno: Errno::EIO.number(), access }))
                 }
                 Order::Acknowledge { of, to } => (to, Note::Ack(Ack { object, page, of })),
             };

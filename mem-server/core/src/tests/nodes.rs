@@ -230,7 +230,7 @@ fn race(seed: u64, tight: bool, kill: Option<(usize, usize)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..Default::default() })]
     #[test]
     fn shared_pages_stay_coherent_in_any_interleaving(seed in any::<u64>(), tight in any::<bool>()) {
         race(seed, tight, None);
