@@ -26,6 +26,8 @@ use alloc::vec::Vec;
 use net_api::LinkFigures;
 use runtime::node::Lane;
 
+/// Nanoseconds of a microsecond.
+const US: u64 = 1000;
 const LANE: [Lane; LANES] = [Lane::Control, Lane::Pages];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +43,8 @@ enum State {
 struct AckState {
     due_ns: Option<u64>,
     frames: u32,
+    /// When the last data frame arrived.
+    arrived_ns: Option<u64>,
 }
 
 impl AckState {
@@ -170,7 +174,8 @@ impl Link {
     /// A frame of this session.
     fn use_frame(&mut self, frame: &Frame<'_>, now_ns: u64, inbox: &mut Inbox) {
         for (sender, ack) in self.lanes.senders.iter_mut().zip(frame.acks) {
-            sender.acknowledged(ack, now_ns, &mut self.lanes.rtt);
+            let held_ns = u64::from(frame.held_us) * US;
+            sender.acknowledged(ack, now_ns, held_ns, &mut self.lanes.rtt);
         }
         match &frame.body {
             Body::Hello => self.lanes.ack.now(),
@@ -181,6 +186,7 @@ impl Link {
 
     fn use_piece(&mut self, piece: &Piece<'_>, now_ns: u64, inbox: &mut Inbox) {
         let lane = piece.lane as usize;
+        self.lanes.ack.arrived_ns = Some(now_ns);
         match self.lanes.receivers[lane].arrived(piece) {
             Arrival::InOrder => self.lanes.ack.later(now_ns),
             Arrival::Early => self.lanes.ack.now(),
@@ -250,16 +256,16 @@ impl Link {
                     return false;
                 }
                 self.state = State::Down { candidate, hello_ns: now_ns + HELLO_NS };
-                self.encode(local, candidate, Body::Hello, out);
+                self.encode(local, now_ns, candidate, Body::Hello, out);
             }
             State::Up { peer_session, .. } => {
                 if let Some((lane, index)) = self.pick(local, now_ns) {
                     let piece = self.lanes.senders[lane].piece(LANE[lane], index);
-                    self.encode(local, peer_session, Body::Data(piece), out);
+                    self.encode(local, now_ns, peer_session, Body::Data(piece), out);
                 } else if self.lanes.ack.due_ns.is_some_and(|due_ns| due_ns <= now_ns)
                     || now_ns >= self.sent_ns + KEEPALIVE_NS
                 {
-                    self.encode(local, peer_session, Body::Ack, out);
+                    self.encode(local, now_ns, peer_session, Body::Ack, out);
                 } else {
                     return false;
                 }
@@ -281,7 +287,15 @@ impl Link {
         None
     }
 
-    fn encode(&self, local: Local, peer_session: u64, body: Body<'_>, out: &mut Vec<u8>) {
+    fn encode(
+        &self,
+        local: Local,
+        now_ns: u64,
+        peer_session: u64,
+        body: Body<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let held_ns = self.lanes.ack.arrived_ns.map_or(0, |at_ns| now_ns.saturating_sub(at_ns));
         let acks = [0, 1].map(|lane: usize| self.lanes.receivers[lane].ack());
         let frame = Frame {
             from: local.node,
@@ -289,6 +303,7 @@ impl Link {
             session: self.session,
             peer_session,
             acks,
+            held_us: u16::try_from(held_ns / US).unwrap_or(u16::MAX),
             body,
         };
         frame.encode(local.mac, self.mac, out);

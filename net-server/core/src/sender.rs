@@ -8,8 +8,8 @@
 //! RFC 6298 for the time-out, RFC 2018 for selective acknowledgement.
 
 use crate::limits::{
-    MESSAGE_BYTES, REORDER_FRAMES, RTO_FIRST_NS, RTO_MAX_NS, RTO_MIN_NS, SEND_BYTES_MAX,
-    SEND_MESSAGES_MAX, WINDOW_BYTES, WINDOW_FRAMES,
+    ACK_DELAY_NS, MESSAGE_BYTES, REORDER_FRAMES, RTO_FIRST_NS, RTO_MAX_NS, RTO_MIN_NS,
+    SEND_BYTES_MAX, SEND_MESSAGES_MAX, WINDOW_BYTES, WINDOW_FRAMES,
 };
 use crate::wire::{Ack, Piece};
 use abi::{Errno, ServerId};
@@ -46,7 +46,9 @@ impl Rtt {
         if self.smooth_ns == 0 {
             return RTO_FIRST_NS;
         }
-        (self.smooth_ns + 4 * self.variance_ns).clamp(RTO_MIN_NS, RTO_MAX_NS)
+        // The receiver may hold an acknowledgement, which is no part of the round trip.
+        let latest_ns = self.smooth_ns + 4 * self.variance_ns + ACK_DELAY_NS;
+        latest_ns.clamp(RTO_MIN_NS, RTO_MAX_NS)
     }
 }
 
@@ -155,8 +157,9 @@ impl Sender {
         }
     }
 
-    /// The receiver says what has arrived. Numbers that were never sent are ignored.
-    pub(crate) fn acknowledged(&mut self, ack: Ack, now_ns: u64, rtt: &mut Rtt) {
+    /// The receiver says what has arrived, and that it held the news for `held_ns`. Numbers that were
+    /// never sent are ignored.
+    pub(crate) fn acknowledged(&mut self, ack: Ack, now_ns: u64, held_ns: u64, rtt: &mut Rtt) {
         if ack.next > self.next() || ack.next < self.first {
             return;
         }
@@ -178,7 +181,7 @@ impl Sender {
             }
         }
         if let Some(sent_ns) = newest {
-            rtt.measured(now_ns.saturating_sub(sent_ns));
+            rtt.measured(now_ns.saturating_sub(sent_ns).saturating_sub(held_ns));
         }
         self.find_lost(now_ns, rtt);
     }

@@ -57,7 +57,7 @@ struct Header {
     message_len: U32,
     offset: U32,
     payload_len: U16,
-    zero: U16,
+    held_us: U16,
 }
 static_assertions::const_assert_eq!(size_of::<Header>(), HEADER_BYTES);
 
@@ -102,6 +102,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) session: u64,
     pub(crate) peer_session: u64,
     pub(crate) acks: [Ack; LANES],
+    /// Microseconds between the arrival of the last data frame and this frame, for the sender to
+    /// leave out of its round-trip time; 0 if none arrived since the last frame.
+    pub(crate) held_us: u16,
     pub(crate) body: Body<'a>,
 }
 
@@ -130,7 +133,7 @@ impl Frame<'_> {
             message_len: piece.map_or(0, |piece| piece.message_len).into(),
             offset: piece.map_or(0, |piece| piece.offset).into(),
             payload_len: (payload.len() as u16).into(),
-            zero: U16::ZERO,
+            held_us: self.held_us.into(),
         };
         out.clear();
         out.extend_from_slice(&destination);
@@ -185,6 +188,7 @@ pub(crate) fn decode(data: &[u8]) -> Option<Frame<'_>> {
         session: header.session.get(),
         peer_session: header.peer_session.get(),
         acks,
+        held_us: header.held_us.get(),
         body,
     })
 }

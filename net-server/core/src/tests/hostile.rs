@@ -35,6 +35,7 @@ proptest! {
             session,
             peer_session,
             acks: [Ack { next: a, early: b }, Ack { next: c, early: d }],
+            held_us: b as u16,
             body: Body::Data(piece),
         };
         let mut out = Vec::new();
@@ -78,6 +79,7 @@ proptest! {
                 session: 7,
                 peer_session,
                 acks: [Ack { next: a, early: b }, Ack { next: c, early: d }],
+                held_us: b as u16,
                 body: Body::Data(piece),
             };
             frame.encode([1; 6], [2; 6], &mut out);

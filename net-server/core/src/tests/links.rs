@@ -277,3 +277,15 @@ fn links_item_longer_than_the_buffer_stays() {
     assert_eq!(sim.nodes[1].take(ServerId::Mem, 4, now_ns), Err(Errno::EMSGSIZE));
     assert!(sim.take(1).is_some());
 }
+
+#[test]
+fn links_round_trip_leaves_out_what_the_receiver_held() {
+    let sim = &mut Sim::new(2, 1, PERFECT);
+    sim.meet();
+    for _ in 0..50 {
+        sim.send(0, 1, Lane::Control, b"one way").expect("sent");
+        sim.run(30 * MS);
+    }
+    let rtt_ns = sim.nodes[0].figures(node_id(1)).expect("a link").rtt_ns;
+    assert!((2 * PERFECT.delay_ns..3 * PERFECT.delay_ns).contains(&rtt_ns), "{rtt_ns} ns");
+}
