@@ -16,7 +16,7 @@ use microkernel_sys::{
 };
 use proc_core::{Found, Fpu, Machine, Registers, Stopped};
 use rand_chacha::ChaCha12Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::{Rng, SeedableRng};
 
 /// Bit of a worker's notification by which proc-server wakes its own worker.
 pub const KICK_BIT: u32 = IRQ_BIT - 1;
