@@ -5,8 +5,8 @@
 //! A [`MemCore`] owns all spaces and objects of a node and acts on frames, page tables and kernel
 //! objects through a [`Machine`]. Every question "which frame stands behind this address" is answered
 //! in one place (`resolve`), for page faults and for copies alike; if the answer is "on another node"
-//! the page is fetched (`fetch`, `home`: the two sides of the page protocol), whether it belongs to a
-//! shared object or to a space that has just moved here (`moving`).
+//! the page is fetched (`fetch`, `holder`, `home`: the three sides of the page protocol), whether it belongs to a
+//! shared object or to a space that has just moved here (`moving`, `handover`).
 //!
 //! # Invariants
 //! A hardware mapping never shows another frame than `resolve` would give, nor more rights.
@@ -30,6 +30,8 @@ mod directory;
 mod fetch;
 mod frames;
 mod futex;
+mod handover;
+mod holder;
 mod home;
 mod lifecycle;
 pub mod limits;
@@ -54,9 +56,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use fetch::{Fetch, Key};
 use frames::Frames;
 use futex::Futexes;
+use handover::Import;
 use hashbrown::HashMap;
 use linger::Linger;
-use moving::Import;
 use object::Objects;
 use post::Note;
 use space::Spaces;

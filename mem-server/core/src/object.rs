@@ -3,9 +3,9 @@
 
 use crate::directory::Directory;
 use crate::frames::Frames;
+use crate::handover::Left;
 use crate::limits::{OBJECT_PAGES_MAX, OBJECTS_MAX, PAGE};
 use crate::machine::{FrameNo, Machine};
-use crate::moving::Left;
 use crate::pages::{Entry, Hold, Pages};
 use crate::resolve::{Miss, Wanted};
 use abi::{Errno, NodeId, ObjectId, SpaceId};
