@@ -19,6 +19,8 @@ pub mod path;
 mod poll;
 mod seek;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub(crate) use dispatch::dispatch;

@@ -323,7 +323,7 @@ mod tests {
     fn meminfo_is_in_kib() {
         let memory = MemoryFigures { total: 2 << 20, free: 1 << 20, ..MemoryFigures::default() };
         let text = meminfo(&memory);
-        assert!(text.starts_with("MemTotal:            2048 kB\nMemFree:             1024 kB\n"));
+        assert!(text.starts_with("MemTotal:           2048 kB\nMemFree:            1024 kB\n"));
     }
 
     #[test]
