@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 static int checks_done, checks_failed;
+// Where the last failure was found: a child is not to blame for what its parent had found.
+static pid_t failed_in;
 
 // Prints at once and in one write, so that a crash afterwards hides nothing.
 static inline void check_that(int right, const char *what, int line) {
@@ -17,6 +19,7 @@ static inline void check_that(int right, const char *what, int line) {
     __atomic_add_fetch(&checks_done, 1, __ATOMIC_RELAXED);
     if (right) return;
     __atomic_add_fetch(&checks_failed, 1, __ATOMIC_RELAXED);
+    failed_in = getpid();
     int length = snprintf(text, sizeof text, "FAIL line %d: %s (errno %d)\n", line, what, saved);
     if (write(1, text, (size_t)(length < 255 ? length : 255)) < 0) _exit(99);
 }
@@ -42,7 +45,7 @@ static inline void check_same(long got, long wanted, const char *what, int line)
     } while (0)
 
 // Ends a child with what it found; its parent's CHILD counts that as one check.
-#define CHILD_END() _exit(checks_failed ? 98 : 0)
+#define CHILD_END() _exit(failed_in == getpid() ? 98 : 0)
 #define CHILD(pid) check_same(wait_for(pid), 0, "status of the child " #pid, __LINE__)
 
 static inline int wait_for(pid_t child) {

@@ -108,7 +108,8 @@ static void check_children(void) {
     SAME(kill(child, SIGINT), 0);
     SAME(waitpid(child, &status, 0), child);
     SAME(status, SIGINT);
-    CHECK(count >= 3);
+    // The one for SIGCONT may still be pending when the last one comes.
+    CHECK(count >= 2);
     SAME(infos[count - 1].si_code, CLD_KILLED);
     SAME(infos[count - 1].si_pid, child);
     SAME(infos[count - 1].si_status, SIGINT);
