@@ -41,6 +41,8 @@ pub const PROMPT: &str = r"PS1='\[\e]133;A\007\]\h:\w\$ '";
 /// What every login shell reads after [`PROMPT`].
 const PROFILE: &str = r#"export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 export HOME=${HOME:-/root} TERM=${TERM:-vt100} USER=${USER:-root} LOGNAME=${LOGNAME:-root}
+# Busybox's shell prefers its own applets to PATH: these names are the cluster's.
+alias ps=/bin/ps halt=/bin/halt reboot=/bin/reboot
 [ -d "$HOME" ] && cd "$HOME"
 for script in /etc/profile.d/*.sh; do
     [ -r "$script" ] && . "$script"
