@@ -63,6 +63,8 @@ pub enum Wait {
     },
     /// The page for the next step of a transfer.
     Again(Transfer),
+    /// The signal that stops a reader in the background.
+    Turn(Transfer),
     /// F_GETFL.
     GetFlags,
     /// The present flags, to change some.
@@ -125,6 +127,7 @@ pub(crate) fn resume<M: Machine>(
     match wait {
         Wait::Transfer { transfer, asked } => transfer::stepped(call, transfer, asked, result),
         Wait::Again(transfer) => transfer::again(call, transfer, result),
+        Wait::Turn(transfer) => transfer::turn(call, transfer, result),
         Wait::Poll(poll) => poll::resume(call, poll, tag, result),
         Wait::Text(wait) => crate::procfs::text_came(call, *wait, result),
         wait => {
@@ -158,7 +161,7 @@ fn answered<M: Machine>(
         Wait::Ioctl { addr, bytes } => ioctl::answered(call, addr, bytes, reply),
         Wait::Terminal(flags) => meta::terminal_opened(call, flags, reply),
         Wait::Admin => Err(crate::syscall::Fail::Interrupted(crate::thread::Restart::Call)),
-        Wait::Transfer { .. } | Wait::Again(_) | Wait::Poll(_) | Wait::Text(_) => {
+        Wait::Transfer { .. } | Wait::Again(_) | Wait::Turn(_) | Wait::Poll(_) | Wait::Text(_) => {
             unreachable!("taken out before")
         }
     }

@@ -15,6 +15,7 @@ use super::{Wait, glue, local_file};
 use crate::layout::Layout;
 use crate::layout::io::Iovec;
 use crate::machine::Machine;
+use crate::signal::number;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult};
 use abi::Errno;
 use abi::limits::WINDOW_BYTES;
@@ -22,12 +23,16 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use fs_api::file::{Moved, Read, ReadAt, TerminalRead, Write, WriteAt};
 use fs_api::name::FileKind;
+use mem_api::FetchAbsent;
 use runtime::Wire;
 
 /// Elements of a vector: IOV_MAX.
 pub const VECTOR_MAX: u64 = 1024;
 /// Bytes that one call moves at most, as on Linux.
 pub const TRANSFER_BYTES_MAX: u64 = 0x7fff_f000;
+
+/// Until a reader in the background that was not stopped meanwhile tries again.
+const TURN_NS: u64 = 20_000_000;
 
 /// The program's memory that takes part.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -230,7 +235,9 @@ pub fn again<M: Machine>(
 
 fn failed<M: Machine>(call: &mut Call<'_, '_, M>, transfer: Transfer, errno: Errno) -> SysResult {
     let done = transfer.done;
+    let reads_terminal = transfer.way == Way::Read && transfer.file.kind == FileKind::Terminal;
     match errno {
+        Errno::ERESTART if reads_terminal => terminal_refused(call, transfer),
         Errno::ERESTART if done > 0 => call.fetch_then(glue::wait(Wait::Again(transfer))),
         Errno::ECANCELED if done > 0 => call.partial(done),
         Errno::ERESTART | Errno::ECANCELED => Err(errno.into()),
@@ -240,6 +247,36 @@ fn failed<M: Machine>(call: &mut Call<'_, '_, M>, transfer: Transfer, errno: Err
             Err(Fail::Errno(Errno::EPIPE))
         }
         _ => Err(errno.into()),
+    }
+}
+
+/// A terminal's ERESTART: a page rests elsewhere, or the reader is in the background and SIGTTIN is
+/// on its way. Then the call waits for the signal; if the reader will never stop, it is an error.
+fn terminal_refused<M: Machine>(call: &mut Call<'_, '_, M>, transfer: Transfer) -> SysResult {
+    let space = call.space()?;
+    let again = glue::wait(Wait::Again(transfer.clone()));
+    if call.leaf_or_wait(&FetchAbsent { space }, again)?.is_none() {
+        return Ok(Next::Wait);
+    }
+    let ignores = call.process().own.actions.ignores(number::TTIN);
+    let blocks = call.thread().own.mask.has(number::TTIN);
+    if ignores || blocks || call.core.is_orphaned(call.process) {
+        return Err(Errno::EIO.into());
+    }
+    let retry_ns = call.cx.now_ns().saturating_add(TURN_NS);
+    call.timeout_at(retry_ns)?;
+    Ok(call.keep_waiting(glue::wait(Wait::Turn(transfer))))
+}
+
+/// The reader was not stopped yet: it tries again.
+pub fn turn<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    transfer: Transfer,
+    result: AskResult,
+) -> SysResult {
+    match result {
+        Err(Errno::ETIMEDOUT) | Ok(_) => step(call, transfer),
+        Err(errno) => Err(errno.into()),
     }
 }
 

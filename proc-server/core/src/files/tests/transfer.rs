@@ -3,14 +3,16 @@
 
 use super::failed;
 use super::world::{BASE, World, pipe, regular};
+use crate::files::OpenFile;
 use crate::layout::IntoBytes;
 use crate::layout::io::Iovec;
 use crate::layout::signal::SignalFrame;
 use crate::process::ProcessNo;
 use crate::signal::{Action, Info};
-use abi::Errno;
 use abi::linux::general::*;
-use fs_api::file::{Moved, Read, ReadAt, Write};
+use abi::{Errno, FileId, ServerId};
+use fs_api::file::{Moved, Read, ReadAt, TerminalRead, Write};
+use fs_api::name::FileKind;
 
 const USR1: u32 = 10;
 
@@ -132,4 +134,20 @@ fn read_of_nothing_is_asked_for_its_errors() {
     let fd = world.open(regular(1));
     world.expect::<Read>(Err(Errno::EBADF));
     assert_eq!(world.call(__NR_read, &[fd, 0, 0]), failed(Errno::EBADF));
+}
+
+#[test]
+fn read_in_the_background_waits_for_its_signal_or_fails() {
+    let mut world = World::new();
+    let terminal = OpenFile { file: FileId::from_raw(2), kind: FileKind::Terminal };
+    let fd = world.open(terminal);
+    world.expect::<TerminalRead>(Err(Errno::ERESTART));
+    assert_eq!(world.call(__NR_read, &[fd, BASE, 10]), failed(Errno::EIO));
+    world.set_parent_in_session();
+    world.expect::<TerminalRead>(Err(Errno::ERESTART));
+    assert_eq!(world.call(__NR_read, &[fd, BASE, 10]), None);
+    world.expect::<TerminalRead>(Ok(Moved { bytes: 3 }));
+    world.node.now_ns += 20_000_000;
+    world.host.collect(&mut world.node, ServerId::Timer);
+    assert_eq!(world.result(), Some(3));
 }

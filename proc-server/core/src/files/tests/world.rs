@@ -177,6 +177,19 @@ impl World {
         })
     }
 
+    /// The process gets a parent in its session, so that its group is not orphaned.
+    pub fn set_parent_in_session(&mut self) {
+        self.host.step(&mut self.node, |core, _| {
+            let pid = core.pids.allocate().expect("a pid");
+            let mut own = process_own(pid);
+            own.session = 1;
+            let no = core.processes.add(own).expect("room");
+            core.pids.set(pid, PidRow::Process(no));
+            let process = core.processes.get_mut(crate::process::ProcessNo(0)).expect("it lives");
+            process.own.parent = pid.get();
+        });
+    }
+
     /// The next ask of `op` gets this answer.
     pub fn expect<O: Operation>(&mut self, answer: Result<O::Reply, Errno>) {
         self.script::<O>(answer, false);
