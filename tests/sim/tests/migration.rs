@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Programs that are moved, in good and bad weather.
+
+use sim::scenario::{counter_moves, moved_program_ends};
+use sim::wire::Weather;
+use sim::world::Setting;
+
+#[test]
+fn counter_moved_100_times_misses_and_repeats_no_number() {
+    counter_moves(&Setting::new(1), 100);
+}
+
+#[test]
+fn counter_moved_on_a_bad_network_misses_and_repeats_no_number() {
+    for seed in 1..4 {
+        counter_moves(&Setting { weather: Weather::STORM, ..Setting::new(seed) }, 30);
+    }
+}
+
+#[test]
+fn counter_moved_between_nodes_with_two_cores_misses_and_repeats_no_number() {
+    counter_moves(&Setting { cores: 2, ..Setting::new(2) }, 50);
+}
+
+#[test]
+fn memory_is_right_while_it_moves() {
+    for seed in 1..4 {
+        moved_program_ends(&Setting::new(seed), "walker", 0);
+    }
+}
+
+#[test]
+fn open_file_is_right_while_its_holder_moves() {
+    for seed in 1..4 {
+        moved_program_ends(&Setting::new(seed), "files", 0);
+    }
+}
+
+#[test]
+fn kill_and_wait_work_while_the_parent_moves() {
+    for seed in 1..4 {
+        moved_program_ends(&Setting::new(seed), "killer", 15 << 8);
+    }
+}
