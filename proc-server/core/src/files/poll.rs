@@ -22,7 +22,9 @@ use crate::signal::SignalSet;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult, TAG_TIMER};
 use crate::thread::{Progress, Restart};
 use abi::Errno;
-use abi::linux::general::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
+use abi::linux::general::{
+    POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM,
+};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -66,7 +68,7 @@ pub struct Poll {
 }
 
 /// What always holds of files that are never waited for.
-const ALWAYS: u32 = POLLIN | POLLOUT;
+const ALWAYS: u32 = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 /// select(2): what makes a descriptor readable, writable, exceptional.
 const SETS: [u32; 3] = [POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI];
 

@@ -209,7 +209,8 @@ pub(crate) fn text_came<M: Machine>(
             let snapshot: Snapshot =
                 postcard::from_bytes(&reply.bulk).map_err(|_| Errno::EPROTO)?;
             match snapshot {
-                // The other node will have fetched it by then.
+                // The other node is fetching it meanwhile.
+                Snapshot::Absent(_) if wait.moves < MOVES_MAX => look(call, wait, name),
                 Snapshot::Absent(_) => finish(call, &wait, name, Snapshot::Text(Vec::new())),
                 snapshot => known(call, wait, name, snapshot),
             }

@@ -5,13 +5,13 @@ use super::failed;
 use super::world::{BASE, World, pipe};
 use crate::layout::stat::StatLayout;
 use abi::linux::general::*;
-use abi::{Errno, FileId, InodeId, NodeId};
+use abi::{Errno, FileId, InodeId, NodeId, ServerId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::{Enter, NameStat, Named, Open, ReadLink};
 use ipc_api::{TerminalOpen, TerminalOpened};
 use proc_api::AdminReply;
-use runtime::testing;
+use runtime::testing::{self, Net};
 
 fn open(world: &mut World, path: &str, flags: u32) -> Option<i64> {
     let mut bytes = Vec::from(path);
@@ -144,7 +144,7 @@ fn command_is_written_and_its_answer_read() {
     assert_eq!(world.call(__NR_write, &[fd as u64, BASE, 9]), Some(9));
     assert_eq!(world.call(__NR_read, &[fd as u64, BASE, 100]), None);
     let reply = AdminReply { request: 2, text: "1 up\n".into(), status: Some(0) };
-    let shell = abi::ServerId::Shell;
+    let shell = ServerId::Shell;
     testing::call(&world.host, &mut world.node, shell, &reply, &mut []).expect("it is taken");
     assert_eq!(world.result(), Some(15));
     assert_eq!(world.get(BASE, 15), b"1 up\n\x1estatus 0\n");
@@ -157,4 +157,65 @@ fn unimplemented_calls_are_counted_by_name() {
     assert_eq!(world.call(__NR_epoll_create1, &[0]), failed(Errno::ENOSYS));
     let fd = open(&mut world, "/sys/cluster/unimplemented", O_RDONLY).expect("it ends");
     assert_eq!(read(&mut world, fd), "291 epoll_create1 1\n");
+}
+
+/// Two nodes with a process each.
+fn pair() -> ([World; 2], alloc::rc::Rc<core::cell::RefCell<Net>>) {
+    let net = Net::shared();
+    ([1, 2].map(|me| World::on(me, &[1, 2], net.clone())), net)
+}
+
+fn settle(worlds: &mut [World; 2], net: &core::cell::RefCell<Net>) {
+    while !net.borrow().is_idle() {
+        net.borrow_mut().deliver(0);
+        for world in worlds.iter_mut() {
+            world.host.collect(&mut world.node, ServerId::Net);
+        }
+    }
+}
+
+fn pid_of(world: &mut World) -> u32 {
+    let pid = world.call(__NR_getpid, &[]).expect("it ends");
+    u32::try_from(pid).expect("a pid")
+}
+
+#[test]
+fn text_of_a_process_elsewhere_comes_from_its_node() {
+    let (mut worlds, net) = pair();
+    let pid = pid_of(&mut worlds[1]);
+    let path = alloc::format!("/proc/{pid}/status");
+    assert_eq!(open(&mut worlds[0], &path, O_RDONLY), None);
+    settle(&mut worlds, &net);
+    let fd = worlds[0].result().expect("it ends");
+    let text = read(&mut worlds[0], fd);
+    assert!(text.contains(&alloc::format!("Pid:\t{pid}\n")) && text.contains("Node:\t2\n"));
+    let path = alloc::format!("/proc/{}/status", pid + 1);
+    assert_eq!(open(&mut worlds[0], &path, O_RDONLY), None);
+    settle(&mut worlds, &net);
+    assert_eq!(worlds[0].result(), failed(Errno::ENOENT));
+}
+
+#[test]
+fn proc_lists_the_processes_of_all_nodes() {
+    let (mut worlds, net) = pair();
+    let pid = pid_of(&mut worlds[1]);
+    assert_eq!(open(&mut worlds[0], "/proc", O_RDONLY), None);
+    settle(&mut worlds, &net);
+    let fd = worlds[0].result().expect("it ends");
+    let count = worlds[0].call(__NR_getdents64, &[fd as u64, BASE, 4096]).expect("it ends");
+    let bytes = worlds[0].get(BASE, usize::try_from(count).expect("no error"));
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.contains(&alloc::format!("{pid}\0")));
+}
+
+#[test]
+fn proc_of_a_node_that_is_down_is_an_error_and_the_list_goes_on() {
+    let (mut worlds, net) = pair();
+    let pid = pid_of(&mut worlds[1]);
+    let path = alloc::format!("/proc/{pid}/status");
+    assert_eq!(open(&mut worlds[0], &path, O_RDONLY), None);
+    net.borrow_mut().kill(NodeId::new(2).expect("a node"));
+    worlds[0].host.collect(&mut worlds[0].node, ServerId::Net);
+    assert_eq!(worlds[0].result(), failed(Errno::EHOSTDOWN));
+    assert_eq!(open(&mut worlds[0], "/proc", O_RDONLY), Some(0));
 }

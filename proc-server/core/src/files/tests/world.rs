@@ -142,10 +142,16 @@ fn process_own(pid: Pid) -> ProcessOwn {
 
 impl World {
     pub fn new() -> Self {
+        Self::on(1, &[1], Net::shared())
+    }
+
+    /// A process on node `me` of the cluster of these nodes.
+    pub fn on(me: u16, members: &[u16], net: Rc<RefCell<Net>>) -> Self {
         let state =
             Rc::new(RefCell::new(State { memory: vec![0; MEMORY_BYTES], ..State::default() }));
-        let view = View::fixed(vec![node(1)]).expect("a view");
-        let mut core = ProcCore::new(FakeMachine(state.clone()), &view, node(1));
+        let members = members.iter().map(|number| node(*number)).collect();
+        let view = View::fixed(members).expect("a view");
+        let mut core = ProcCore::new(FakeMachine(state.clone()), &view, node(me));
         let pid = core.pids.allocate().expect("a pid");
         let no = core.processes.add(process_own(pid)).expect("a process");
         let own = ThreadOwn::new(pid, Registers::default(), SignalSet::EMPTY);
@@ -157,12 +163,12 @@ impl World {
         process.space = Some(SpaceId { index: 1, generation: 1 });
         process.threads.push(thread);
         core.pids.set(pid, PidRow::Process(no));
-        let mut platform = TestNode::new(node(1), ServerId::Proc, Net::shared());
+        let mut platform = TestNode::new(node(me), ServerId::Proc, net);
         let fakes = state.clone();
         platform.below = Some(alloc::boxed::Box::new(move |_, to, op, msg, bulk| {
             answer(&fakes, to, op, msg, bulk)
         }));
-        let host = Host::new(ServerId::Proc, node(1), view, core);
+        let host = Host::new(ServerId::Proc, node(me), view, core);
         Self { state, host, node: platform, thread }
     }
 
