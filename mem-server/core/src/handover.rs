@@ -87,8 +87,13 @@ impl<M: Machine> MemCore<M> {
         };
         let at = usize::try_from(op.offset).map_err(|_| Errno::EINVAL)?;
         let rest = data.get(at..).ok_or(Errno::EINVAL)?;
-        bulk.set(&rest[..rest.len().min(bulk.buf.len())])?;
-        Ok(Count { count: data.len() as u64 })
+        let part = &rest[..rest.len().min(bulk.buf.len())];
+        bulk.set(part)?;
+        let (total, last) = (data.len() as u64, part.len() == rest.len());
+        if last {
+            self.spaces.get_mut(op.space)?.description = None;
+        }
+        Ok(Count { count: total })
     }
 
     fn describe(&self, id: SpaceId) -> Result<Vec<u8>, Errno> {
