@@ -30,6 +30,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use fs_api::file::{Poll as PollNow, PollWait, Ready};
 use fs_api::name::FileKind;
+use mem_api::{Access, Prepare};
 use runtime::Wire;
 
 /// One descriptor that is looked at.
@@ -338,12 +339,19 @@ fn put_pollfds<M: Machine>(
     Ok(rows.iter().filter(|row| row.holds != 0).count() as u64)
 }
 
+/// Writes the three sets. All are made sure of before the first is written: the call may run again
+/// from its start, and reads them then.
 fn put_sets<M: Machine>(
     call: &mut Call<'_, '_, M>,
     rows: &[Row],
     addrs: [u64; 3],
     count: usize,
 ) -> Result<u64, Fail> {
+    let space = call.space()?;
+    let len = fd_set_bytes(count) as u64;
+    for addr in addrs.into_iter().filter(|addr| *addr != 0 && len > 0) {
+        call.cx.leaf(&Prepare { space, addr, len, access: Access::Write })?;
+    }
     let mut total = 0;
     for (addr, part) in addrs.into_iter().zip(SETS) {
         if addr == 0 {

@@ -27,6 +27,7 @@ use crate::files::name_call::{NameCall, StatOut};
 use crate::files::{Descriptor, Directory, Target, Wait, absolute, meta, names};
 use crate::layout::stat::device;
 use crate::machine::Machine;
+use crate::process::Ids;
 use crate::syscall::{self, AskResult, Call, Next, SysResult};
 use abi::linux::general::{
     O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, S_IFCHR,
@@ -280,7 +281,11 @@ fn finish<M: Machine>(
     match &*wait.call {
         NameCall::Open { flags, .. } => open(call, *flags, name, &wait.path, snapshot),
         NameCall::Stat { out: StatOut::Statfs(addr), .. } => meta::put_proc_statfs(call, *addr),
-        NameCall::Stat { out, .. } => names::put_stat(call, *out, &stat(name)),
+        NameCall::Stat { out, .. } => {
+            let ids = owner(call, name);
+            let stat = Stat { uid: ids.uid, gid: ids.gid, ..stat(name) };
+            names::put_stat(call, *out, &stat)
+        }
         NameCall::Access { mode, .. } => {
             let writes = mode & W_OK != 0;
             if writes && !name.is_writable() {
@@ -397,6 +402,14 @@ fn terminal_named<M: Machine>(
         | NameCall::Change { .. }
         | NameCall::Truncate { .. } => Err(Errno::EPERM.into()),
     }
+}
+
+/// Whose the name is: of a process here, its user; else root.
+fn owner<M: Machine>(call: &Call<'_, '_, M>, name: Name) -> Ids {
+    let core = &call.core;
+    let no = name.pid().and_then(|pid| core.pids.process(pid));
+    let process = no.and_then(|no| core.processes.get(no));
+    process.map_or_else(Ids::default, |process| process.own.ids)
 }
 
 fn stat(name: Name) -> Stat {

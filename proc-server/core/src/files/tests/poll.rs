@@ -2,7 +2,7 @@
 //! poll and select.
 
 use super::failed;
-use super::world::{BASE, World, pipe, regular};
+use super::world::{BASE, FAR, World, pipe, regular};
 use crate::layout::IntoBytes;
 use crate::layout::io::Pollfd;
 use crate::layout::time::Timeval;
@@ -98,4 +98,19 @@ fn select_marks_what_is_ready() {
     assert_eq!((world.get(BASE, 1), world.get(BASE + 8, 1)), ([1].into(), [2].into()));
     world.put(BASE, &[0x80, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(world.call(__NR_select, &[8, BASE, 0, 0, 0]), failed(Errno::EBADF));
+}
+
+#[test]
+fn select_whose_sets_rest_elsewhere_reads_them_unchanged() {
+    let mut world = World::new();
+    let fd = world.open(pipe(1));
+    world.put(BASE, &[1 << fd, 0, 0, 0, 0, 0, 0, 0]);
+    world.put(FAR, &[1 << fd, 0, 0, 0, 0, 0, 0, 0]);
+    for _ in 0..2 {
+        world.expect::<Poll>(Ok(Ready { events: POLLOUT }));
+    }
+    // The page leaves between reading the sets and writing them.
+    world.state.borrow_mut().leaves_after_reads = Some(2);
+    assert_eq!(world.call(__NR_select, &[1, BASE, FAR, 0, 0]), Some(1));
+    assert_eq!((world.get(BASE, 1), world.get(FAR, 1)), ([0].into(), [1].into()));
 }

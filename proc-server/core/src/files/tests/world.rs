@@ -19,7 +19,7 @@ use cluster::View;
 use core::cell::RefCell;
 use core::fmt;
 use fs_api::name::FileKind;
-use mem_api::{CopyIn, CopyOut, CopyString, FetchAbsent};
+use mem_api::{CopyIn, CopyOut, CopyString, FetchAbsent, Prepare};
 use runtime::testing::{Net, TestNode};
 use runtime::{Bulk, Host, Msg, Operation, Status, system};
 
@@ -41,6 +41,8 @@ pub struct Scripted {
 pub struct State {
     pub memory: Vec<u8>,
     pub far: bool,
+    /// Copies from the program until the far pages leave again.
+    pub leaves_after_reads: Option<u32>,
     pub fetches: u32,
     pub script: VecDeque<Scripted>,
     /// Asks that came: server, operation, message.
@@ -349,7 +351,17 @@ fn memory(state: &mut State, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Sta
     if state.far && addr >= FAR {
         return Status::Failed(Errno::ERESTART);
     }
+    if op == CopyIn::NUMBER
+        && let Some(left) = state.leaves_after_reads.as_mut()
+    {
+        *left -= 1;
+        if *left == 0 {
+            state.leaves_after_reads = None;
+            state.far = true;
+        }
+    }
     let done = match op {
+        Prepare::NUMBER => Ok(()),
         CopyIn::NUMBER => bulk.set(&state.memory[at..at + len]),
         CopyOut::NUMBER => {
             let data = bulk.data().to_vec();
