@@ -26,7 +26,7 @@ pub fn boot(setting: &Setting) -> World {
     let outputs: Vec<String> = world.nodes().map(Node::output).collect();
     assert!(booted, "all nodes come into service: {outputs:?}");
     // Until the prompts wait for input.
-    world.run_for(200 * MS);
+    world.run_for(20 * MS);
     world
 }
 

@@ -16,8 +16,8 @@ use std::rc::Rc;
 
 /// Virtual time that one step takes.
 const STEP_NS: u64 = 2_000;
-/// Steps between two looks at all threads.
-const CHECK_EVERY: u64 = 1;
+/// Steps between two questions whether what is waited for has come.
+const STEPS_PER_LOOK: u32 = 16;
 
 /// What a cluster is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,6 @@ pub struct World {
     /// The wire.
     pub wire: Wire,
     rng: Rng,
-    steps: u64,
 }
 
 /// A node's number.
@@ -81,7 +80,7 @@ impl World {
             node.start(0);
         }
         let wire = Wire::new(setting.weather, rng.bits());
-        Self { now_ns: 0, nodes, wire, rng, steps: 0 }
+        Self { now_ns: 0, nodes, wire, rng }
     }
 
     /// A node that lives.
@@ -104,8 +103,8 @@ impl World {
         self.nodes.remove(&id);
     }
 
-    /// One step. False if nothing at all can happen any more.
-    pub fn step(&mut self) -> bool {
+    /// One step.
+    pub fn step(&mut self) {
         for node in self.nodes.values() {
             for frame in node.take_frames() {
                 self.wire.send(node.id, self.now_ns, &frame);
@@ -116,7 +115,8 @@ impl World {
             node.choices(&mut choices);
         }
         if choices.is_empty() {
-            return self.jump();
+            self.jump();
+            return;
         }
         let choice = choices[self.rng.below(choices.len() as u64) as usize];
         self.now_ns += STEP_NS;
@@ -124,19 +124,16 @@ impl World {
             node.act(choice, self.now_ns, &mut self.rng);
         }
         self.pass();
-        self.steps += 1;
-        if self.steps.is_multiple_of(CHECK_EVERY) {
-            check::one_running_copy(self);
-        }
-        true
+        check::one_running_copy(self);
     }
 
-    fn jump(&mut self) -> bool {
+    /// Nothing can happen now: time goes on to when something can. If that is never it passes all the
+    /// same, so that who waits sees it.
+    fn jump(&mut self) {
         let deadlines = self.nodes.values().filter_map(Node::deadline_ns);
-        let Some(next) = deadlines.chain(self.wire.next_ns()).min() else { return false };
-        self.now_ns = self.now_ns.max(next);
+        let next = deadlines.chain(self.wire.next_ns()).min();
+        self.now_ns = next.unwrap_or(0).max(self.now_ns + STEP_NS);
         self.pass();
-        true
     }
 
     /// What is due by now: frames and timers.
@@ -160,8 +157,8 @@ impl World {
             if done(self) {
                 return true;
             }
-            if !self.step() {
-                break;
+            for _ in 0..STEPS_PER_LOOK {
+                self.step();
             }
         }
         done(self)
