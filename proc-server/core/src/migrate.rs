@@ -21,6 +21,8 @@ mod image;
 mod source;
 mod target;
 
+#[cfg(test)]
+pub(crate) use image::{Image, ThreadImage};
 pub use source::Asker;
 pub(crate) use source::{Outgoing, move_resume, write_node};
 pub(crate) use target::Incoming;

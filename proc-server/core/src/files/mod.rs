@@ -20,7 +20,7 @@ mod poll;
 mod seek;
 pub mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 
 pub(crate) use dispatch::dispatch;

@@ -147,11 +147,12 @@ pub(crate) fn wait_resume<M: Machine>(
 fn wait_done<M: Machine>(call: C<'_, '_, '_, M>, info: Info) -> SysResult {
     let addr = call.args[1];
     if addr != 0
-        && let Err(errno) = call.write(addr, &info.layout()) {
-            // Not lost: it waits again.
-            let _ = call.thread_mut().own.pending.add(info);
-            return Err(errno.into());
-        }
+        && let Err(errno) = call.write(addr, &info.layout())
+    {
+        // Not lost: it waits again.
+        let _ = call.thread_mut().own.pending.add(info);
+        return Err(errno.into());
+    }
     Ok(Next::Done(u64::from(info.signal)))
 }
 

@@ -161,7 +161,8 @@ impl Actions {
     pub fn ignores(&self, signal: u32) -> bool {
         match self.get(signal).handler {
             IGNORE => !SignalSet::UNSTOPPABLE.has(signal),
-            DEFAULT => Default::of(signal) == Default::Ignore,
+            // Continuing happens when the signal is sent.
+            DEFAULT => matches!(Default::of(signal), Default::Ignore | Default::Continue),
             _ => false,
         }
     }

@@ -29,7 +29,9 @@ const FUTEX_WAITERS: u32 = 0x8000_0000;
 /// exit(2): the calling thread's end.
 pub fn exit<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let code = call.args[0];
-    if let Err(Fail::Absent) = leave_robust_list(call) { return Err(Fail::Absent) }
+    if let Err(Fail::Absent) = leave_robust_list(call) {
+        return Err(Fail::Absent);
+    }
     let clear = call.thread().own.clear_tid;
     if clear != 0 {
         match call.write(clear, &0u32) {

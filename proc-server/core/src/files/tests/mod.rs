@@ -4,7 +4,7 @@
 mod poll;
 mod procfs;
 mod transfer;
-mod world;
+pub(crate) mod world;
 
 use crate::layout::stat::StatLayout;
 use abi::linux::general::*;

@@ -48,10 +48,14 @@ pub struct State {
     /// Asks that came: server, operation, message.
     pub asked: Vec<(ServerId, u16, Msg)>,
     pub cancelled: Vec<Ticket>,
+    /// Calls end as scripted although they were cancelled: the end was on its way.
+    pub refuse_cancel: bool,
     pending: VecDeque<(ServerId, Ticket, Result<Msg, Errno>)>,
     ready: VecDeque<(ServerId, Ticket, Result<Msg, Errno>)>,
     next_ticket: u32,
     pub resumed: Vec<Registers>,
+    /// The thread's registers while it runs.
+    pub registers: Registers,
 }
 
 /// A machine without threads.
@@ -65,11 +69,13 @@ impl Machine for FakeMachine {
         Ok(())
     }
     fn resume(&mut self, _: u64, registers: &Registers) {
-        self.0.borrow_mut().resumed.push(*registers);
+        let mut state = self.0.borrow_mut();
+        state.resumed.push(*registers);
+        state.registers = *registers;
     }
     fn retry(&mut self, _: u64) {}
     fn stop(&mut self, _: u64) -> Stopped {
-        Stopped { registers: Registers::default(), found: Found::User }
+        Stopped { registers: self.0.borrow().registers, found: Found::User }
     }
     fn read_fpu(&mut self, _: u64) -> Fpu {
         Fpu::INITIAL
@@ -191,6 +197,14 @@ impl World {
             let pid = core.pids.allocate().expect("a pid");
             let mut own = process_own(pid);
             own.session = 1;
+            let child = crate::process::Child {
+                group: 1,
+                state: crate::process::ChildState::Running,
+                node: core.node,
+                exit_signal: crate::signal::number::CHLD,
+                uid: 0,
+            };
+            own.children.insert(1, child);
             let no = core.processes.add(own).expect("room");
             core.pids.set(pid, PidRow::Process(no));
             let process = core.processes.get_mut(crate::process::ProcessNo(0)).expect("it lives");
@@ -253,6 +267,11 @@ impl World {
         self.result()
     }
 
+    /// Whether an ask has not ended.
+    pub fn has_open_asks(&self) -> bool {
+        !self.state.borrow().pending.is_empty()
+    }
+
     pub fn put(&mut self, addr: u64, bytes: &[u8]) {
         let at = (addr - BASE) as usize;
         self.state.borrow_mut().memory[at..at + bytes.len()].copy_from_slice(bytes);
@@ -302,7 +321,8 @@ fn answer(
         (_, system::CANCEL) => {
             let ticket = Ticket::from_word(msg.words[0]);
             state.cancelled.push(ticket);
-            if let Some(at) = state.pending.iter().position(|row| row.1 == ticket)
+            if !state.refuse_cancel
+                && let Some(at) = state.pending.iter().position(|row| row.1 == ticket)
                 && let Some((server, ticket, _)) = state.pending.remove(at)
             {
                 state.pending.push_front((server, ticket, Err(Errno::ECANCELED)));
