@@ -24,7 +24,7 @@ use proc_api::peer::{
     Count, Identify, ListProcesses, MoveCommit, MoveDiscard, MoveInstall, MoveProcess, ReadProc,
     SendSignal, Tell,
 };
-use proc_api::{AdminReply, List, Migrate, ProcessList, Signal, Spawn};
+use proc_api::{AdminReply, List, Migrate, MoveFigures, ProcessList, Signal, Spawn};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
 
 /// Processes of one [`List`]: as many as fit a message with the longest names.
@@ -113,6 +113,10 @@ impl<M: Machine> ProcCore<M> {
             List::NUMBER => {
                 let List { after } = List::get(msg)?;
                 Ok(Answer::reply(&ProcessList(self.list_here(after, LIST_MAX))))
+            }
+            MoveFigures::NUMBER => {
+                let MoveFigures { pid } = MoveFigures::get(msg)?;
+                Ok(Answer::from_result(self.move_figures(cx, pid)))
             }
             AdminReply::NUMBER => {
                 procfs::admin_reply(self, cx, AdminReply::get(msg)?);

@@ -16,11 +16,11 @@ use abi::{Errno, NodeId, ObjectId, Pid, SpaceId, ThreadId, Ticket};
 use alloc::vec::Vec;
 use core::task::Poll;
 use fs_api::file::Hold;
-use mem_api::{FetchAll, SpaceExport, SpaceGive, SpaceSize};
-use proc_api::Migrated;
+use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
 use proc_api::peer::{
     MoveCommit, MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal,
 };
+use proc_api::{Migrated, Moving};
 use runtime::limits::NODE_BODY_BYTES;
 use runtime::{Bulk, Cx, NodeReply, Wire};
 
@@ -546,12 +546,27 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// A space's last page has arrived.
+    /// How far the fetching of a process's pages is: mem-server knows it until all are here.
+    pub(crate) fn move_figures(&self, cx: &mut Cx<'_>, pid: Pid) -> Result<Moving, Errno> {
+        let no = self.pids.process(pid.get()).ok_or(Errno::ESRCH)?;
+        let process = self.processes.get(no).ok_or(Errno::ESRCH)?;
+        let space = process.space.ok_or(Errno::ESRCH)?;
+        let MoveProgress { left, on_demand, prefetched } = cx.leaf(&MoveState { space })?;
+        if left + on_demand + prefetched == 0 {
+            let (on_demand, prefetched) = process.pages_fetched;
+            return Ok(Moving { left, on_demand, prefetched });
+        }
+        Ok(Moving { left, on_demand, prefetched })
+    }
+
     pub(crate) fn pages_arrived(&mut self, space: SpaceId, on_demand: u64, prefetched: u64) {
         let fetched = &mut self.moves.pages_fetched;
         fetched.0 = fetched.0.saturating_add(on_demand);
         fetched.1 = fetched.1.saturating_add(prefetched);
-        let process = self.processes.iter().find(|process| process.space == Some(space));
-        if let Some(process) = process {
+        let moved = self.processes.iter().find(|process| process.space == Some(space));
+        let no = moved.map(|process| process.no);
+        if let Some(process) = no.and_then(|no| self.processes.get_mut(no)) {
+            process.pages_fetched = (on_demand, prefetched);
             let pid = process.own.pid;
             self.machine.log(format_args!(
                 "process {pid}: all pages are here, {on_demand} on demand, {prefetched} ahead"

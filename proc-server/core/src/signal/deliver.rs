@@ -9,7 +9,7 @@ use super::set::{DEFAULT, IGNORE};
 use super::{Action, Default, Info, SignalSet, number};
 use crate::ProcCore;
 use crate::entry::thread_cookie;
-use crate::machine::Machine;
+use crate::machine::{Fpu, Machine};
 use crate::process::{Phase, ProcessNo};
 use crate::syscall::{Wait, wait_status_signal};
 use crate::thread::{OpenAsk, Restart, Run, Thread, Waiting};
@@ -162,6 +162,7 @@ impl<M: Machine> ProcCore<M> {
         };
         match frame::push(cx, space, &frame) {
             Ok(started) => {
+                self.machine.write_fpu(slot, &Fpu::INITIAL);
                 let thread = self.threads.get_mut(id)?;
                 enter_handler(thread, started, info.signal, action, restarts);
                 if action.flags & u64::from(SA_RESETHAND) != 0 {
@@ -222,9 +223,11 @@ impl<M: Machine> ProcCore<M> {
 
     pub(crate) fn raise_memory_fault(&mut self, id: ThreadId, addr: u64, errno: Errno) {
         const SEGV_MAPERR: i32 = 1;
+        const SEGV_ACCERR: i32 = 2;
         const BUS_ADRERR: i32 = 2;
         let info = match errno {
             Errno::EFAULT => Info::fault(number::SEGV, SEGV_MAPERR, addr),
+            Errno::EACCES => Info::fault(number::SEGV, SEGV_ACCERR, addr),
             Errno::ENOMEM => {
                 self.machine.log(format_args!("no memory is left: a process is killed"));
                 return self.kill_by_system(id);
