@@ -72,7 +72,7 @@ pub enum Content {
 
 hot! {
     /// A thread faulted. Done: run it again. Pending: it can run when the ticket ends. EFAULT: no
-    /// such mapping, or not permitted (SIGSEGV). EIO: beyond the file's end, or lost (SIGBUS).
+    /// such mapping; EACCES: not permitted (both SIGSEGV). EIO: beyond the file's end, or lost (SIGBUS).
     /// ENOMEM: no frame is left.
     pub struct Fault {
         /// The faulting thread's space.

@@ -185,6 +185,12 @@ impl<M: Machine> MemCore<M> {
                 self.install(op.space, page, found)?;
                 Ok(Answer::Done(Msg::default()))
             }
+            // Only here is a mapping that forbids the access told from none: programs are told too.
+            Err(Miss::Error(Errno::EFAULT))
+                if self.spaces.get(op.space).is_ok_and(|space| space.areas.find(page).is_some()) =>
+            {
+                Err(Errno::EACCES)
+            }
             Err(Miss::Error(errno)) => Err(errno),
             Err(Miss::Away(wanted)) => {
                 self.fetch_for(cx, from, wanted, Some((op.space, page, op.access)))

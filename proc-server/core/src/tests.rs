@@ -5,7 +5,7 @@ use crate::files::tests::world::{BASE, World, pipe};
 use crate::layout::signal::{SigAction, SignalFrame, StackT};
 use crate::layout::time::Timespec;
 use crate::layout::{IntoBytes, Layout};
-use crate::machine::{FaultAnswer, Registers, UserFault};
+use crate::machine::{FaultAnswer, Fpu, Registers, UserFault};
 use crate::migrate::{Image, ThreadImage};
 use crate::process::{Phase, ProcessNo};
 use crate::signal::{Info, Target, number};
@@ -96,7 +96,10 @@ fn handler_gets_a_frame_and_returns_to_where_it_was() {
     let mut world = World::new();
     handle(&mut world, number::CHLD, 0, 1 << 3);
     let me = 1;
+    let fpu = Fpu([3; 512]);
+    world.state.borrow_mut().fpu = Some(fpu);
     assert_eq!(call_at(&mut world, __NR_kill, &[me, u64::from(number::CHLD)]), None);
+    assert_eq!(world.state.borrow().fpu, Some(Fpu::INITIAL), "a handler has a fresh FPU");
     let started = resumed(&world).expect("the handler runs");
     assert_eq!((started.rip, started.rdi), (HANDLER, u64::from(number::CHLD)));
     assert_eq!(started.rsp % 16, 8);
@@ -121,6 +124,8 @@ fn handler_gets_a_frame_and_returns_to_where_it_was() {
     });
     let after = resumed(&world).expect("it goes on");
     assert_eq!((after.rip, after.rsp, after.rbx, after.rax), (RIP, STACK, 0xb0b, 0));
+    let fpu = world.state.borrow().fpu.expect("it comes back").0;
+    assert_eq!((fpu[0], fpu[511]), (3, 3), "with what it had before");
 }
 
 #[test]

@@ -45,11 +45,12 @@ fn copy_out_is_seen_through_a_mapping_that_showed_zeroes() {
 }
 
 #[test]
-fn fault_outside_mappings_or_rights_is_efault() {
+fn fault_outside_mappings_is_efault_and_outside_rights_eacces() {
     let mut it = Node::alone(16);
     let space = it.space();
     let addr = it.map(Map { protection: READ_ONLY, ..anonymous(space, 1) });
-    assert_eq!(it.store(space, addr, 1), Err(Errno::EFAULT));
+    assert_eq!(it.store(space, addr, 1), Err(Errno::EACCES));
+    assert_eq!(it.poke(space, addr, &[1]), Err(Errno::EFAULT));
     assert_eq!(it.load(space, addr + PAGE), Err(Errno::EFAULT));
     assert_eq!(it.load(space, u64::MAX), Err(Errno::EFAULT));
     assert_eq!(it.poke(space, u64::MAX - 1, &[1, 2, 3]), Err(Errno::EFAULT));
@@ -214,11 +215,11 @@ fn protect_takes_rights_at_once_and_gives_them_back_on_demand() {
     }
     let middle = Protect { space, addr: addr + PAGE, len: PAGE, protection: READ_ONLY };
     it.call(&middle).unwrap();
-    assert_eq!(it.store(space, addr + PAGE, 2), Err(Errno::EFAULT));
+    assert_eq!(it.store(space, addr + PAGE, 2), Err(Errno::EACCES));
     assert_eq!(it.load(space, addr + PAGE), Ok(1));
     let none = Protection { read: false, ..READ_ONLY };
     it.call(&Protect { protection: none, ..middle }).unwrap();
-    assert_eq!(it.load(space, addr + PAGE), Err(Errno::EFAULT));
+    assert_eq!(it.load(space, addr + PAGE), Err(Errno::EACCES));
     assert_eq!(it.call(&Regions { space, after: 0 }).unwrap().0.len(), 3);
     it.call(&Protect { protection: RW, ..middle }).unwrap();
     it.store(space, addr + PAGE, 3).unwrap();

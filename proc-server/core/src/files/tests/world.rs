@@ -56,6 +56,8 @@ pub struct State {
     pub resumed: Vec<Registers>,
     /// The thread's registers while it runs.
     pub registers: Registers,
+    /// Its FPU state; `None`: as at the start.
+    pub fpu: Option<Fpu>,
 }
 
 /// A machine without threads.
@@ -78,9 +80,11 @@ impl Machine for FakeMachine {
         Stopped { registers: self.0.borrow().registers, found: Found::User }
     }
     fn read_fpu(&mut self, _: u64) -> Fpu {
-        Fpu::INITIAL
+        self.0.borrow().fpu.unwrap_or(Fpu::INITIAL)
     }
-    fn write_fpu(&mut self, _: u64, _: &Fpu) {}
+    fn write_fpu(&mut self, _: u64, fpu: &Fpu) {
+        self.0.borrow_mut().fpu = Some(*fpu);
+    }
     fn kick(&mut self, _: CoreId) {}
     fn boot_time_ns(&self) -> u64 {
         1_700_000_000_000_000_000
