@@ -28,7 +28,9 @@ static void check_basics(void) {
     SAME(count, 2);
     struct iovec parts[2] = {{"gh", 2}, {"ij", 2}}, to[2] = {{buffer, 3}, {buffer + 10, 20}};
     SAME(writev(ends[1], parts, 2), 4);
-    SAME(readv(ends[0], to, 2), 6);
+    // A pipe may give less than it has.
+    ssize_t got = readv(ends[0], to, 2);
+    CHECK(got == 6 || (got == 3 && read(ends[0], buffer + 10, 20) == 3));
     SAME(memcmp(buffer, "efg", 3) | memcmp(buffer + 10, "hij", 3), 0);
     SAME(write(ends[1], "", 0), 0);
     FAILS(lseek(ends[0], 0, SEEK_CUR), ESPIPE);
