@@ -44,6 +44,11 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// Virtual time that a step of a server takes.
+pub const STEP_NS: u64 = 2_000;
+/// Virtual time that a program's instruction takes: slow, so that seconds have few of them.
+const INSTRUCTION_NS: u64 = 1_000;
+
 /// The server in whose name a scenario asks: none runs that could be confused with it.
 pub const DRIVER: ServerId = ServerId::Ckpt;
 
@@ -338,8 +343,8 @@ impl Node {
         }
     }
 
-    /// Does one of [`Self::choices`].
-    pub(crate) fn act(&self, choice: Choice, now_ns: u64, rng: &mut Rng) {
+    /// Does one of [`Self::choices`]; the time that it takes in nanoseconds.
+    pub(crate) fn act(&self, choice: Choice, now_ns: u64, rng: &mut Rng) -> u64 {
         match choice {
             Choice::Notice(_, notice) => {
                 self.around.borrow_mut().notices.retain(|it| *it != notice);
@@ -351,14 +356,16 @@ impl Node {
                 self.proc.step(worker, |it, cx| it.kicked(cx));
             }
             Choice::Run(_, slot) => {
-                let steps = 1 + rng.below(100);
+                let instructions = 1 + rng.below(100);
                 let threads = &mut *self.threads.borrow_mut();
                 let thread = threads.get(slot);
                 let worker = &mut self.worker(thread.core, now_ns);
-                self.mem.step(worker, |core, _| isa::run(thread, core.machine(), steps));
+                self.mem.step(worker, |core, _| isa::run(thread, core.machine(), instructions));
+                return instructions * INSTRUCTION_NS;
             }
             Choice::Fault(_, slot) => self.fault(slot, now_ns),
         }
+        STEP_NS
     }
 
     fn collect(&self, (from, client, core): Notice, now_ns: u64) {

@@ -253,7 +253,11 @@ fn after_disaster(world: &mut World, pid: Pid, disaster: Disaster, result: &Resu
     let reached = counted(&output);
     assert!(!output.contains("BAD"), "memory, registers and FPU agree");
     if output.contains("exit ") {
-        assert!(places.is_empty(), "what has ended is nowhere: {places:?}");
+        assert!(
+            places.is_empty(),
+            "what has ended is nowhere, but it is on {places:?}, after {result:?}: {:?}",
+            &output[output.len().saturating_sub(80)..]
+        );
         let may_be_lost = match disaster {
             Disaster::Target | Disaster::Source | Disaster::Cut => true,
             Disaster::ShortCut => false,

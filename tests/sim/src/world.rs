@@ -2,11 +2,10 @@
 //! The cluster: nodes, the wire between them, and virtual time.
 //!
 //! # Model
-//! Of everything that could happen next, on whatever node, chance takes one; each takes
-//! [`STEP_NS`]. When nothing can happen, time jumps to the next frame or timer.
+//! Of everything that could happen next, on whatever node, chance takes one. When nothing can happen, time jumps to the next frame or timer.
 
 use crate::check;
-use crate::node::{Choice, Node, Plan};
+use crate::node::{Choice, Node, Plan, STEP_NS};
 use crate::rng::Rng;
 use crate::root::Image;
 use crate::wire::{Weather, Wire};
@@ -14,8 +13,6 @@ use abi::NodeId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Virtual time that one step takes.
-const STEP_NS: u64 = 2_000;
 /// Steps between two questions whether what is waited for has come.
 const STEPS_PER_LOOK: u32 = 16;
 
@@ -119,9 +116,8 @@ impl World {
             return;
         }
         let choice = choices[self.rng.below(choices.len() as u64) as usize];
-        self.now_ns += STEP_NS;
         if let Some(node) = self.nodes.get(&choice.node()) {
-            node.act(choice, self.now_ns, &mut self.rng);
+            self.now_ns += node.act(choice, self.now_ns, &mut self.rng);
         }
         self.pass();
         check::one_running_copy(self);

@@ -4,14 +4,23 @@
 use sim::scenario::{Disaster, migration_disturbed};
 use sim::world::Setting;
 
-/// Steps between two tries; each try is a whole run from boot.
+/// Steps between two tries, where `SIM_STRIDE` does not say (1 tries every step); each try is a whole
+/// run from boot.
 const STRIDE: u64 = 3;
+/// First step that is tried, where `SIM_STRIDE` does not say.
+const FIRST: u64 = 2;
 
 fn at_every_step(disaster: Disaster) {
+    let stride = std::env::var("SIM_STRIDE").ok().and_then(|stride| stride.parse().ok());
+    let (mut steps, stride) = stride.map_or((FIRST, STRIDE), |stride: u64| (0, stride.max(1)));
     let setting = Setting::new(7);
-    let mut steps = 0;
-    while migration_disturbed(&setting, disaster, steps) {
-        steps += STRIDE;
+    loop {
+        // Shown if the try fails.
+        println!("{disaster:?} after {steps} steps, seed {}", setting.seed);
+        if !migration_disturbed(&setting, disaster, steps) {
+            break;
+        }
+        steps += stride;
     }
     assert!(steps > 10, "a migration has steps");
 }
