@@ -251,7 +251,8 @@ impl<M: Machine> ProcCore<M> {
         match self.pids.process(pid) {
             Some(no) => self.reap(cx, no),
             None if node == cx.node() => {}
-            None => self.tell_pid(cx, pid, &Fact::Reaped { pid }),
+            // Straight to the zombie: its id may name a copy elsewhere that its parent was never told of.
+            None => self.tell(cx, Some(node), &Fact::Reaped { pid }),
         }
     }
 

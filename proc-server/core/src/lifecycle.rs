@@ -147,6 +147,9 @@ impl<M: Machine> ProcCore<M> {
         };
         if node == cx.node() && self.pids.process(child).is_some() {
             self.learn(cx, fact);
+        } else if matches!(fact, Fact::Reaped { .. }) {
+            // A zombie does not move.
+            self.tell(cx, Some(node), &fact);
         } else {
             self.tell_pid(cx, child, &fact);
         }
