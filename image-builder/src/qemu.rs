@@ -47,6 +47,16 @@ impl fmt::Display for Accelerator {
     }
 }
 
+/// A node whose time is its instructions, for figures that are the same in every run: one tick of
+/// its time stamp counter is one instruction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counting {
+    /// Where QEMU writes the registers at each block of code that begins in `filter`.
+    pub log: PathBuf,
+    /// Ranges of addresses, as `-dfilter` takes them.
+    pub filter: String,
+}
+
 /// One node's machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -60,6 +70,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Text of `-netdev`, without an id of its own for the device: it must be `n0`.
     pub netdev: Option<String>,
+    /// How its instructions are counted, if they are.
+    pub counting: Option<Counting>,
 }
 
 impl Machine {
@@ -67,7 +79,16 @@ impl Machine {
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(["-machine", "pc", "-nodefaults", "-no-user-config", "-no-reboot"]);
-        command.args(["-accel", self.accelerator.option(), "-cpu", "max,-la57"]);
+        match &self.counting {
+            None => command.args(["-accel", self.accelerator.option(), "-cpu", "max,-la57"]),
+            Some(counting) => command
+                // Without erms and fsrm: QEMU counts every turn of a `rep movsb`, where processors
+                // with them copy whole lines.
+                .args(["-accel", "tcg,thread=single", "-cpu", "max,-la57,-erms,-fsrm"])
+                .args(["-icount", "shift=0,sleep=off", "-d", "exec,cpu"])
+                .args(["-dfilter", &counting.filter, "-D"])
+                .arg(&counting.log),
+        };
         command.args(["-smp", &self.node.cores.to_string()]);
         command.args(["-m", &self.node.memory_mib.to_string()]);
         command.args(["-display", "none", "-chardev", "stdio,id=console,signal=off"]);
@@ -104,10 +125,16 @@ mod tests {
             module: "m".into(),
             accelerator: Accelerator::Tcg,
             netdev: Some("dgram,id=n0".into()),
+            counting: None,
         };
         let text = typed(&machine.command());
         for part in ["-smp 2", "-m 256", "-kernel k", "-initrd m", "mac=52:54:00:00:00:01"] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
+        assert!(!text.contains("icount"), "{text}");
+        let counting = Counting { log: "l".into(), filter: "0x1..0x2".into() };
+        let text = typed(&Machine { counting: Some(counting), ..machine }.command());
+        assert!(text.contains("-icount shift=0,sleep=off"), "{text}");
+        assert!(text.contains("-dfilter 0x1..0x2 -D l"), "{text}");
     }
 }

@@ -16,7 +16,7 @@ pub use node::{Farewell, Node};
 
 use crate::config::Cluster;
 use crate::images::Images;
-use crate::qemu::{Accelerator, Machine};
+use crate::qemu::{Accelerator, Counting, Machine};
 use crate::switch::{Link, PortSocket, SwitchThread};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
@@ -84,6 +84,19 @@ impl Running {
     /// # Errors
     /// QEMU is not installed, or ends at once.
     pub fn start(cluster: &Cluster, images: &Images, folder: &Path) -> Result<Self> {
+        Self::start_as(cluster, images, folder, None)
+    }
+
+    /// Boots every node, counting its instructions if `counting` says how; logs go to `folder`.
+    ///
+    /// # Errors
+    /// QEMU is not installed, or ends at once.
+    pub fn start_as(
+        cluster: &Cluster,
+        images: &Images,
+        folder: &Path,
+        counting: Option<&Counting>,
+    ) -> Result<Self> {
         let (sender, events) = sync_channel(EVENTS_MAX);
         let accelerator = Accelerator::find();
         let (mut nodes, mut machines, mut ports) = (Vec::new(), Vec::new(), Vec::new());
@@ -95,6 +108,7 @@ impl Running {
                 module: module.clone(),
                 accelerator,
                 netdev: Some(port.netdev("n0")?),
+                counting: counting.cloned(),
             };
             nodes.push(Node::start(index, &machine, folder, sender.clone())?);
             machines.push(machine);

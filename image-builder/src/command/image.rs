@@ -46,6 +46,7 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
             module: module.clone(),
             accelerator: Accelerator::find(),
             netdev: Some(netdev(*id)),
+            counting: None,
         };
         println!("\n# node {id}\n{}", typed(&machine.command()));
     }

@@ -70,7 +70,8 @@ pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Done> {
     let module = guest::for_sel4(workspace, &[boot.package])?.join(boot.program);
     let node = NodeEntry { id: 1, cores: boot.cores, memory_mib: MEMORY_MIB, mac: [0; 6] };
     let accelerator = Accelerator::find();
-    let machine = Machine { node, kernel: kernel.elf32, module, accelerator, netdev: None };
+    let machine =
+        Machine { node, kernel: kernel.elf32, module, accelerator, netdev: None, counting: None };
     let mut command = machine.command();
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     println!("   {}", typed(&command));

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// hold MIB: holds that much memory, says "holds", and then reads a word of a page every millisecond, in
+// an order that prefetch does not guess, until it has read TOUCHES. It says how many reads had to wait
+// for a page, how long the least and the median wait took, and how many words were wrong.
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+// A prime above the pages of the largest mapping: a walk by it comes to every page once.
+// A read that takes longer waited: one of a page that is here takes a few microseconds.
+enum { PAGE_WORDS = 512, STRIDE = 1000003, TOUCHES = 1500, WAIT_NS = 100000 };
+
+static uint64_t waits_ns[TOUCHES];
+
+static int ascending(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int main(int argc, char **argv) {
+    uint64_t pages = strtoull(argc > 1 ? argv[1] : "1", 0, 10) * 256, wrong = 0;
+    uint64_t *words = mmap(0, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (words == MAP_FAILED || pages == 0) return 1;
+    for (uint64_t i = 0; i < pages; i++) words[i * PAGE_WORDS] = i * 3 + 1;
+    printf("holds\n");
+    fflush(stdout);
+    uint64_t waits = 0;
+    for (uint64_t i = 0; i < TOUCHES; i++) {
+        uint64_t page = i * STRIDE % pages;
+        usleep(1000);
+        uint64_t start_ns = now_ns();
+        uint64_t word = *(volatile uint64_t *)&words[page * PAGE_WORDS];
+        uint64_t took_ns = now_ns() - start_ns;
+        wrong += word != page * 3 + 1;
+        if (took_ns > WAIT_NS) waits_ns[waits++] = took_ns;
+    }
+    qsort(waits_ns, waits, sizeof *waits_ns, ascending);
+    printf("%lu waits, least %lu ns, median %lu ns, %lu wrong\n", (unsigned long)waits, (unsigned long)waits_ns[0],
+           (unsigned long)(waits ? waits_ns[waits / 2] : 0), (unsigned long)wrong);
+    return wrong != 0;
+}
