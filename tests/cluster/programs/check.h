@@ -3,6 +3,7 @@
 // line, and one last line says how many there were. Each program prints the same on Linux.
 #pragma once
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,11 +12,24 @@
 static int checks_done, checks_failed;
 // Where the last failure was found: a child is not to blame for what its parent had found.
 static pid_t failed_in;
+static volatile int last_line;
+
+// `timeout -s QUIT` shows where a program hangs.
+static void check_hangs(int number) {
+    char text[64];
+    (void)number;
+    int length = snprintf(text, sizeof text, "HANGS after line %d\n", last_line);
+    if (write(1, text, (size_t)length) < 0) _exit(99);
+    _exit(97);
+}
+
+__attribute__((constructor)) static void check_start(void) { signal(SIGQUIT, check_hangs); }
 
 // Prints at once and in one write, so that a crash afterwards hides nothing.
 static inline void check_that(int right, const char *what, int line) {
     char text[256];
     int saved = errno;
+    last_line = line;
     __atomic_add_fetch(&checks_done, 1, __ATOMIC_RELAXED);
     if (right) return;
     __atomic_add_fetch(&checks_failed, 1, __ATOMIC_RELAXED);

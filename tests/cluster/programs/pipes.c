@@ -198,22 +198,6 @@ static void check_descriptors(char *path) {
     close(ends[0]);
 }
 
-static void check_fifo(void) {
-    SAME(mkfifo("pipes.tmp", 0600), 0);
-    FAILS(open("pipes.tmp", O_WRONLY | O_NONBLOCK), ENXIO);
-    pid_t child = fork();
-    if (child == 0) {
-        int end = open("pipes.tmp", O_WRONLY);
-        SAME(write(end, "through", 7), 7);
-        CHILD_END();
-    }
-    int end = open("pipes.tmp", O_RDONLY);
-    SAME(read(end, buffer, 7), 7);
-    CHILD(child);
-    SAME(read(end, buffer, 7), 0);
-    close(end), unlink("pipes.tmp");
-}
-
 int main(int argc, char **argv) {
     if (argc > 1) return write(50, "here", 4) != 4 || write(60, "x", 1) != -1 || errno != EBADF;
     signal(SIGPIPE, SIG_IGN);
@@ -223,6 +207,5 @@ int main(int argc, char **argv) {
     check_whole_writes();
     check_stream();
     check_descriptors(argv[0]);
-    check_fifo();
     return check_end("pipes");
 }
