@@ -65,6 +65,8 @@ enum Stage {
     Object(OpenFile),
     /// A page of the object is here now.
     Head { object: ObjectId, size: u64 },
+    /// A page of a file, of which a part must be zeroed, is here now.
+    Tail { main: Loaded, interpreter: Option<Loaded> },
     /// All other threads have ended.
     Alone(Built),
 }
@@ -231,6 +233,13 @@ pub(crate) fn exec_resume<M: Machine>(
             call.core.release(call.cx, file.file, file.server());
             object_known(call, exec, result)
         }
+        Stage::Tail { main, interpreter } => match result {
+            Ok(_) => build(call, exec, main, interpreter),
+            Err(errno) => {
+                release_both(call, main.object, interpreter.map(|other| other.object));
+                Err(errno.into())
+            }
+        },
         Stage::Head { object, size } => match result {
             Ok(_) => head(call, exec, object, size),
             Err(errno) => {
@@ -492,11 +501,17 @@ fn build<M: Machine>(
     main: Loaded,
     interpreter: Option<Loaded>,
 ) -> SysResult {
-    let built = build_space(call, &exec, &main, interpreter.as_ref());
-    release_object(call, main.object);
-    if let Some(interpreter) = interpreter {
-        release_object(call, interpreter.object);
+    let held = interpreter.as_ref().map(|other| other.object);
+    match absent_tail(call.cx, &main, interpreter.as_ref()) {
+        Ok(None) => {}
+        Ok(Some(fetch)) => return fetch_tail(call, exec, &fetch, main, interpreter),
+        Err(errno) => {
+            release_both(call, main.object, held);
+            return Err(errno.into());
+        }
     }
+    let built = build_space(call, &exec, &main, interpreter.as_ref());
+    release_both(call, main.object, held);
     let built = built?;
     let me = call.thread;
     let process = call.process_mut();
@@ -509,6 +524,63 @@ fn build<M: Machine>(
     call.cx_poke(&others);
     // Those that could be stopped at once are gone already.
     alone(call, exec, built)
+}
+
+fn release_both<M: Machine>(call: C<'_, '_, '_, M>, main: ObjectId, other: Option<ObjectId>) {
+    release_object(call, main);
+    if let Some(other) = other {
+        release_object(call, other);
+    }
+}
+
+/// A page that [`map_plan`] will write into, and that rests on another node: how to fetch it.
+fn absent_tail(
+    cx: &mut Cx<'_>,
+    main: &Loaded,
+    interpreter: Option<&Loaded>,
+) -> Result<Option<ObjectFetch>, Errno> {
+    for (loaded, base) in
+        [(Some(main), PIE_BASE), (interpreter, INTERPRETER_BASE)].into_iter().filter_map(|it| {
+            let (loaded, base) = it;
+            Some((loaded?, base))
+        })
+    {
+        let object = loaded.object;
+        for segment in &loaded.image.plan(base)?.segments {
+            let (Some((range, first)), Some(zero)) = (&segment.file, &segment.zero) else {
+                continue;
+            };
+            let offset = first + (zero.start - range.start);
+            match read_object(cx, object, offset, &mut [0]) {
+                Ok(()) => {}
+                Err(Errno::ERESTART) => {
+                    let access = mem_api::Access::Read;
+                    return Ok(Some(ObjectFetch { object, offset, access }));
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn fetch_tail<M: Machine>(
+    call: C<'_, '_, '_, M>,
+    mut exec: Box<ExecWait>,
+    fetch: &ObjectFetch,
+    main: Loaded,
+    interpreter: Option<Loaded>,
+) -> SysResult {
+    let (object, other) = (main.object, interpreter.as_ref().map(|other| other.object));
+    exec.stage = Stage::Tail { main, interpreter };
+    let errno = match call.leaf_or_wait(fetch, Wait::Exec(exec)) {
+        Ok(None) => return Ok(Next::Wait),
+        // It came and went again: the program may try once more.
+        Ok(Some(())) => Errno::EAGAIN,
+        Err(errno) => errno,
+    };
+    release_both(call, object, other);
+    Err(errno.into())
 }
 
 fn build_space<M: Machine>(
