@@ -108,11 +108,14 @@ fn notified(shared: &'static Shared, platform: &mut Sel4Platform, word: u64) {
         if word >> IRQ_BIT & (1 << interrupt.bit) == 0 {
             continue;
         }
+        // First, as the kernel masks the line until then: what comes at a masked line is lost, and a
+        // shot that the timer's handler fires may be over before it returns. No line here is
+        // level-triggered: timer and console are edges, the card sends messages. It fails only if
+        // the capability is gone, and then there is no interrupt.
+        let _ = Cap::<IrqHandler>::new(interrupt.handler_slot).ack();
         if let Some(service) = shared.hosted[interrupt.server as usize] {
             service.interrupt(platform, interrupt.bit);
         }
-        // An acknowledge fails only if the capability is gone, and then there is no interrupt.
-        let _ = Cap::<IrqHandler>::new(interrupt.handler_slot).ack();
     }
 }
 

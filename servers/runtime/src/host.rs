@@ -186,6 +186,7 @@ impl<C: Core> Host<C> {
     }
 
     fn collect_timers(&self, platform: &mut dyn Platform) {
+        self.inner.lock().tables.unarmed();
         loop {
             let more = self.locked(platform, |core, cx| {
                 let Some(cookie) = cx.tables.expired(cx.now_ns) else { return false };

@@ -261,20 +261,23 @@ impl Tables {
         self.timers.remove(&(deadline_ns, cookie));
     }
 
+    /// The timer server's notification came: it holds no deadline of this server and core any more,
+    /// whichever one it was.
+    pub(crate) fn unarmed(&mut self) {
+        self.armed_ns = None;
+    }
+
     /// The next timer that has run out; arms for the one after the last.
     pub(crate) fn expired(&mut self, now_ns: u64) -> Option<u64> {
         let (&(deadline_ns, cookie), ()) = self.timers.first_key_value()?;
         if deadline_ns > now_ns {
-            if self.armed_ns.is_none_or(|armed| armed <= now_ns || deadline_ns < armed) {
+            if self.armed_ns.is_none_or(|armed| deadline_ns < armed) {
                 self.armed_ns = Some(deadline_ns);
                 self.actions.push_back(Action::Arm { deadline_ns });
             }
             return None;
         }
         self.timers.pop_first();
-        if self.timers.is_empty() {
-            self.armed_ns = None;
-        }
         Some(cookie)
     }
 }
