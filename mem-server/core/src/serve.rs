@@ -187,7 +187,10 @@ impl<M: Machine> MemCore<M> {
             }
             // Only here is a mapping that forbids the access told from none: programs are told too.
             Err(Miss::Error(Errno::EFAULT))
-                if self.spaces.get(op.space).is_ok_and(|space| space.areas.find(page).is_some()) =>
+                if self
+                    .spaces
+                    .get(op.space)
+                    .is_ok_and(|space| space.areas.find(page).is_some()) =>
             {
                 Err(Errno::EACCES)
             }

@@ -110,8 +110,7 @@ impl Machine for Sel4Machine {
     }
 
     fn stop(&mut self, slot: u64) -> Stopped {
-        let (registers, state) =
-            tcb(slot).read_state(true).expect("proc-server holds the thread");
+        let (registers, state) = tcb(slot).read_state(true).expect("proc-server holds the thread");
         let queued = state.thread() == ThreadState::BlockedOnSend;
         let found = if queued && state.fault_label() == UNKNOWN_SYSCALL {
             Found::SystemCall

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Makes the servers that the manifest puts into this domain.
 
-use abi::image::RootEntry;
 use abi::limits::CORES_MAX;
 use abi::startup::{FRAMES_ADDR, ROOT_DATA_ADDR, ROOT_INDEX_ADDR, Startup};
 use abi::{NodeId, ServerId};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use cluster::View;
 use console_driver::ConsoleService;
-use fs_core::{Config, FsCore};
+use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
 use microkernel_rt::pages::Pages;
@@ -24,9 +22,6 @@ use timer_driver::TimerService;
 
 /// proc-server, which gets the faults of Linux threads beside its requests.
 pub type ProcHost = Host<ProcCore<Sel4Machine>>;
-
-/// The share of a node's memory that its writable files may take: a half.
-const TREE_SHARE: u64 = 2;
 
 /// The servers of this domain.
 pub struct Hosted {
@@ -104,15 +99,7 @@ impl Maker {
         let len = self.startup.root_index_bytes as usize;
         // SAFETY: root mapped so many bytes there, read-only, for good.
         let index = unsafe { core::slice::from_raw_parts(ROOT_INDEX_ADDR as *const u8, len) };
-        let root: Vec<RootEntry> =
-            postcard::from_bytes(index).expect("the host tool packs an index that it can read");
-        let config = Config {
-            root,
-            wall_ns: self.startup.wall_base_ns,
-            seed: self.startup.seed,
-            bytes_max: self.memory_bytes() / TREE_SHARE,
-        };
-        FsCore::new(self.node, self.view.clone(), config)
+        fs_task::new(self.startup, self.node, self.view.clone(), index)
             .expect("the host tool packs a tree without contradictions")
     }
 
@@ -122,17 +109,6 @@ impl Maker {
         // domain alone; net-server is made once.
         let nic = unsafe { Nic::start(startup) };
         nic.inspect_err(|error| println!("net: the network card cannot be used: {error:?}")).ok()
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        let me = self.startup.config.node;
-        let entry = self.startup.config.nodes.iter().find(|node| node.id == me);
-        entry.map_or(0, |node| u64::from(node.memory_mib) << 20)
-    }
-
-    fn shell(&self) -> Shell<shell_task::Sel4Machine> {
-        let machine = shell_task::Sel4Machine::new(self.startup);
-        Shell::new(machine, Setup::from(&self.startup.config))
     }
 
     fn proc(&self) -> ProcCore<Sel4Machine> {

@@ -15,6 +15,8 @@
 //! [`check`] has them: one running copy of a process at every instant; what a program prints; nothing
 //! left behind at rest.
 
+#![forbid(unsafe_code)]
+
 pub mod asm;
 pub mod check;
 pub mod console;

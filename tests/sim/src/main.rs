@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Runs scenarios of the simulator from seeds, without end or for one seed.
 
+#![forbid(unsafe_code)]
+
 use sim::scenario;
 use sim::wire::Weather;
 use sim::world::Setting;
