@@ -111,6 +111,11 @@ impl Maker {
         nic.inspect_err(|error| println!("net: the network card cannot be used: {error:?}")).ok()
     }
 
+    fn shell(&self) -> Shell<shell_task::Sel4Machine> {
+        let machine = shell_task::Sel4Machine::new(self.startup);
+        Shell::new(machine, Setup::from(&self.startup.config))
+    }
+
     fn proc(&self) -> ProcCore<Sel4Machine> {
         let kicks = self.startup.free_slot..self.startup.free_slot + CORES_MAX as u64;
         let features = core::arch::x86_64::__cpuid(1).edx;

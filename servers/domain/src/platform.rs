@@ -154,7 +154,7 @@ impl Platform for Sel4Platform {
         // SAFETY: reads a counter.
         let ticks = unsafe { core::arch::x86_64::_rdtsc() };
         let since = ticks.saturating_sub(self.shared.startup.tsc_base);
-        (u128::from(since) * u128::from(self.shared.ns_per_tick) >> NS_SHIFT) as u64
+        ((u128::from(since) * u128::from(self.shared.ns_per_tick)) >> NS_SHIFT) as u64
     }
 
     fn core(&self) -> CoreId {
