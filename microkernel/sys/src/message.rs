@@ -87,7 +87,8 @@ pub struct Message {
 pub struct Received {
     /// The badge of the capability that was used to send (28 bits), or the bound notification's word.
     pub badge: u64,
-    /// Label and length; all zero for a signal.
+    /// Label and length. The kernel does not set it for a signal: after an answer it is that answer's
+    /// own descriptor, so a receiver must tell the two apart by what it sends.
     pub info: MessageInfo,
     /// Words 0..4; those at or beyond the length mean nothing.
     pub words: [u64; REGISTER_WORDS],
