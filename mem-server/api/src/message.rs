@@ -364,6 +364,8 @@ pub struct MemoryFigures {
     pub cached: u64,
     /// Bytes of page tables and other kernel objects in use.
     pub kernel: u64,
+    /// Bytes of kernel objects that wait to be used again for the same.
+    pub pooled: u64,
     /// Address spaces.
     pub spaces: u64,
     /// Memory objects.

@@ -252,6 +252,7 @@ impl<M: Machine> MemCore<M> {
             free: machine.free_bytes,
             cached: cached * PAGE,
             kernel: machine.kernel_bytes,
+            pooled: machine.pooled_bytes,
             spaces: self.spaces.len() as u64,
             objects: self.objects.map.len() as u64,
             slots: machine.slots,

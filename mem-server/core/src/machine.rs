@@ -29,6 +29,8 @@ pub struct MachineFigures {
     pub free_bytes: u64,
     /// Bytes of page tables and other kernel objects in use.
     pub kernel_bytes: u64,
+    /// Bytes of kernel objects that wait to be used again.
+    pub pooled_bytes: u64,
     /// Capability slots in use; pooled ones are not counted.
     pub slots: u64,
 }

@@ -41,6 +41,8 @@ pub struct Frames {
     root_rows: Vec<Row>,
     free: Vec<u32>,
     space: Cap<VSpace>,
+    /// Made to map frames here.
+    tables: u64,
 }
 
 impl Frames {
@@ -50,7 +52,7 @@ impl Frames {
         let row = |page| Row { slot: memory.root_data_slot + page, spare: None, used: true };
         let root_rows = (0..count).map(row).collect();
         let space = Cap::new(space);
-        Self { pages, root_pages, rows: Vec::new(), root_rows, free: Vec::new(), space }
+        Self { pages, root_pages, rows: Vec::new(), root_rows, free: Vec::new(), space, tables: 0 }
     }
 
     /// A frame full of zeroes.
@@ -97,6 +99,7 @@ impl Frames {
                 Ok(()) => return Ok(()),
                 Err(MapError::Missing(table)) => {
                     add_table(table, self.space, at, objects, slots)?;
+                    self.tables += 1;
                 }
                 Err(MapError::Occupied | MapError::Other(_)) => return Err(Errno::ENOMEM),
             }
@@ -179,10 +182,9 @@ impl Frames {
         self.free.len() as u64 * PAGE_BYTES as u64
     }
 
-    /// Capabilities that lie in pools.
-    pub fn pooled_slots(&self) -> u64 {
-        let spare = |rows: &[Row]| rows.iter().filter(|row| row.spare.is_some()).count() as u64;
-        spare(&self.rows) + spare(&self.root_rows) + self.rows.len() as u64
+    /// Tables that were made to map frames here.
+    pub fn tables(&self) -> u64 {
+        self.tables
     }
 }
 
@@ -210,6 +212,11 @@ pub fn add_table(
     };
     match mapped {
         Ok(Ok(())) => Ok(slot),
-        Ok(Err(_)) | Err(_) => Err(Errno::ENOMEM),
+        // The memory of a table that could not be mapped is lost: root's pieces are only ever cut.
+        Ok(Err(_)) => Err(Errno::ENOMEM),
+        Err(errno) => {
+            slots.give(slot);
+            Err(errno)
+        }
     }
 }

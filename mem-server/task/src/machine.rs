@@ -22,7 +22,6 @@ pub struct Sel4Machine {
     frames: Frames,
     spaces: Spaces,
     threads: Threads,
-    slots_at_start: u64,
 }
 
 impl Sel4Machine {
@@ -33,7 +32,6 @@ impl Sel4Machine {
         let domains = startup.config.domains.len() as u32;
         let slots = Slots::new(startup, memory.slots_end);
         Some(Self {
-            slots_at_start: slots.used(),
             objects: Objects::new(memory),
             frames: Frames::new(pages, root_pages, memory, startup.vspace_slot),
             spaces: Spaces::new(memory, domains),
@@ -87,8 +85,8 @@ impl Machine for Sel4Machine {
         self.spaces.map(space, addr, frame, writable, parts)
     }
 
-    fn unmap(&mut self, _space: HardSpace, _addr: u64, handle: MapHandle) {
-        self.spaces.unmap(handle, &mut self.frames, &mut self.slots);
+    fn unmap(&mut self, space: HardSpace, addr: u64, handle: MapHandle) {
+        self.spaces.unmap(space, addr, handle, &mut self.frames, &mut self.slots);
     }
 
     fn protect(&mut self, space: HardSpace, _addr: u64, handle: MapHandle, writable: bool) {
@@ -111,14 +109,15 @@ impl Machine for Sel4Machine {
     }
 
     fn figures(&self) -> MachineFigures {
-        let tables = self.spaces.table_count() * PAGE_BYTES as u64;
-        let spaces = self.spaces.in_use() * PAGE_BYTES as u64;
-        let pooled = self.frames.pooled_slots();
+        let (spaces, threads) = (&self.spaces, &self.threads);
+        let bytes = |pages: u64| pages * PAGE_BYTES as u64;
         MachineFigures {
             total_bytes: self.objects.total_bytes(),
             free_bytes: self.objects.left_bytes() + self.frames.free_bytes(),
-            kernel_bytes: tables + spaces + self.threads.in_use() * THREAD_BYTES,
-            slots: (self.slots.used() - self.slots_at_start).saturating_sub(pooled),
+            kernel_bytes: bytes(spaces.pages_in_use()) + threads.in_use() * THREAD_BYTES,
+            pooled_bytes: bytes(spaces.pages_pooled() + self.frames.tables())
+                + threads.pooled() * THREAD_BYTES,
+            slots: spaces.slots_in_use(),
         }
     }
 }

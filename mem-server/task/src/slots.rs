@@ -56,9 +56,4 @@ impl Slots {
     pub fn at(&self, slot: u64) -> Slot {
         self.root.slot(slot, DEPTH)
     }
-
-    /// Slots that were taken and not given back.
-    pub fn used(&self) -> u64 {
-        self.next - self.free.len() as u64
-    }
 }

@@ -8,6 +8,7 @@
 use crate::frames::{Frames, add_table};
 use crate::objects::Objects;
 use crate::slots::Slots;
+use crate::tables::Tables;
 use abi::Errno;
 use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
@@ -23,13 +24,10 @@ const IDS_PER_POOL: u32 = 512;
 /// The kernel's table of pools.
 const POOLS_MAX: usize = 8;
 
-/// Bytes that a page table maps.
-const TABLE_BYTES: u64 = 2 << 20;
-
 struct Row {
     cap: Cap<VSpace>,
-    /// The lowest level: page tables, with the number of the 2 MiB that each maps.
-    tables: Vec<(u64, u64)>,
+    /// The lowest level. The upper ones are few, and stay with the space for good.
+    tables: Tables,
 }
 
 /// A mapping of a frame.
@@ -49,7 +47,14 @@ pub struct Spaces {
     pools: Vec<Cap<AsidPool>>,
     ids_left: u32,
     control: Cap<AsidControl>,
+    /// Spaces that programs have.
     in_use: u64,
+    /// Tables of all levels that were ever made for spaces.
+    made: u64,
+    /// Page tables that map something.
+    live_tables: u64,
+    /// Pages that are mapped.
+    mapped: u64,
 }
 
 impl Spaces {
@@ -65,6 +70,9 @@ impl Spaces {
             ids_left: IDS_PER_POOL - 2 - domains,
             control: Cap::new(memory.asid_control_slot),
             in_use: 0,
+            made: 0,
+            live_tables: 0,
+            mapped: 0,
         }
     }
 
@@ -86,12 +94,12 @@ impl Spaces {
             self.add_pool(objects, slots)?;
         }
         let slot = slots.take()?;
-        objects.create::<VSpace>(0, slots.at(slot), 1)?;
+        objects.create::<VSpace>(0, slots.at(slot), 1).inspect_err(|_| slots.give(slot))?;
         let cap = Cap::new(slot);
         let pool = self.pools[self.pools.len() - 1];
         pool.assign(cap).map_err(|_| Errno::EAGAIN)?;
         self.ids_left -= 1;
-        self.rows.push(Row { cap, tables: Vec::new() });
+        self.rows.push(Row { cap, tables: Tables::default() });
         Ok(HardSpace(self.rows.len() as u32 - 1))
     }
 
@@ -114,9 +122,7 @@ impl Spaces {
     /// Nothing is mapped in the space any more: keep it for the next program.
     pub fn destroy(&mut self, space: HardSpace) {
         self.in_use -= 1;
-        let row = &mut self.rows[space.0 as usize];
-        while row.tables.len() > POOLED_TABLES_MAX {
-            let Some((_, slot)) = row.tables.pop() else { break };
+        for slot in self.rows[space.0 as usize].tables.shrink(POOLED_TABLES_MAX) {
             // An unmapped page table is empty: the kernel clears it.
             if Cap::<PageTable>::new(slot).unmap().is_ok() {
                 self.tables.push(slot);
@@ -164,6 +170,8 @@ impl Spaces {
             self.mappings.resize(index + 1, None);
         }
         self.mappings[index] = Some(Mapping { frame });
+        self.mapped += 1;
+        self.live_tables += u64::from(self.rows[space.0 as usize].tables.mapped(addr));
         Ok(MapHandle(handle.ok_or(Errno::ENOMEM)?))
     }
 
@@ -176,34 +184,44 @@ impl Spaces {
         slots: &mut Slots,
     ) -> Result<(), Errno> {
         let vspace = self.cap(space);
-        let row = &mut self.rows[space.0 as usize];
-        match table {
-            Table::PageTable => {
-                let slot = match self.tables.pop() {
-                    Some(slot) => {
-                        let cap = Cap::<PageTable>::new(slot);
-                        cap.map(vspace, addr, Caching::WriteBack).map_err(|_| Errno::ENOMEM)?;
-                        slot
-                    }
-                    None => add_table(table, vspace, addr, objects, slots)?,
-                };
-                row.tables.push((addr / TABLE_BYTES, slot));
+        let pooled = if table == Table::PageTable { self.tables.pop() } else { None };
+        let slot = match pooled {
+            Some(slot) => {
+                let cap = Cap::<PageTable>::new(slot);
+                if cap.map(vspace, addr, Caching::WriteBack).is_err() {
+                    self.tables.push(slot);
+                    return Err(Errno::ENOMEM);
+                }
+                slot
             }
-            // The upper levels are few, and stay with the space for good.
-            Table::PageDirectory | Table::Pdpt => {
-                add_table(table, vspace, addr, objects, slots)?;
+            None => {
+                let slot = add_table(table, vspace, addr, objects, slots)?;
+                self.made += 1;
+                slot
             }
+        };
+        if table == Table::PageTable {
+            self.rows[space.0 as usize].tables.add(addr, slot);
         }
         Ok(())
     }
 
-    /// Undoes a mapping.
-    pub fn unmap(&mut self, handle: MapHandle, frames: &mut Frames, slots: &mut Slots) {
+    /// Undoes a mapping at `addr`.
+    pub fn unmap(
+        &mut self,
+        space: HardSpace,
+        addr: u64,
+        handle: MapHandle,
+        frames: &mut Frames,
+        slots: &mut Slots,
+    ) {
         let slot = u64::from(handle.0.get());
         let mapping = self.mappings.get_mut(slot as usize).and_then(Option::take);
         let Some(Mapping { frame }) = mapping else { return };
         Cap::<Frame>::new(slot).unmap().expect("mem-server holds this capability");
         frames.give_spare(frame, slot, slots);
+        self.mapped -= 1;
+        self.live_tables -= u64::from(self.rows[space.0 as usize].tables.unmapped(addr));
     }
 
     /// Changes the right of a mapping.
@@ -215,21 +233,25 @@ impl Spaces {
 
     /// Takes the right to write from all mappings of the page table around `addr`.
     pub fn protect_table(&mut self, space: HardSpace, addr: u64) {
-        let tables = &self.rows[space.0 as usize].tables;
-        let table = tables.iter().find(|(number, _)| *number == addr / TABLE_BYTES);
-        if let Some((_, slot)) = table {
-            Cap::<PageTable>::new(*slot).protect().expect("the table is mapped in this space");
+        if let Some(slot) = self.rows[space.0 as usize].tables.slot(addr) {
+            Cap::<PageTable>::new(slot).protect().expect("the table is mapped in this space");
         }
     }
 
-    /// Spaces in use.
-    pub fn in_use(&self) -> u64 {
-        self.in_use
+    /// Objects of a page each that programs use now: their spaces' top tables and lowest ones.
+    pub fn pages_in_use(&self) -> u64 {
+        self.in_use + self.live_tables
     }
 
-    /// Page tables in use or pooled with a space.
-    pub fn table_count(&self) -> u64 {
-        self.rows.iter().map(|row| row.tables.len() as u64).sum()
+    /// Objects of a page each that were made and that nobody uses now. Upper tables count as such:
+    /// they stay with a space and depend on all programs that it has had.
+    pub fn pages_pooled(&self) -> u64 {
+        self.rows.len() as u64 + self.made - self.pages_in_use()
+    }
+
+    /// Capability slots that programs use now.
+    pub fn slots_in_use(&self) -> u64 {
+        self.mapped + self.pages_in_use()
     }
 }
 

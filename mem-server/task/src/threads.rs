@@ -20,6 +20,7 @@ pub struct Threads {
     next: u64,
     end: u64,
     free: Vec<u64>,
+    half_made: bool,
     in_use: u64,
 }
 
@@ -32,6 +33,7 @@ impl Threads {
             next: memory.thread_slots.0,
             end: memory.thread_slots.1,
             free: Vec::new(),
+            half_made: false,
             in_use: 0,
         }
     }
@@ -61,9 +63,14 @@ impl Threads {
         if first + SLOTS_PER_THREAD > self.end {
             return Err(Errno::EAGAIN);
         }
-        objects.create::<Tcb>(0, self.at(first), 1)?;
-        self.next += SLOTS_PER_THREAD;
+        // A thread of which the second object could not be made is finished by the next call.
+        if !self.half_made {
+            objects.create::<Tcb>(0, self.at(first), 1)?;
+            self.half_made = true;
+        }
         objects.create::<CNode>(THREAD_CNODE_BITS, self.at(first + 1), 1)?;
+        self.half_made = false;
+        self.next += SLOTS_PER_THREAD;
         Ok(first)
     }
 
@@ -81,5 +88,10 @@ impl Threads {
     /// Threads that have objects.
     pub fn in_use(&self) -> u64 {
         self.in_use
+    }
+
+    /// Threads' objects that wait for a thread.
+    pub fn pooled(&self) -> u64 {
+        self.free.len() as u64
     }
 }

@@ -182,8 +182,7 @@ impl Machine for Memory {
         MachineFigures {
             total_bytes: bytes(self.frames.len()),
             free_bytes: bytes(self.free.len()),
-            kernel_bytes: 0,
-            slots: 0,
+            ..MachineFigures::default()
         }
     }
 }

@@ -183,8 +183,8 @@ pub fn meminfo(memory: &MemoryFigures) -> String {
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
         ("Shmem:", memory.cached),
-        ("Slab:", memory.kernel),
-        ("SReclaimable:", 0),
+        ("Slab:", memory.kernel + memory.pooled),
+        ("SReclaimable:", memory.pooled),
         ("SUnreclaim:", memory.kernel),
     ] {
         put(&mut out, format_args!("{name:15}{:9} kB\n", bytes / KIB));

@@ -16,16 +16,17 @@ pub(crate) fn ps_line(it: &ProcessInfo) -> String {
 }
 
 pub(crate) const MEM_HEADER: &str =
-    "NODE TOTAL_KIB  FREE_KIB CACHED_KIB KERNEL_KIB SPACES OBJECTS THREADS  SLOTS\n";
+    "NODE TOTAL_KIB  FREE_KIB CACHED_KIB KERNEL_KIB POOLED_KIB SPACES OBJECTS THREADS  SLOTS\n";
 
 pub(crate) fn mem_line(node: NodeId, it: &MemoryFigures) -> String {
     format!(
-        "{:>4} {:>9} {:>9} {:>10} {:>10} {:>6} {:>7} {:>7} {:>6}\n",
+        "{:>4} {:>9} {:>9} {:>10} {:>10} {:>10} {:>6} {:>7} {:>7} {:>6}\n",
         node.get(),
         it.total / 1024,
         it.free / 1024,
         it.cached / 1024,
         it.kernel / 1024,
+        it.pooled / 1024,
         it.spaces,
         it.objects,
         it.threads,
