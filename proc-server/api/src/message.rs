@@ -33,7 +33,8 @@ hot! {
     /// Moves a process, wherever it is, to `node`. Ends when it runs there.
     pub struct Migrate { pub pid: Pid, pub node: NodeId }
 }
-/// How a migration went. EBUSY: it is already moving. EINVAL: the node is no member. EHOSTDOWN: the
+/// How a migration went. EBUSY: it is already moving to another node, or is in the middle of an exec.
+/// Who asks for the same move again waits for its end with the first. EINVAL: the node is no member. EHOSTDOWN: the
 /// node does not answer, and the process goes on where it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Migrated {

@@ -169,6 +169,29 @@ pub fn counter_moves(setting: &Setting, times: u32) {
     assert_nothing_left(&mut world, &before, one);
 }
 
+/// The same move asked for on two nodes, `apart` steps one after the other: both askers are told that it
+/// went well. So does a call that a signal interrupts and that is run again while its move goes on.
+pub fn move_asked_twice(setting: &Setting, apart: u64) {
+    let mut world = boot(setting);
+    let (one, two, three) = (node(1), node(2), node(3));
+    let pid = start(&mut world, one, "counter");
+    let first = world.node(one).ask_proc(&Migrate { pid, node: two }, world.now_ns);
+    let Err(Status::Pending(first)) = first else { panic!("a move is pending: {first:?}") };
+    (0..apart).for_each(|_| {
+        world.step();
+    });
+    let second = migrate(&mut world, three, pid, two);
+    assert_eq!(second.map(|_| ()), Ok(()), "{apart} steps after the first");
+    let mut result = None;
+    let ended = world.run_until(PATIENCE_NS, |world| {
+        result = result.take().or_else(|| world.node(one).ended(first));
+        result.is_some()
+    });
+    assert!(ended, "the first asker is answered too");
+    result.expect("it has ended").expect("the move succeeds");
+    assert_eq!(find(&world, "counter").map(|(at, _)| at), Some(two));
+}
+
 /// A program runs to its end while it is moved, with the right status.
 pub fn moved_program_ends(setting: &Setting, name: &str, status: u64) {
     let mut world = boot(setting);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs that are moved, in good and bad weather.
 
-use sim::scenario::{counter_moves, moved_program_ends};
+use sim::scenario::{counter_moves, move_asked_twice, moved_program_ends};
 use sim::wire::Weather;
 use sim::world::Setting;
 
@@ -40,5 +40,12 @@ fn open_file_is_right_while_its_holder_moves() {
 fn kill_and_wait_work_while_the_parent_moves() {
     for seed in 1..4 {
         moved_program_ends(&Setting::new(seed), "killer", 15 << 8);
+    }
+}
+
+#[test]
+fn move_that_is_asked_for_again_while_it_goes_on_succeeds_for_both() {
+    for apart in 0..60 {
+        move_asked_twice(&Setting::new(3), apart);
     }
 }

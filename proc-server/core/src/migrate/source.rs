@@ -28,6 +28,8 @@ use runtime::{Bulk, Cx, NodeReply, Wire};
 pub(crate) const IMAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Signals and facts kept for a process between its export and its commit.
 const LATE_MAX: usize = 1024;
+/// Who may wait for one move beside the one who asked first; the next gets EBUSY.
+const ASKERS_MAX: usize = 64;
 
 /// Who waits for a move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +70,8 @@ pub(crate) struct Outgoing {
     pid: u32,
     to: NodeId,
     asker: Asker,
+    /// Who asked for the same meanwhile.
+    joined: Vec<Asker>,
     stage: Stage,
     started_ns: u64,
     frozen_ns: u64,
@@ -102,6 +106,10 @@ pub(crate) fn write_node<M: Machine>(
     if call.core.pids.process(pid).is_none() {
         return Err(Errno::ESRCH.into());
     }
+    if let Some(number) = call.core.move_under_way(pid, node) {
+        call.core.join_move(number, Asker::Thread(call.thread))?;
+        return Ok(call.keep_waiting(Wait::Move(done)));
+    }
     if node == call.cx.node() {
         return Ok(Next::Done(done));
     }
@@ -130,7 +138,9 @@ pub(crate) fn move_resume<M: Machine>(
 impl<M: Machine> ProcCore<M> {
     /// Moves a process of this node.
     pub(crate) fn move_process(&mut self, cx: &mut Cx<'_>, pid: u32, to: NodeId, asker: Asker) {
-        let begun = if to == cx.node() && self.pids.process(pid).is_some() {
+        let begun = if let Some(number) = self.move_under_way(pid, to) {
+            self.join_move(number, asker)
+        } else if to == cx.node() && self.pids.process(pid).is_some() {
             let moved = Migrated { from: cx.node().get(), ..Migrated::default() };
             return self.answer_move(cx, asker, Ok(moved));
         } else {
@@ -140,6 +150,23 @@ impl<M: Machine> ProcCore<M> {
         if let Err(errno) = begun {
             self.answer_move(cx, asker, Err(errno));
         }
+    }
+
+    /// The number of a move of this process to this node that has not ended.
+    fn move_under_way(&self, pid: u32, to: NodeId) -> Option<u64> {
+        let moves = self.moves.outgoing.iter();
+        moves.filter(|(_, it)| it.pid == pid && it.to == to).map(|(number, _)| *number).next()
+    }
+
+    /// One more waits for a move that is under way. So a call that a signal interrupted can be run
+    /// again: it does not find its own move in its way.
+    fn join_move(&mut self, number: u64, asker: Asker) -> Result<(), Errno> {
+        let outgoing = self.moves.outgoing.get_mut(&number).ok_or(Errno::ESRCH)?;
+        if outgoing.joined.len() >= ASKERS_MAX {
+            return Err(Errno::EBUSY);
+        }
+        outgoing.joined.push(asker);
+        Ok(())
     }
 
     /// Whether a process can move; the number of its move.
@@ -178,6 +205,7 @@ impl<M: Machine> ProcCore<M> {
             pid,
             to,
             asker,
+            joined: Vec::new(),
             stage: Stage::Gather,
             started_ns: cx.now_ns(),
             frozen_ns: cx.now_ns(),
@@ -383,9 +411,9 @@ impl<M: Machine> ProcCore<M> {
                 process.phase = Phase::Live;
             }
             self.end_process(cx, outgoing.process, wait_status_signal(number::KILL, false));
-            return self.answer_move(cx, outgoing.asker, Err(errno));
+            return self.answer_all(cx, &outgoing, Err(errno));
         }
-        let me = self.own_asker(&outgoing);
+        // A thread of the process itself that asked is forgotten with the others: the target answers it.
         self.forget_threads(cx, outgoing.process, Some(outgoing.to));
         if let Some(process) = self.processes.remove(outgoing.process) {
             self.gone_to(cx, process.own.pid, outgoing.to);
@@ -393,16 +421,25 @@ impl<M: Machine> ProcCore<M> {
         for late in outgoing.late.iter().copied() {
             self.send_late(cx, &outgoing, late);
         }
-        if !me {
-            let now_ns = cx.now_ns();
-            let moved = Migrated {
-                from: cx.node().get(),
-                freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
-                total_ns: now_ns.saturating_sub(outgoing.started_ns),
-                pages: outgoing.pages,
-                state_bytes: outgoing.state_bytes,
-            };
-            self.answer_move(cx, outgoing.asker, Ok(moved));
+        let now_ns = cx.now_ns();
+        let moved = Migrated {
+            from: cx.node().get(),
+            freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
+            total_ns: now_ns.saturating_sub(outgoing.started_ns),
+            pages: outgoing.pages,
+            state_bytes: outgoing.state_bytes,
+        };
+        self.answer_all(cx, &outgoing, Ok(moved));
+    }
+
+    fn answer_all(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outgoing: &Outgoing,
+        result: Result<Migrated, Errno>,
+    ) {
+        for asker in core::iter::once(outgoing.asker).chain(outgoing.joined.iter().copied()) {
+            self.answer_move(cx, asker, result);
         }
     }
 
@@ -489,6 +526,9 @@ impl<M: Machine> ProcCore<M> {
         }
         if !me || matches!(outgoing.stage, Stage::Gather) {
             self.answer_move(cx, outgoing.asker, Err(errno));
+        }
+        for asker in outgoing.joined.iter().copied() {
+            self.answer_move(cx, asker, Err(errno));
         }
     }
 
