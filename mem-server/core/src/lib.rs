@@ -46,6 +46,7 @@ mod resolve;
 mod runs;
 mod serve;
 mod space;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 

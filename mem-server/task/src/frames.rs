@@ -198,25 +198,23 @@ pub fn add_table(
 ) -> Result<u64, Errno> {
     let slot = slots.take()?;
     let place = slots.at(slot);
-    let caching = Caching::WriteBack;
-    let mapped = match table {
-        Table::PageTable => objects
-            .create::<PageTable>(0, place, 1)
-            .map(|()| Cap::<PageTable>::new(slot).map(space, at, caching)),
-        Table::PageDirectory => objects
-            .create::<PageDirectory>(0, place, 1)
-            .map(|()| Cap::<PageDirectory>::new(slot).map(space, at, caching)),
-        Table::Pdpt => objects
-            .create::<Pdpt>(0, place, 1)
-            .map(|()| Cap::<Pdpt>::new(slot).map(space, at, caching)),
+    let made = match table {
+        Table::PageTable => objects.create::<PageTable>(0, place, 1),
+        Table::PageDirectory => objects.create::<PageDirectory>(0, place, 1),
+        Table::Pdpt => objects.create::<Pdpt>(0, place, 1),
     };
-    match mapped {
-        Ok(Ok(())) => Ok(slot),
-        // The memory of a table that could not be mapped is lost: root's pieces are only ever cut.
-        Ok(Err(_)) => Err(Errno::ENOMEM),
-        Err(errno) => {
-            slots.give(slot);
-            Err(errno)
-        }
+    made.inspect_err(|_| slots.give(slot))?;
+    // A table that cannot be mapped is lost with its memory: untyped memory is only ever cut.
+    map_table(table, slot, space, at).map_err(|_| Errno::ENOMEM)?;
+    Ok(slot)
+}
+
+/// Maps a table that is mapped nowhere.
+pub fn map_table(level: Table, slot: u64, space: Cap<VSpace>, addr: u64) -> Result<(), MapError> {
+    let caching = Caching::WriteBack;
+    match level {
+        Table::PageTable => Cap::<PageTable>::new(slot).map(space, addr, caching),
+        Table::PageDirectory => Cap::<PageDirectory>::new(slot).map(space, addr, caching),
+        Table::Pdpt => Cap::<Pdpt>::new(slot).map(space, addr, caching),
     }
 }

@@ -10,7 +10,6 @@
 //! - `objects`: untyped memory, made into kernel objects.
 //! - `frames`: frames, their capabilities, their bytes.
 //! - `spaces`: address spaces and their tables.
-//! - `tables`: which page tables a space has, and which of them it uses.
 //! - `threads`: TCBs and CNodes in the client's capability space.
 
 #![no_std]
@@ -23,7 +22,6 @@ mod machine;
 mod objects;
 mod slots;
 mod spaces;
-mod tables;
 mod threads;
 
 pub use machine::Sel4Machine;

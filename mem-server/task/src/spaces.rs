@@ -2,23 +2,26 @@
 //! Hardware address spaces.
 //!
 //! # Limits
-//! An address space keeps its tables when it is pooled. Of more than [`POOLED_TABLES_MAX`] tables the
-//! lowest level is taken apart, so that one program with a scattered layout does not keep memory.
+//! An address space keeps its tables when it is pooled, but at most [`POOLED_TABLES_MAX`] page tables and
+//! what is above those: a program with a scattered layout leaves no more. The others wait for whoever
+//! needs tables of their level.
 
-use crate::frames::{Frames, add_table};
+use crate::frames::{Frames, add_table, map_table};
 use crate::objects::Objects;
 use crate::slots::Slots;
-use crate::tables::Tables;
 use abi::Errno;
 use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
+use mem_core::tables::{Level, Tables};
 use mem_core::{FrameNo, HardSpace, MapHandle};
 use microkernel_sys::{
-    AsidControl, AsidPool, Caching, Cap, Frame, MapError, PageTable, Rights, Table, Untyped, VSpace,
+    AsidControl, AsidPool, Caching, Cap, Error, Frame, MapError, PageDirectory, PageTable, Pdpt,
+    Rights, Table, Untyped, VSpace,
 };
 
-/// Tables that a pooled space may keep: code, heap, mappings and stack of an ordinary program.
-const POOLED_TABLES_MAX: usize = 12;
+/// Page tables that a pooled space may keep: code and heap of most programs lie at the same addresses,
+/// stack and mappings elsewhere each time.
+const POOLED_TABLES_MAX: usize = 2;
 /// Identifiers of one pool.
 const IDS_PER_POOL: u32 = 512;
 /// The kernel's table of pools.
@@ -26,7 +29,6 @@ const POOLS_MAX: usize = 8;
 
 struct Row {
     cap: Cap<VSpace>,
-    /// The lowest level. The upper ones are few, and stay with the space for good.
     tables: Tables,
 }
 
@@ -40,8 +42,8 @@ struct Mapping {
 pub struct Spaces {
     rows: Vec<Row>,
     free: Vec<u32>,
-    /// Page tables that are mapped nowhere, and empty.
-    tables: Vec<u64>,
+    /// Tables that are mapped nowhere, and empty, by level.
+    tables: [Vec<u64>; Level::COUNT],
     /// By slot of the mapped capability.
     mappings: Vec<Option<Mapping>>,
     pools: Vec<Cap<AsidPool>>,
@@ -63,7 +65,7 @@ impl Spaces {
         Self {
             rows: Vec::new(),
             free: Vec::new(),
-            tables: Vec::new(),
+            tables: Default::default(),
             mappings: Vec::new(),
             pools: alloc::vec![Cap::new(memory.asid_pool_slot)],
             // Root's own, the kernel's reserved first one, and one for each domain.
@@ -122,10 +124,10 @@ impl Spaces {
     /// Nothing is mapped in the space any more: keep it for the next program.
     pub fn destroy(&mut self, space: HardSpace) {
         self.in_use -= 1;
-        for slot in self.rows[space.0 as usize].tables.shrink(POOLED_TABLES_MAX) {
-            // An unmapped page table is empty: the kernel clears it.
-            if Cap::<PageTable>::new(slot).unmap().is_ok() {
-                self.tables.push(slot);
+        for (level, slot) in self.rows[space.0 as usize].tables.shrink(POOLED_TABLES_MAX) {
+            // An unmapped table is empty: the kernel clears it.
+            if unmap_table(level, slot).is_ok() {
+                self.tables[level as usize].push(slot);
             }
         }
         self.free.push(space.0);
@@ -184,12 +186,15 @@ impl Spaces {
         slots: &mut Slots,
     ) -> Result<(), Errno> {
         let vspace = self.cap(space);
-        let pooled = if table == Table::PageTable { self.tables.pop() } else { None };
-        let slot = match pooled {
+        let level = match table {
+            Table::PageTable => Level::PageTable,
+            Table::PageDirectory => Level::PageDirectory,
+            Table::Pdpt => Level::Pdpt,
+        };
+        let slot = match self.tables[level as usize].pop() {
             Some(slot) => {
-                let cap = Cap::<PageTable>::new(slot);
-                if cap.map(vspace, addr, Caching::WriteBack).is_err() {
-                    self.tables.push(slot);
+                if map_table(table, slot, vspace, addr).is_err() {
+                    self.tables[level as usize].push(slot);
                     return Err(Errno::ENOMEM);
                 }
                 slot
@@ -200,9 +205,7 @@ impl Spaces {
                 slot
             }
         };
-        if table == Table::PageTable {
-            self.rows[space.0 as usize].tables.add(addr, slot);
-        }
+        self.rows[space.0 as usize].tables.add(level, addr, slot);
         Ok(())
     }
 
@@ -243,8 +246,8 @@ impl Spaces {
         self.in_use + self.live_tables
     }
 
-    /// Objects of a page each that were made and that nobody uses now. Upper tables count as such:
-    /// they stay with a space and depend on all programs that it has had.
+    /// Objects of a page each that were made and that nobody uses now. Tables above the page tables
+    /// count as such: which a space has depends on all programs that it has had.
     pub fn pages_pooled(&self) -> u64 {
         self.rows.len() as u64 + self.made - self.pages_in_use()
     }
@@ -257,4 +260,12 @@ impl Spaces {
 
 fn rights(writable: bool) -> Rights {
     if writable { Rights::READ_WRITE } else { Rights::READ }
+}
+
+fn unmap_table(level: Level, slot: u64) -> Result<(), Error> {
+    match level {
+        Level::PageTable => Cap::<PageTable>::new(slot).unmap(),
+        Level::PageDirectory => Cap::<PageDirectory>::new(slot).unmap(),
+        Level::Pdpt => Cap::<Pdpt>::new(slot).unmap(),
+    }
 }
