@@ -87,14 +87,25 @@ impl FsCore {
         let serial = self.files.next_serial();
         let slot = self.tree.file_slot(serial).ok_or(Errno::ENFILE)?;
         let file = self.files.add(slot, serial, node, (inode, kind, flags & !OPENING))?;
-        if kind == FileKind::Regular && !Lower::is_lower(inode) {
+        if self.is_kept(inode, kind) {
             self.tree.inode_mut(inode)?.opens += 1;
         }
         Ok(file)
     }
 
+    /// Whether an inode stays while the description is open. A description of a directory is made
+    /// where it is asked for: a directory whose home is elsewhere goes with its name.
+    fn is_kept(&self, inode: InodeId, kind: FileKind) -> bool {
+        match kind {
+            _ if Lower::is_lower(inode) => false,
+            FileKind::Regular => true,
+            FileKind::Directory => self.tree.is_home(inode),
+            FileKind::Device | FileKind::Pipe | FileKind::Terminal => false,
+        }
+    }
+
     pub(crate) fn close(&mut self, inode: InodeId, kind: FileKind) {
-        if kind != FileKind::Regular || Lower::is_lower(inode) {
+        if !self.is_kept(inode, kind) {
             return;
         }
         if let Ok(file) = self.tree.inode_mut(inode) {

@@ -240,16 +240,16 @@ impl Tree {
         Ok(self.lower.find(number, name).map(|(_, child)| Lower::id(child)))
     }
 
-    /// The directory that this one, which is here, is in.
+    /// The directory that this one, which is here, is in; or was in, if it was removed and is still
+    /// somebody's working directory.
     ///
     /// # Errors
-    /// ENOENT: it was removed. ENOTDIR. ESTALE.
+    /// ENOTDIR. ESTALE.
     pub fn parent(&self, dir: InodeId) -> Result<InodeId, Errno> {
         if let Some(number) = self.lower.number(dir) {
             return Ok(Lower::id(self.lower.node(number).parent));
         }
         match &self.inode(dir)?.body {
-            Body::Directory(folder) if folder.dead => Err(Errno::ENOENT),
             Body::Directory(folder) => Ok(folder.parent),
             Body::File(_) | Body::Link(_) => Err(Errno::ENOTDIR),
         }

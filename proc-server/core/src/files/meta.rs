@@ -13,12 +13,12 @@ use crate::machine::Machine;
 use crate::procfs;
 use crate::syscall::{Call, Fail, Next, SysResult};
 use abi::limits::{NAME_BYTES, PAGE_BYTES};
-use abi::linux::general::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
-use abi::{Errno, NodeId};
+use abi::linux::general::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_PATH};
+use abi::{Errno, InodeId, NodeId};
 use alloc::boxed::Box;
 use alloc::string::String;
 use fs_api::file::{Attributes, FileStat, Inode, InodeOf, SetAttributes, Stat};
-use fs_api::name::{FileKind, PathOf, Text, TreeFigures, TreeUse};
+use fs_api::name::{At, FileKind, Named, Open, Opened, PathOf, Text, TreeFigures, TreeUse};
 use ipc_api::{TerminalOpen, TerminalOpened};
 use runtime::{NodeReply, Wire};
 
@@ -145,22 +145,55 @@ pub fn fchdir<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let directory = match &call.process().own.files.get(call.args[0])?.target {
         Target::File(file) if file.kind == FileKind::Directory => {
             let op = InodeOf { file: file.file };
-            return Ok(call.ask(&op, glue::wait(Wait::Enter)));
+            return Ok(call.ask(&op, glue::wait(Wait::EnterInode)));
         }
         Target::Local(local) if matches!(local.content, super::local::Content::Directory(_)) => {
             Directory::Elsewhere(local.path.clone())
         }
         Target::File(_) | Target::Local(_) => return Err(Errno::ENOTDIR.into()),
     };
-    call.process_mut().own.directory = directory;
+    set_directory(call, directory, None);
     Ok(Next::Done(0))
 }
 
-/// The inode to enter has come.
-pub fn entered<M: Machine>(call: &mut Call<'_, '_, M>, reply: &NodeReply) -> SysResult {
-    let inode = Inode::get(&reply.msg)?.inode;
-    call.process_mut().own.directory = Directory::Tree(Some(inode));
+/// The inode to enter has come, fchdir(2).
+pub fn inode_known<M: Machine>(call: &mut Call<'_, '_, M>, reply: &NodeReply) -> SysResult {
+    enter(call, Inode::get(&reply.msg)?.inode)
+}
+
+/// Opens a directory that the process may enter, so that it stays when its name goes.
+pub fn enter<M: Machine>(call: &mut Call<'_, '_, M>, inode: InodeId) -> SysResult {
+    let at = At { dir: Some(inode), path: String::new(), who: call.credentials() };
+    let op = Open { at, flags: O_PATH | O_DIRECTORY, mode: 0 };
+    Ok(call.ask(&op, glue::wait(Wait::Enter(inode))))
+}
+
+/// The directory to enter is open.
+pub fn entered<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    inode: InodeId,
+    reply: &NodeReply,
+) -> SysResult {
+    let Named::Here(opened) = Named::<Opened>::get(&reply.msg)? else {
+        return Err(Errno::ENOTDIR.into());
+    };
+    let file = OpenFile { file: opened.file, kind: opened.kind };
+    call.core.holders.add_held(file);
+    set_directory(call, Directory::Tree(Some(inode)), Some(file));
     Ok(Next::Done(0))
+}
+
+/// Makes a directory the working one, with what holds it, and lets go of the one before.
+pub fn set_directory<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    directory: Directory,
+    held: Option<OpenFile>,
+) {
+    let process = call.process_mut();
+    process.own.directory = directory;
+    if let Some(before) = process.own.files.keep_directory(held) {
+        glue::close(call.core, call.cx, before);
+    }
 }
 
 /// Opens the terminal of a node: `/dev/tty`, `/dev/console`.

@@ -99,7 +99,9 @@ pub enum Wait {
         len: u64,
     },
     /// The inode of a directory to enter, fchdir(2).
-    Enter,
+    EnterInode,
+    /// A directory to enter is being opened.
+    Enter(abi::InodeId),
     /// ioctl(2).
     Ioctl {
         /// Where the structure goes; 0 if there is none.
@@ -157,7 +159,8 @@ fn answered<M: Machine>(
         Wait::Stat(out) => meta::stat_answered(call, out, reply),
         Wait::Statfs(addr) => meta::statfs_answered(call, addr, reply),
         Wait::Cwd { addr, len } => meta::cwd_answered(call, addr, len, reply),
-        Wait::Enter => meta::entered(call, reply),
+        Wait::EnterInode => meta::inode_known(call, reply),
+        Wait::Enter(inode) => meta::entered(call, inode, reply),
         Wait::Ioctl { addr, bytes } => ioctl::answered(call, addr, bytes, reply),
         Wait::Terminal(flags) => meta::terminal_opened(call, flags, reply),
         Wait::Admin => Err(crate::syscall::Fail::Interrupted(crate::thread::Restart::Call)),

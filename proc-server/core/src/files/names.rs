@@ -176,10 +176,7 @@ pub fn answered<M: Machine>(
             Named::Elsewhere(path) => path,
         },
         NameCall::Enter { .. } => match Named::<InodeId>::get(msg)? {
-            Named::Here(inode) => {
-                call.process_mut().own.directory = Directory::Tree(Some(inode));
-                return Ok(Next::Done(0));
-            }
+            Named::Here(inode) => return super::meta::enter(call, inode),
             Named::Elsewhere(path) => path,
         },
         _ => match Named::<()>::get(msg)? {

@@ -59,10 +59,18 @@ pub struct Descriptor {
     pub close_on_exec: bool,
 }
 
+impl From<OpenFile> for Descriptor {
+    fn from(file: OpenFile) -> Self {
+        Self { target: Target::File(file), close_on_exec: false }
+    }
+}
+
 /// The descriptors of one process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FdTable {
     rows: Vec<Option<Descriptor>>,
+    /// The working directory, held like a descriptor's file so that it stays when its name goes.
+    directory: Option<OpenFile>,
 }
 
 impl FdTable {
@@ -148,9 +156,15 @@ impl FdTable {
         closing.collect()
     }
 
-    /// Takes all descriptors out.
+    /// Keeps a working directory, or none; the one before comes back, to be closed.
+    pub fn keep_directory(&mut self, directory: Option<OpenFile>) -> Option<Descriptor> {
+        core::mem::replace(&mut self.directory, directory).map(Descriptor::from)
+    }
+
+    /// Takes all descriptors out, and the working directory as one.
     pub fn remove_all(&mut self) -> Vec<Descriptor> {
-        core::mem::take(&mut self.rows).into_iter().flatten().collect()
+        let directory = self.keep_directory(None);
+        core::mem::take(&mut self.rows).into_iter().flatten().chain(directory).collect()
     }
 
     /// The numbers in use and what they name, ascending.
@@ -158,17 +172,20 @@ impl FdTable {
         self.rows.iter().enumerate().filter_map(|(fd, row)| Some((fd, row.as_ref()?)))
     }
 
-    /// The open file descriptions that the descriptors name, once per descriptor.
+    /// The open file descriptions that the descriptors name, once per descriptor, and the working
+    /// directory's.
     pub fn files(&self) -> impl Iterator<Item = OpenFile> {
-        self.iter().filter_map(|(_, descriptor)| match descriptor.target {
+        let named = self.iter().filter_map(|(_, descriptor)| match descriptor.target {
             Target::File(file) => Some(file),
             Target::Local(_) => None,
-        })
+        });
+        named.chain(self.directory)
     }
 
     /// Checks a table that came from another node.
     pub fn is_well_formed(&self) -> bool {
-        self.rows.len() <= DESCRIPTORS_MAX
+        let directory = self.directory.is_none_or(|file| file.kind == FileKind::Directory);
+        self.rows.len() <= DESCRIPTORS_MAX && directory
     }
 }
 
@@ -217,6 +234,21 @@ mod tests {
         let closed = table.remove_close_on_exec();
         assert_eq!(closed.len(), 1);
         assert!(table.get(0).is_err() && table.get(1).is_ok());
+    }
+
+    #[test]
+    fn table_counts_its_working_directory_among_its_files() {
+        let directory =
+            |serial| OpenFile { file: FileId::from_raw(serial), kind: FileKind::Directory };
+        let mut table = FdTable::default();
+        table.insert(descriptor(1), 0, 8).unwrap();
+        assert_eq!(table.keep_directory(Some(directory(2))), None);
+        assert_eq!(table.keep_directory(Some(directory(3))), Some(directory(2).into()));
+        assert_eq!(table.files().map(|file| file.file.raw()).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(table.iter().count(), 1);
+        assert!(table.is_well_formed());
+        assert_eq!(table.remove_all().len(), 2);
+        assert_eq!(table.files().count(), 0);
     }
 
     #[test]

@@ -298,7 +298,7 @@ fn finish<M: Machine>(
             _ => Err(Errno::EINVAL.into()),
         },
         NameCall::Enter { .. } if name.is_directory() => {
-            call.process_mut().own.directory = Directory::Elsewhere(wait.path.clone());
+            meta::set_directory(call, Directory::Elsewhere(wait.path.clone()), None);
             Ok(Next::Done(0))
         }
         NameCall::Enter { .. } => Err(Errno::ENOTDIR.into()),

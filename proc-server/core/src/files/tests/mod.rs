@@ -124,7 +124,10 @@ fn working_directory_is_entered_and_told() {
     assert_eq!(world.call(__NR_getcwd, &[BASE, 64]), Some(2));
     world.put(BASE, b"/tmp\0");
     world.expect::<Enter>(Ok(Named::Here(InodeId::from_raw(4))));
+    let directory = Opened { file: FileId::from_raw(9), kind: FileKind::Directory };
+    world.expect::<Open>(Ok(Named::Here(directory)));
     assert_eq!(world.call(__NR_chdir, &[BASE]), Some(0));
+    assert_eq!(world.last::<Open>().at.dir, Some(InodeId::from_raw(4)));
     world.expect::<PathOf>(Ok(Text("/tmp".into())));
     assert_eq!(world.call(__NR_getcwd, &[BASE, 64]), Some(5));
     assert_eq!(world.get(BASE, 5), b"/tmp\0");

@@ -8,7 +8,7 @@ use abi::linux::general::*;
 use abi::{Errno, FileId, InodeId, NodeId, ServerId};
 use alloc::string::String;
 use alloc::vec::Vec;
-use fs_api::name::{Enter, NameStat, Named, Open, ReadLink};
+use fs_api::name::{Enter, FileKind, NameStat, Named, Open, Opened, ReadLink};
 use ipc_api::{TerminalOpen, TerminalOpened};
 use proc_api::AdminReply;
 use runtime::testing::{self, Net};
@@ -102,6 +102,8 @@ fn link_of_a_process_leads_on() {
     assert_eq!(world.get(BASE + 64, 9), b"/bin/test");
     world.expect::<Enter>(Ok(Named::Elsewhere("/proc/1/cwd/tmp".into())));
     world.expect::<Enter>(Ok(Named::Here(InodeId::from_raw(8))));
+    let directory = Opened { file: FileId::from_raw(9), kind: FileKind::Directory };
+    world.expect::<Open>(Ok(Named::Here(directory)));
     assert_eq!(world.call(__NR_chdir, &[BASE]), Some(0));
     assert_eq!(world.last::<Enter>().at.path, "/tmp");
 }
