@@ -32,11 +32,8 @@ struct Row {
     tables: Vec<(u64, u64)>,
 }
 
-/// A mapping of a frame.
-#[derive(Clone, Copy)]
-struct Mapping {
-    frame: FrameNo,
-}
+/// Says in the table of mappings that a slot's capability maps nothing.
+const NONE: u32 = u32::MAX;
 
 /// All address spaces.
 pub struct Spaces {
@@ -44,8 +41,8 @@ pub struct Spaces {
     free: Vec<u32>,
     /// Page tables that are mapped nowhere, and empty.
     tables: Vec<u64>,
-    /// By slot of the mapped capability.
-    mappings: Vec<Option<Mapping>>,
+    /// The frame that the capability in each slot maps, or [`NONE`].
+    mappings: Vec<u32>,
     pools: Vec<Cap<AsidPool>>,
     ids_left: u32,
     control: Cap<AsidControl>,
@@ -59,7 +56,8 @@ impl Spaces {
             rows: Vec::new(),
             free: Vec::new(),
             tables: Vec::new(),
-            mappings: Vec::new(),
+            // All at once: a table that grows needs its old room and the new one.
+            mappings: Vec::with_capacity(memory.slots_end as usize),
             pools: alloc::vec![Cap::new(memory.asid_pool_slot)],
             // Root's own, the kernel's reserved first one, and one for each domain.
             ids_left: IDS_PER_POOL - 2 - domains,
@@ -161,9 +159,9 @@ impl Spaces {
         }
         let index = slot as usize;
         if self.mappings.len() <= index {
-            self.mappings.resize(index + 1, None);
+            self.mappings.resize(index + 1, NONE);
         }
-        self.mappings[index] = Some(Mapping { frame });
+        self.mappings[index] = frame.0;
         Ok(MapHandle(handle.ok_or(Errno::ENOMEM)?))
     }
 
@@ -200,10 +198,13 @@ impl Spaces {
     /// Undoes a mapping.
     pub fn unmap(&mut self, handle: MapHandle, frames: &mut Frames, slots: &mut Slots) {
         let slot = u64::from(handle.0.get());
-        let mapping = self.mappings.get_mut(slot as usize).and_then(Option::take);
-        let Some(Mapping { frame }) = mapping else { return };
+        let Some(mapping) = self.mappings.get_mut(slot as usize) else { return };
+        let frame = core::mem::replace(mapping, NONE);
+        if frame == NONE {
+            return;
+        }
         Cap::<Frame>::new(slot).unmap().expect("mem-server holds this capability");
-        frames.give_spare(frame, slot, slots);
+        frames.give_spare(FrameNo(frame), slot, slots);
     }
 
     /// Changes the right of a mapping.
