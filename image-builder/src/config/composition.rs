@@ -64,7 +64,8 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
             ServerId::Console | ServerId::Timer => 128,
             ServerId::Shell => 1024,
             ServerId::Ipc => 2048,
-            ServerId::Net | ServerId::Mem | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
+            ServerId::Net | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
+            ServerId::Mem => 6144,
         })
         .sum()
 }

@@ -27,6 +27,12 @@ const ROOT_FIRST: u32 = 1 << 31;
 /// while everything else still has room. More than the longest table here grows by at a time.
 const HEAP_RESERVE_BYTES: usize = 512 * 1024;
 
+/// This part of the memory never becomes frames: memory that does stays so, and new programs need page
+/// tables and threads too.
+const KERNEL_SHARE: u64 = 32;
+/// Pages given out between two looks at the heap: they need 50 KiB at most.
+const HEAP_CHECK_PAGES: u32 = 32;
+
 /// One frame: there are as many rows as pages, so that they are small.
 #[derive(Clone, Copy)]
 struct Row {
@@ -57,6 +63,8 @@ pub struct Frames {
     rows: Vec<Row>,
     root_rows: Vec<Row>,
     free: Vec<u32>,
+    /// Pages to give out before the heap is looked at again.
+    unchecked: u32,
     space: Cap<VSpace>,
 }
 
@@ -70,15 +78,12 @@ impl Frames {
         // All at once: a table that grows needs its old room and the new one.
         let bytes: u64 = memory.untyped.iter().map(|&(_, _, bits)| 1 << bits).sum();
         let rows = Vec::with_capacity((bytes / PAGE_BYTES as u64) as usize);
-        Self { pages, root_pages, rows, root_rows, free: Vec::new(), space }
+        Self { pages, root_pages, rows, root_rows, free: Vec::new(), unchecked: 0, space }
     }
 
     /// A frame full of zeroes.
     pub fn allocate(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<FrameNo, Errno> {
-        let heap = microkernel_rt::heap::usage();
-        if heap.claimed_bytes - heap.allocated_bytes < HEAP_RESERVE_BYTES {
-            return Err(Errno::ENOMEM);
-        }
+        self.check_heap()?;
         if self.free.is_empty() {
             self.make(objects, slots)?;
         }
@@ -91,7 +96,23 @@ impl Frames {
         Ok(FrameNo(number))
     }
 
+    /// Refuses while the heap is nearly full; looks at it for some pages at a time.
+    fn check_heap(&mut self) -> Result<(), Errno> {
+        if self.unchecked == 0 {
+            let heap = microkernel_rt::heap::usage();
+            if heap.claimed_bytes - heap.allocated_bytes < HEAP_RESERVE_BYTES {
+                return Err(Errno::ENOMEM);
+            }
+            self.unchecked = HEAP_CHECK_PAGES;
+        }
+        self.unchecked -= 1;
+        Ok(())
+    }
+
     fn make(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<(), Errno> {
+        if objects.left_bytes() < objects.total_bytes() / KERNEL_SHARE {
+            return Err(Errno::ENOMEM);
+        }
         let mut count = BATCH;
         let first = slots.take_row(count)?;
         // Where a whole batch does not fit any more, what is left is made one by one.
