@@ -107,9 +107,24 @@ pub struct TestArgs {
     pub list: bool,
 }
 
+/// A part of `bench`.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BenchPart {
+    /// From QEMU's start to the prompt.
+    Prompt,
+    /// Instructions of operations on one node.
+    Node,
+    /// Instructions of a null request between two nodes.
+    Requests,
+    /// Page fetches and migrations between three nodes, in round trips.
+    Nodes,
+}
+
 /// `bench`'s arguments.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
+    /// Measure this part only.
+    pub part: Option<BenchPart>,
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -49,8 +49,15 @@ impl fmt::Display for Accelerator {
 
 /// A node whose time is its instructions, for figures that are the same in every run: one tick of
 /// its time stamp counter is one instruction.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counting {
+    /// What QEMU logs meanwhile, if anything.
+    pub trace: Option<Trace>,
+}
+
+/// A log of the node's blocks of code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trace {
     /// Where QEMU writes the registers at each block of code that begins in `filter`.
     pub log: PathBuf,
     /// Ranges of addresses, as `-dfilter` takes them.
@@ -81,14 +88,15 @@ impl Machine {
         command.args(["-machine", "pc", "-nodefaults", "-no-user-config", "-no-reboot"]);
         match &self.counting {
             None => command.args(["-accel", self.accelerator.option(), "-cpu", "max,-la57"]),
-            Some(counting) => command
+            Some(_) => command
                 // Without erms and fsrm: QEMU counts every turn of a `rep movsb`, where processors
                 // with them copy whole lines.
                 .args(["-accel", "tcg,thread=single", "-cpu", "max,-la57,-erms,-fsrm"])
-                .args(["-icount", "shift=0,sleep=off", "-d", "exec,cpu"])
-                .args(["-dfilter", &counting.filter, "-D"])
-                .arg(&counting.log),
+                .args(["-icount", "shift=0,sleep=off"]),
         };
+        if let Some(trace) = self.counting.as_ref().and_then(|counting| counting.trace.as_ref()) {
+            command.args(["-d", "exec,cpu", "-dfilter", &trace.filter, "-D"]).arg(&trace.log);
+        }
         command.args(["-smp", &self.node.cores.to_string()]);
         command.args(["-m", &self.node.memory_mib.to_string()]);
         command.args(["-display", "none", "-chardev", "stdio,id=console,signal=off"]);
@@ -132,7 +140,8 @@ mod tests {
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(!text.contains("icount"), "{text}");
-        let counting = Counting { log: "l".into(), filter: "0x1..0x2".into() };
+        let trace = Trace { log: "l".into(), filter: "0x1..0x2".into() };
+        let counting = Counting { trace: Some(trace) };
         let text = typed(&Machine { counting: Some(counting), ..machine }.command());
         assert!(text.contains("-icount shift=0,sleep=off"), "{text}");
         assert!(text.contains("-dfilter 0x1..0x2 -D l"), "{text}");

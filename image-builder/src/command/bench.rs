@@ -4,15 +4,19 @@
 //! # Model
 //! `node` counts instructions on one node, exact and the same in every run; `entries` finds the
 //! kernel entries and address-space switches in QEMU's log; `figures` puts both beside Linux's and
-//! the targets. `nodes` measures round trips and migrations between three nodes.
+//! the targets. `requests` counts the instructions of a null request between two nodes, `nodes`
+//! measures migrations and page fetches in round trips between three; `commands` runs and reads what
+//! both type.
 
+mod commands;
 mod entries;
 mod figures;
 mod node;
 mod nodes;
+mod requests;
 
 use super::build_guest;
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, BenchPart};
 use crate::cluster::{Running, run_folder};
 use crate::config::{Cluster, ExtraFile};
 use crate::guest::Guest;
@@ -26,9 +30,12 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// The programs that measure, in tests/bench.
-const PROGRAMS: [&str; 2] = ["bench", "hold"];
+const PROGRAMS: [&str; 4] = ["bench", "hold", "fetch", "soak"];
 /// Seconds for a boot.
 const BOOT_S: u64 = 300;
+
+/// Measures a part and prints it.
+type Measure = fn(&Bench<'_>) -> Result<()>;
 
 /// What every measurement needs.
 struct Bench<'a> {
@@ -66,9 +73,17 @@ pub fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<ExitCode> {
     let programs =
         PROGRAMS.into_iter().map(|name| program(workspace, name)).collect::<Result<_>>()?;
     let bench = Bench { workspace, args, guest: &guest, programs };
-    prompt(&bench)?;
-    node::measure(&bench)?;
-    nodes::measure(&bench)?;
+    let parts: [(BenchPart, Measure); 4] = [
+        (BenchPart::Prompt, prompt),
+        (BenchPart::Node, node::measure),
+        (BenchPart::Requests, requests::measure),
+        (BenchPart::Nodes, nodes::measure),
+    ];
+    for (part, measure) in parts {
+        if args.part.is_none_or(|only| only == part) {
+            measure(&bench)?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -61,10 +61,11 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
     servers
         .iter()
         .map(|server| match server {
-            ServerId::Console | ServerId::Timer => 256,
+            ServerId::Console | ServerId::Timer => 128,
             ServerId::Shell => 1024,
             ServerId::Ipc => 2048,
-            ServerId::Net | ServerId::Mem | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
+            ServerId::Net | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
+            ServerId::Mem => 6144,
         })
         .sum()
 }

@@ -342,7 +342,8 @@ hot! {
     pub struct SpaceGive { pub space: SpaceId, pub object: ObjectId, pub to: NodeId }
 }
 hot! {
-    /// How far the fetching of a space's pages is.
+    /// How far the fetching of a space's pages is. When all are here the figures stay until the space
+    /// goes; all are 0 for a space that never moved.
     pub struct MoveState { pub space: SpaceId }
 }
 hot! {

@@ -211,6 +211,9 @@ impl<M: Machine> MemCore<M> {
         }
         let Moving { on_demand, prefetched, .. } = **moving;
         self.end_move(cx, id, Ok(()));
+        if let Ok(space) = self.spaces.get_mut(id) {
+            space.moved = MoveProgress { left: 0, on_demand, prefetched };
+        }
         let event = MoveDone { space: id, on_demand, prefetched };
         cx.raise(ServerId::Proc, EVENT_MOVE_DONE, &event);
     }
@@ -264,12 +267,12 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn move_state(&self, id: SpaceId) -> Result<MoveProgress, Errno> {
-        let progress = self.spaces.get(id)?.moving.as_ref().map(|moving| MoveProgress {
+        let space = self.spaces.get(id)?;
+        Ok(space.moving.as_ref().map_or(space.moved, |moving| MoveProgress {
             left: moving.left,
             on_demand: moving.on_demand,
             prefetched: moving.prefetched,
-        });
-        Ok(progress.unwrap_or(MoveProgress { left: 0, on_demand: 0, prefetched: 0 }))
+        }))
     }
 
     /// A node died: spaces whose pages rest there are lost.

@@ -15,6 +15,7 @@ use crate::resolve::Wanted;
 use abi::{Errno, SpaceId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use mem_api::MoveProgress;
 
 /// One address space.
 pub(crate) struct Space {
@@ -24,6 +25,8 @@ pub(crate) struct Space {
     /// The page that made the last copy fail with ERESTART.
     pub(crate) wanted: Option<Wanted>,
     pub(crate) moving: Option<Box<Moving>>,
+    /// How the pages of the move that brought it here came, once all are here.
+    pub(crate) moved: MoveProgress,
     /// The description that is being exported in parts.
     pub(crate) description: Option<Vec<u8>>,
 }
@@ -36,6 +39,7 @@ impl Space {
             pages: Pages::default(),
             wanted: None,
             moving: None,
+            moved: MoveProgress { left: 0, on_demand: 0, prefetched: 0 },
             description: None,
         }
     }

@@ -23,14 +23,37 @@ const BATCH: u64 = 128;
 /// Numbers from here on are pages of the root file system's data.
 const ROOT_FIRST: u32 = 1 << 31;
 
+/// Bytes of the heap that stay free of what pages need: a program that wants more pages gets ENOMEM
+/// while everything else still has room. More than the longest table here grows by at a time.
+const HEAP_RESERVE_BYTES: usize = 512 * 1024;
+
+/// This part of the memory never becomes frames: memory that does stays so, and new programs need page
+/// tables and threads too.
+const KERNEL_SHARE: u64 = 32;
+/// Pages given out between two looks at the heap: they need 50 KiB at most.
+const HEAP_CHECK_PAGES: u32 = 32;
+
+/// One frame: there are as many rows as pages, so that they are small.
 #[derive(Clone, Copy)]
 struct Row {
-    /// The capability that stays here.
-    slot: u64,
-    /// A capability that is mapped nowhere.
-    spare: Option<u64>,
-    /// Whether it may hold anything but zeroes.
-    used: bool,
+    /// The capability that stays here, and in bit 31 whether the frame may hold anything but zeroes.
+    slot: u32,
+    /// A capability that is mapped nowhere; 0 if there is none.
+    spare: u32,
+}
+
+/// Bit of [`Row::slot`].
+const USED: u32 = 1 << 31;
+
+impl Row {
+    /// Slots are numbers of a CNode with far less than 2^31, and slot 0 is always empty.
+    fn new(slot: u64, used: bool) -> Self {
+        Self { slot: slot as u32 | if used { USED } else { 0 }, spare: 0 }
+    }
+
+    fn slot(self) -> u64 {
+        u64::from(self.slot & !USED)
+    }
 }
 
 /// All frames.
@@ -40,6 +63,8 @@ pub struct Frames {
     rows: Vec<Row>,
     root_rows: Vec<Row>,
     free: Vec<u32>,
+    /// Pages to give out before the heap is looked at again.
+    unchecked: u32,
     space: Cap<VSpace>,
     /// Made to map frames here.
     tables: u64,
@@ -49,27 +74,56 @@ impl Frames {
     /// None yet but those of the root file system.
     pub fn new(pages: Pages, root_pages: Pages, memory: &MemoryStartup, space: u64) -> Self {
         let count = memory.root_data_bytes.div_ceil(PAGE_BYTES as u64);
-        let row = |page| Row { slot: memory.root_data_slot + page, spare: None, used: true };
+        let row = |page| Row::new(memory.root_data_slot + page, true);
         let root_rows = (0..count).map(row).collect();
         let space = Cap::new(space);
-        Self { pages, root_pages, rows: Vec::new(), root_rows, free: Vec::new(), space, tables: 0 }
+        // All at once: a table that grows needs its old room and the new one.
+        let bytes: u64 = memory.untyped.iter().map(|&(_, _, bits)| 1 << bits).sum();
+        let rows = Vec::with_capacity((bytes / PAGE_BYTES as u64) as usize);
+        Self {
+            pages,
+            root_pages,
+            rows,
+            root_rows,
+            free: Vec::new(),
+            unchecked: 0,
+            space,
+            tables: 0,
+        }
     }
 
     /// A frame full of zeroes.
     pub fn allocate(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<FrameNo, Errno> {
+        self.check_heap()?;
         if self.free.is_empty() {
             self.make(objects, slots)?;
         }
         let number = self.free.pop().ok_or(Errno::ENOMEM)?;
         let row = &mut self.rows[number as usize];
-        if row.used {
+        if row.slot & USED != 0 {
             self.pages.page_mut(u64::from(number)).fill(0);
         }
-        row.used = true;
+        row.slot |= USED;
         Ok(FrameNo(number))
     }
 
+    /// Refuses while the heap is nearly full; looks at it for some pages at a time.
+    fn check_heap(&mut self) -> Result<(), Errno> {
+        if self.unchecked == 0 {
+            let heap = microkernel_rt::heap::usage();
+            if heap.claimed_bytes - heap.allocated_bytes < HEAP_RESERVE_BYTES {
+                return Err(Errno::ENOMEM);
+            }
+            self.unchecked = HEAP_CHECK_PAGES;
+        }
+        self.unchecked -= 1;
+        Ok(())
+    }
+
     fn make(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<(), Errno> {
+        if objects.left_bytes() < objects.total_bytes() / KERNEL_SHARE {
+            return Err(Errno::ENOMEM);
+        }
         let mut count = BATCH;
         let first = slots.take_row(count)?;
         // Where a whole batch does not fit any more, what is left is made one by one.
@@ -80,7 +134,7 @@ impl Frames {
         }
         for slot in first..first + count {
             self.map_here(Cap::new(slot), objects, slots)?;
-            self.rows.push(Row { slot, spare: None, used: false });
+            self.rows.push(Row::new(slot, false));
         }
         let end = self.rows.len() as u32;
         self.free.extend((end - count as u32..end).rev());
@@ -149,10 +203,10 @@ impl Frames {
     /// A capability of the frame that is mapped nowhere.
     pub fn take_spare(&mut self, frame: FrameNo, slots: &mut Slots) -> Result<u64, Errno> {
         let row = self.row(frame);
-        if let Some(spare) = row.spare.take() {
-            return Ok(spare);
+        if row.spare != 0 {
+            return Ok(u64::from(core::mem::take(&mut row.spare)));
         }
-        let from = slots.at(row.slot);
+        let from = slots.at(row.slot());
         let slot = slots.take()?;
         let rights = microkernel_sys::Rights::ALL;
         slots.at(slot).copy_from(from, rights).map_err(|_| Errno::ENOMEM)?;
@@ -162,8 +216,8 @@ impl Frames {
     /// Such a capability is mapped nowhere again.
     pub fn give_spare(&mut self, frame: FrameNo, slot: u64, slots: &mut Slots) {
         let row = self.row(frame);
-        if row.spare.is_none() {
-            row.spare = Some(slot);
+        if row.spare == 0 {
+            row.spare = slot as u32;
             return;
         }
         slots.at(slot).delete().expect("the slot holds this capability");

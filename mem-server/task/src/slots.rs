@@ -13,7 +13,7 @@ pub const DEPTH: u8 = 64;
 /// The slots that nobody uses.
 pub struct Slots {
     root: Cap<CNode>,
-    free: Vec<u64>,
+    free: Vec<u32>,
     next: u64,
     end: u64,
 }
@@ -32,7 +32,7 @@ impl Slots {
     /// One empty slot.
     pub fn take(&mut self) -> Result<u64, Errno> {
         match self.free.pop() {
-            Some(slot) => Ok(slot),
+            Some(slot) => Ok(u64::from(slot)),
             None => self.take_row(1),
         }
     }
@@ -49,7 +49,8 @@ impl Slots {
 
     /// The slot is empty again.
     pub fn give(&mut self, slot: u64) {
-        self.free.push(slot);
+        // A CNode has far less than 2^32 slots.
+        self.free.push(slot as u32);
     }
 
     /// The slot as a place for capabilities.

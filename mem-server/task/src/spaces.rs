@@ -32,11 +32,8 @@ struct Row {
     tables: Tables,
 }
 
-/// A mapping of a frame.
-#[derive(Clone, Copy)]
-struct Mapping {
-    frame: FrameNo,
-}
+/// Says in the table of mappings that a slot's capability maps nothing.
+const NONE: u32 = u32::MAX;
 
 /// All address spaces.
 pub struct Spaces {
@@ -44,8 +41,8 @@ pub struct Spaces {
     free: Vec<u32>,
     /// Tables that are mapped nowhere, and empty, by level.
     tables: [Vec<u64>; Level::COUNT],
-    /// By slot of the mapped capability.
-    mappings: Vec<Option<Mapping>>,
+    /// The frame that the capability in each slot maps, or [`NONE`].
+    mappings: Vec<u32>,
     pools: Vec<Cap<AsidPool>>,
     ids_left: u32,
     control: Cap<AsidControl>,
@@ -66,7 +63,8 @@ impl Spaces {
             rows: Vec::new(),
             free: Vec::new(),
             tables: Default::default(),
-            mappings: Vec::new(),
+            // All at once: a table that grows needs its old room and the new one.
+            mappings: Vec::with_capacity(memory.slots_end as usize),
             pools: alloc::vec![Cap::new(memory.asid_pool_slot)],
             // Root's own, the kernel's reserved first one, and one for each domain.
             ids_left: IDS_PER_POOL - 2 - domains,
@@ -169,9 +167,9 @@ impl Spaces {
         }
         let index = slot as usize;
         if self.mappings.len() <= index {
-            self.mappings.resize(index + 1, None);
+            self.mappings.resize(index + 1, NONE);
         }
-        self.mappings[index] = Some(Mapping { frame });
+        self.mappings[index] = frame.0;
         self.mapped += 1;
         self.live_tables += u64::from(self.rows[space.0 as usize].tables.mapped(addr));
         Ok(MapHandle(handle.ok_or(Errno::ENOMEM)?))
@@ -219,10 +217,13 @@ impl Spaces {
         slots: &mut Slots,
     ) {
         let slot = u64::from(handle.0.get());
-        let mapping = self.mappings.get_mut(slot as usize).and_then(Option::take);
-        let Some(Mapping { frame }) = mapping else { return };
+        let Some(mapping) = self.mappings.get_mut(slot as usize) else { return };
+        let frame = core::mem::replace(mapping, NONE);
+        if frame == NONE {
+            return;
+        }
         Cap::<Frame>::new(slot).unmap().expect("mem-server holds this capability");
-        frames.give_spare(frame, slot, slots);
+        frames.give_spare(FrameNo(frame), slot, slots);
         self.mapped -= 1;
         self.live_tables -= u64::from(self.rows[space.0 as usize].tables.unmapped(addr));
     }

@@ -16,6 +16,34 @@ hot! {
     pub struct LinkUse { pub node: NodeId }
 }
 
+hot! {
+    /// Begins a series of null requests to the net-server of a node: each is sent when the one before
+    /// is answered. For the shell server only (EPERM). EINVAL: no other node of the cluster, or no
+    /// sane `count`. EHOSTDOWN: the node does not answer. EBUSY: a series to it is running.
+    pub struct PingStart { pub node: NodeId, pub count: u64 }
+}
+hot! {
+    /// Figures of the last series of null requests to a node.
+    pub struct PingUse { pub node: NodeId }
+}
+
+/// Figures of a series of null requests, those of the answered ones in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PingFigures {
+    /// Whether the series is not over.
+    pub running: bool,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests answered.
+    pub answered: u64,
+    /// The shortest round trip.
+    pub least_ns: u64,
+    /// The longest.
+    pub most_ns: u64,
+    /// All of them together.
+    pub sum_ns: u64,
+}
+
 /// Figures of one link since boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkFigures {
@@ -45,9 +73,11 @@ pub struct LinkFigures {
     pub dropped_full: u64,
 }
 
-cold!(LinkFigures);
+cold!(LinkFigures, PingFigures);
 
 operations! {
     ServerId::Net;
     3, leaf, repeat: LinkUse => LinkFigures;
+    4, leaf, once: PingStart => ();
+    5, leaf, repeat: PingUse => PingFigures;
 }

@@ -34,6 +34,8 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queues: Vec<Queue>,
+    /// Messages for this server itself; its caller takes them before the next frame.
+    own: VecDeque<(NodeId, Vec<u8>)>,
     /// Messages for servers that this node does not run.
     pub(crate) unwanted: u64,
 }
@@ -47,7 +49,7 @@ impl Inbox {
             bytes: 0,
             untold: false,
         };
-        Self { queues: servers.iter().map(queue).collect(), unwanted: 0 }
+        Self { queues: servers.iter().map(queue).collect(), own: VecDeque::new(), unwanted: 0 }
     }
 
     fn queue(&mut self, server: ServerId) -> Option<&mut Queue> {
@@ -63,6 +65,10 @@ impl Inbox {
     }
 
     pub(crate) fn push(&mut self, server: ServerId, from: NodeId, message: Vec<u8>) {
+        if server == ServerId::Net {
+            self.own.push_back((from, message));
+            return;
+        }
         let Some(queue) = self.queue(server) else {
             self.unwanted += 1;
             return;
@@ -70,6 +76,11 @@ impl Inbox {
         queue.messages += 1;
         queue.bytes += message.len();
         queue.put(Item::Message(from, message));
+    }
+
+    /// A message for this server itself.
+    pub(crate) fn take_own(&mut self) -> Option<(NodeId, Vec<u8>)> {
+        self.own.pop_front()
     }
 
     /// Tells all servers that a node came or went.

@@ -30,6 +30,7 @@ mod crc;
 mod inbox;
 pub mod limits;
 mod link;
+mod ping;
 mod receiver;
 mod sender;
 #[cfg(test)]
@@ -42,7 +43,7 @@ use inbox::Inbox;
 pub use inbox::Item;
 use limits::{MTU_MAX, MTU_MIN};
 use link::{Link, Local};
-use net_api::LinkFigures;
+use net_api::{LinkFigures, PingFigures};
 use runtime::node::Lane;
 pub use wire::Mac;
 
@@ -129,6 +130,7 @@ impl Net {
             for link in &mut self.links {
                 link.resume(now_ns, &mut self.inbox);
             }
+            self.take_own(now_ns);
         }
         Ok(taken)
     }
@@ -144,6 +146,34 @@ impl Net {
         }
         let Some(link) = self.links.iter_mut().find(|link| link.node == frame.from) else { return };
         link.received(&frame, now_ns, &mut self.inbox);
+        self.take_own(now_ns);
+    }
+
+    /// Reads the messages for this server itself.
+    fn take_own(&mut self, now_ns: u64) {
+        while let Some((from, message)) = self.inbox.take_own() {
+            if let Some(link) = self.link(from) {
+                link.own_message(&message, now_ns);
+            }
+        }
+    }
+
+    /// Begins a series of `count` null requests to `node`.
+    ///
+    /// # Errors
+    /// EINVAL: no other node of the cluster, or `count` is 0 or above [`limits::PINGS_MAX`].
+    /// EHOSTDOWN: it does not answer. EBUSY: a series is running.
+    pub fn ping(&mut self, node: NodeId, count: u64) -> Result<(), Errno> {
+        self.link(node).ok_or(Errno::EINVAL)?.ping(count)
+    }
+
+    /// Figures of the last series of null requests to `node`.
+    ///
+    /// # Errors
+    /// EINVAL: no other node of the cluster.
+    pub fn ping_figures(&self, node: NodeId) -> Result<PingFigures, Errno> {
+        let link = self.links.iter().find(|link| link.node == node);
+        link.map(Link::ping_figures).ok_or(Errno::EINVAL)
     }
 
     /// Time has passed.

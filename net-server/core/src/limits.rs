@@ -41,3 +41,5 @@ pub const SILENCE_NS: u64 = 1500 * MS;
 pub const HELLO_NS: u64 = 200 * MS;
 /// A frame counts as lost when so many later ones have arrived.
 pub const REORDER_FRAMES: usize = 3;
+/// Requests of one series of null requests; more get EINVAL.
+pub const PINGS_MAX: u64 = 1_000_000;

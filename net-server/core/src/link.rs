@@ -18,12 +18,13 @@
 
 use crate::inbox::{Inbox, Item};
 use crate::limits::{ACK_DELAY_NS, ACK_FRAMES, HELLO_NS, KEEPALIVE_NS, SILENCE_NS};
+use crate::ping::Pings;
 use crate::receiver::{Arrival, Broken, Receiver};
 use crate::sender::{Rtt, Sender};
 use crate::wire::{Body, Frame, LANES, Mac, Piece};
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::LinkFigures;
+use net_api::{LinkFigures, PingFigures};
 use runtime::node::Lane;
 
 /// Nanoseconds of a microsecond.
@@ -87,6 +88,7 @@ pub(crate) struct Link {
     lanes: Lanes,
     sent_ns: u64,
     figures: LinkFigures,
+    pings: Pings,
 }
 
 impl Link {
@@ -99,6 +101,7 @@ impl Link {
             lanes: Lanes::default(),
             sent_ns: now_ns,
             figures: LinkFigures::default(),
+            pings: Pings::default(),
         }
     }
 
@@ -121,6 +124,32 @@ impl Link {
         self.figures.messages_sent += 1;
         self.figures.bytes_sent += bytes;
         Ok(())
+    }
+
+    pub(crate) fn ping(&mut self, count: u64) -> Result<(), Errno> {
+        match self.state {
+            State::Down { .. } => Err(Errno::EHOSTDOWN),
+            State::Up { .. } => self.pings.start(count),
+        }
+    }
+
+    pub(crate) fn ping_figures(&self) -> PingFigures {
+        self.pings.figures()
+    }
+
+    /// A message from the peer's net-server to this one.
+    pub(crate) fn own_message(&mut self, message: &[u8], now_ns: u64) {
+        self.pings.received(message, now_ns);
+    }
+
+    /// Sends what is due of null requests and answers. What finds the lane full goes later.
+    fn send_pings(&mut self, now_ns: u64) {
+        while let Some(message) = self.pings.due() {
+            if self.send(ServerId::Net, Lane::Control, message).is_err() {
+                return;
+            }
+            self.pings.sent(now_ns);
+        }
     }
 
     /// A well-formed frame from this peer to this node.
@@ -166,6 +195,7 @@ impl Link {
         if matches!(self.state, State::Up { .. }) {
             inbox.mark(&Item::Down(self.node));
         }
+        self.pings.link_down();
         self.session += 1;
         self.lanes = Lanes::default();
         self.state = State::Down { candidate, hello_ns: now_ns };
@@ -229,6 +259,7 @@ impl Link {
             self.down(0, now_ns, inbox);
             return;
         }
+        self.pings.tick(now_ns);
         for sender in &mut self.lanes.senders {
             sender.tick(now_ns, &self.lanes.rtt);
         }
@@ -242,7 +273,12 @@ impl Link {
                 let senders = self.lanes.senders.iter();
                 let again = senders.filter_map(|sender| sender.deadline_ns(&self.lanes.rtt));
                 let fixed = [heard_ns + SILENCE_NS, self.sent_ns + KEEPALIVE_NS];
-                again.chain(self.lanes.ack.due_ns).chain(fixed).min().unwrap_or(u64::MAX)
+                again
+                    .chain(self.lanes.ack.due_ns)
+                    .chain(self.pings.deadline_ns())
+                    .chain(fixed)
+                    .min()
+                    .unwrap_or(u64::MAX)
             }
         }
     }
@@ -250,6 +286,7 @@ impl Link {
     /// Writes the next frame to send into `out`; false if there is none now. Control goes before
     /// pages, data before a bare acknowledgement, as it carries one.
     pub(crate) fn next_frame(&mut self, local: Local, now_ns: u64, out: &mut Vec<u8>) -> bool {
+        self.send_pings(now_ns);
         match self.state {
             State::Down { candidate, hello_ns } => {
                 if now_ns < hello_ns {

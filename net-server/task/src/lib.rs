@@ -11,7 +11,7 @@ extern crate alloc;
 use abi::startup::Startup;
 use abi::{CoreId, Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::LinkUse;
+use net_api::{LinkUse, PingStart, PingUse};
 use net_core::{Config, Item, Net};
 use nic_driver::Nic;
 use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
@@ -161,6 +161,14 @@ impl Service for NetService {
                 .map(|words| Msg { words, ..Msg::default() }),
             LinkUse::NUMBER => {
                 let used = LinkUse::get(msg).and_then(|link| state.net.figures(link.node));
+                used.and_then(|figures| Msg::of(&figures))
+            }
+            PingStart::NUMBER if client != ServerId::Shell => Err(Errno::EPERM),
+            PingStart::NUMBER => PingStart::get(msg)
+                .and_then(|it| state.net.ping(it.node, it.count))
+                .map(|()| Msg::default()),
+            PingUse::NUMBER => {
+                let used = PingUse::get(msg).and_then(|it| state.net.ping_figures(it.node));
                 used.and_then(|figures| Msg::of(&figures))
             }
             _ => Err(Errno::ENOSYS),

@@ -40,14 +40,18 @@ hot! {
 pub struct Migrated {
     /// Node that it came from.
     pub from: u16,
-    /// Nanoseconds in which it could not run.
+    /// Nanoseconds from the stop of its threads until the target said that it runs there. It stood
+    /// still for one way less.
     pub freeze_ns: u64,
-    /// Nanoseconds from the request until it ran.
+    /// Nanoseconds from the request until the target said so; pages may follow for long after.
     pub total_ns: u64,
     /// Pages that it had at the source.
     pub pages: u64,
     /// Bytes of its state that were sent while it was frozen.
     pub state_bytes: u64,
+    /// Messages of proc- and mem-server between source and target in that time, those of its pages
+    /// not counted.
+    pub messages: u64,
 }
 hot! {
     /// Processes of this node with a pid above `after` (0 for the first), as many as fit; an empty

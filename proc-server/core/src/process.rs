@@ -138,8 +138,6 @@ pub struct Process {
     pub vfork_parent: Option<ThreadId>,
     /// The shell server's request that made it, until the program runs.
     pub spawn: Option<Ticket>,
-    /// Pages that its last move brought: wanted by a thread, and ahead. Once all are here.
-    pub pages_fetched: (u64, u64),
     /// The part that travels.
     pub own: ProcessOwn,
 }
@@ -222,7 +220,6 @@ impl Processes {
             phase: Phase::Live,
             vfork_parent: None,
             spawn: None,
-            pages_fetched: (0, 0),
             own,
         };
         self.rows[no.0 as usize] = Some(alloc::boxed::Box::new(process));

@@ -223,7 +223,7 @@ pub mod root_call {
     pub const HALT: u64 = 2;
     /// Reads the log from byte word 0 on: answers the offset behind what it gives, and bytes.
     pub const LOG_READ: u64 = 3;
-    /// A domain is in service; word 0: its index.
+    /// A domain is in service; word 0: its index; words 1 and 2: bytes of its heap in use, and all.
     pub const READY: u64 = 4;
 }
 

@@ -28,5 +28,6 @@ fn print(text: &str) {
 /// Tells root that the domain's servers exist.
 pub fn ready(startup: &Startup) {
     let root: Cap<Endpoint> = Cap::new(startup.root_slot);
-    root.call4(root_call::READY, [u64::from(startup.domain), 0, 0, 0]);
+    let (used, all) = crate::heap::bytes();
+    root.call4(root_call::READY, [u64::from(startup.domain), used as u64, all as u64, 0]);
 }

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod frame;
+mod heap;
 mod hosted;
 mod log;
 mod platform;

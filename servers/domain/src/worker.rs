@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A worker's receive loop: the one place where messages, faults and notifications come in.
 
-use crate::frame;
 use crate::platform::{Sel4Platform, Shared};
+use crate::{frame, heap};
 use abi::startup::{IRQ_BIT, THREAD_BADGE, badge_parties};
 use abi::{CoreId, Errno, ServerId, ThreadId};
 use microkernel_sys::{Cap, Endpoint, IrqHandler, MessageInfo, Received};
@@ -100,6 +100,8 @@ fn fault(
 }
 
 fn notified(shared: &'static Shared, platform: &mut Sel4Platform, word: u64) {
+    // Here and not at each request: every server is told of something now and then.
+    heap::watch(shared.startup);
     platform.pending |= word & ((1 << KICK_BIT) - 1);
     if let (Some(proc), true) = (shared.proc, word & (1 << KICK_BIT) != 0) {
         proc.step(platform, |core, cx| core.kicked(cx));

@@ -12,7 +12,7 @@ use microkernel_sys::init::{self, IO_PORT, IRQ_CONTROL};
 use microkernel_sys::{Caching, Cap, CapData, IrqHandler, PAGE_BYTES, Rights};
 
 /// Memory for DMA: receive and transmit buffers of 9 KiB frames.
-const DMA_BYTES: u64 = 2 << 20;
+const DMA_BYTES: u64 = 1280 << 10;
 /// Registers of a card that are mapped at most.
 const BAR_BYTES_MAX: u64 = 64 * 1024;
 /// The kernel adds this to an interrupt's number to get its vector.

@@ -36,7 +36,7 @@ use microkernel_sys::{BootInfo, Cap, Endpoint, PAGE_BYTES, Rights, init};
 microkernel_rt::root_entry!(main, stack_bytes = 131072);
 
 /// Root's heap: its tables, the decoded configuration and the log.
-const HEAP_BYTES: usize = 2 << 20;
+const HEAP_BYTES: usize = 1 << 20;
 
 #[repr(align(4096))]
 struct Region(UnsafeCell<[u8; HEAP_BYTES]>);
@@ -50,7 +50,7 @@ fn main(boot: BootInfo<'static>) -> ! {
     microkernel_rt::print::set_sink(serial::print);
     // SAFETY: the region is static and used for nothing else.
     unsafe { microkernel_rt::heap::init(HEAP.0.get().cast(), HEAP_BYTES) }
-        .expect("2 MiB hold the heap's bookkeeping");
+        .expect("1 MiB holds the heap's bookkeeping");
     match start(&boot) {
         Ok((endpoint, mut domains)) => watch::run(endpoint, &mut domains),
         Err(sentence) => {
@@ -79,9 +79,10 @@ fn start(boot: &BootInfo<'static>) -> Result<(Cap<Endpoint>, Vec<Domain>), Strin
         domain.configure(endpoint, |core| watch::fault_badge(index, core));
     }
     lend_root_data(&mut memory, &archive, &mut domains, &mut records);
+    let (all_kib, used_kib) = (memory.total_bytes() / 1024, memory.used_bytes() / 1024);
+    println!("root: {used_kib} KiB of {all_kib} for the servers");
     // The last one: its record says where the free slots begin, and how much memory is left.
     tell(&mut memory, &mut domains, &mut records);
-    println!("root: {} KiB for the servers", memory.used_bytes() / 1024);
     for domain in &domains {
         domain.start();
     }
@@ -221,7 +222,7 @@ fn tell(memory: &mut Memory, domains: &mut [Domain], records: &mut [Startup]) {
     let domain = &mut domains[index];
     // The record itself needs pages: made here, before the rest is counted.
     let pages = domain.reserve_record(memory);
-    for info in memory.take_untouched() {
+    for info in memory.take_rest() {
         let slot = domain.hand_over(own(Cap::<microkernel_sys::Untyped>::new(info.slot)));
         if let Some(startup) = &mut records[index].memory {
             startup.untyped.push((slot, info.physical, info.size_bits as u8));

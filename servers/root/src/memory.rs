@@ -3,14 +3,16 @@
 //!
 //! # Model
 //! Root takes from the smallest pieces of memory that fit and leaves the rest, never retyped, to
-//! mem-server: the kernel clears a whole piece at its first retype.
+//! mem-server: the kernel clears a whole piece at its first retype. What lies between two objects for
+//! the sake of alignment, and behind the last one, becomes smaller pieces, so that none is lost.
 
 use alloc::vec::Vec;
 use microkernel_sys::{
-    BootInfo, Caching, Cap, Create, Frame, MapError, ObjectType, PageDirectory, PageTable, Pdpt,
-    Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
+    BootInfo, Caching, Cap, Create, Frame, MapError, ObjectType, PAGE_BYTES, PageDirectory,
+    PageTable, Pdpt, Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
 };
 
+#[derive(Clone, Copy)]
 struct Piece {
     info: UntypedInfo,
     used: u64,
@@ -22,6 +24,7 @@ pub struct Memory {
     last_slot: u64,
     pieces: Vec<Piece>,
     devices: Vec<Piece>,
+    all_bytes: u64,
 }
 
 impl Memory {
@@ -32,7 +35,9 @@ impl Memory {
             boot.untyped_list().filter(|u| !u.is_device && u.size_bits >= 12).map(piece).collect();
         pieces.sort_by_key(|piece| piece.info.size_bits);
         let devices = boot.untyped_list().filter(|u| u.is_device).map(piece).collect();
-        Self { next_slot: boot.empty().start, last_slot: boot.empty().end, pieces, devices }
+        let all_bytes = pieces.iter().map(|piece| 1 << piece.info.size_bits).sum();
+        let (next_slot, last_slot) = (boot.empty().start, boot.empty().end);
+        Self { next_slot, last_slot, pieces, devices, all_bytes }
     }
 
     /// `count` empty slots in a row.
@@ -53,17 +58,25 @@ impl Memory {
     /// Makes `count` objects (at most 256) that are consecutive in memory.
     pub fn create_at<K: Create>(&mut self, size_bits: u32, at: Slot, count: u64) {
         let object = 1u64 << K::TYPE.object_bits(size_bits);
-        let piece = self
+        let fits = |piece: &Piece| {
+            let start = piece.used.next_multiple_of(object);
+            start + object * count <= 1 << piece.info.size_bits
+        };
+        let index = self
             .pieces
-            .iter_mut()
-            .find(|piece| {
-                let start = piece.used.next_multiple_of(object);
-                start + object * count <= 1 << piece.info.size_bits
-            })
+            .iter()
+            .position(fits)
             .expect("the node has too little memory for its servers");
+        let start = self.pieces[index].used.next_multiple_of(object);
+        let gap = self.cut(index, start);
+        let piece = &mut self.pieces[index];
         let untyped: Cap<Untyped> = Cap::new(piece.info.slot);
         untyped.create::<K>(size_bits, at, count).expect("the piece has room, as counted here");
-        piece.used = piece.used.next_multiple_of(object) + object * count;
+        piece.used = start + object * count;
+        if !gap.is_empty() {
+            self.pieces.extend(gap.into_iter().map(|info| Piece { info, used: 0 }));
+            self.pieces.sort_by_key(|piece| piece.info.size_bits);
+        }
     }
 
     /// A copy of a capability in a new slot, with at most `rights`.
@@ -131,21 +144,54 @@ impl Memory {
 
     /// Bytes of memory that the kernel left.
     pub fn total_bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| 1 << piece.info.size_bits).sum()
+        self.all_bytes
     }
 
-    /// Bytes of memory that root has given out.
+    /// Bytes of memory that root has made into objects.
     pub fn used_bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.used).sum()
+        let rest = |piece: &Piece| (1 << piece.info.size_bits) - piece.used;
+        self.all_bytes - self.pieces.iter().map(rest).sum::<u64>()
     }
 
-    /// The pieces that were never touched. They belong to the caller now.
-    pub fn take_untouched(&mut self) -> Vec<UntypedInfo> {
-        let (untouched, used) =
-            core::mem::take(&mut self.pieces).into_iter().partition(|piece| piece.used == 0);
-        self.pieces = used;
-        let untouched: Vec<Piece> = untouched;
-        untouched.into_iter().map(|piece| piece.info).collect()
+    /// What root did not need: whole pieces, and the rest of those that it began. It belongs to the
+    /// caller now.
+    pub fn take_rest(&mut self) -> Vec<UntypedInfo> {
+        let mut rest = Vec::new();
+        for index in 0..self.pieces.len() {
+            let Piece { info, used } = self.pieces[index];
+            match used {
+                0 => rest.push(info),
+                _ => rest.extend(self.cut(index, 1 << info.size_bits)),
+            }
+        }
+        self.pieces.clear();
+        rest
+    }
+
+    /// Makes smaller pieces of what a piece has between its used part and byte `end`, without what is
+    /// below a page.
+    fn cut(&mut self, index: usize, end: u64) -> Vec<UntypedInfo> {
+        let Piece { info, used } = self.pieces[index];
+        let untyped: Cap<Untyped> = Cap::new(info.slot);
+        let mut at = used.next_multiple_of(PAGE_BYTES);
+        let mut made = Vec::new();
+        while at + PAGE_BYTES <= end {
+            // The kernel goes on at the next multiple of the size, which is `at`: that is one, and
+            // what is used ends less than a page before it. `at` is not 0: then there is no gap.
+            let size_bits = at.trailing_zeros().min((end - at).ilog2());
+            let slot = self.slots(1);
+            untyped
+                .create::<Untyped>(size_bits, slot, 1)
+                .expect("the piece has room, as counted here");
+            made.push(UntypedInfo {
+                slot: slot.index,
+                physical: info.physical + at,
+                size_bits,
+                is_device: false,
+            });
+            at += 1 << size_bits;
+        }
+        made
     }
 }
 

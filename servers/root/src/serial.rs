@@ -62,6 +62,12 @@ pub fn read(from: u64, len: usize) -> (u64, Vec<u8>) {
     (from.clamp(start, log.end) + bytes.len() as u64, bytes)
 }
 
+/// The last `len` bytes of the log.
+pub fn tail(len: usize) -> Vec<u8> {
+    let end = LOG.lock().end;
+    read(end.saturating_sub(len as u64), len).1
+}
+
 fn write(text: &str) {
     for byte in text.bytes() {
         if byte == b'\n' {

@@ -12,10 +12,13 @@ use abi::limits::{CORES_MAX, MESSAGE_BYTES};
 use abi::startup::root_call;
 use abi::{CoreId, Errno, ServerId};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use microkernel_sys::init::IO_PORT;
 use microkernel_sys::{Cap, Endpoint, Fault, MessageInfo, Received, ipc};
 
+/// Bytes of the log that are printed when a domain dies.
+const LAST_WORDS_BYTES: usize = 400;
 /// Marks the badge of a fault; below stand domain and core.
 const FAULT: u64 = 1 << 16;
 
@@ -39,22 +42,29 @@ pub fn run(endpoint: Cap<Endpoint>, domains: &mut [Domain]) -> ! {
             received = endpoint.recv();
             continue;
         }
-        let (info, words) = answer(&received, domains.len(), &mut ready);
+        let (info, words) = answer(&received, domains, &mut ready);
         received = endpoint.reply_recv(info, words);
     }
 }
 
-fn answer(received: &Received, domains: usize, ready: &mut usize) -> (MessageInfo, [u64; 4]) {
+fn answer(received: &Received, domains: &[Domain], ready: &mut usize) -> (MessageInfo, [u64; 4]) {
     match received.info.label() {
         root_call::LOG => {
             let bytes = text(received);
-            serial::print(&alloc::string::String::from_utf8_lossy(&bytes));
+            serial::print(&String::from_utf8_lossy(&bytes));
             (MessageInfo::new(0, 0), [0; 4])
         }
         root_call::LOG_READ => log_read(received.words[0]),
         root_call::READY => {
             *ready += 1;
-            if *ready == domains {
+            let [index, used, all, _] = received.words;
+            if let Some(domain) = domains.get(index as usize) {
+                let (name, used, all) = (names(domain), used / 1024, all / 1024);
+                serial::print(&format!(
+                    "root: {name} runs, {used} of {all} KiB of its heap in use\n"
+                ));
+            }
+            if *ready == domains.len() {
                 serial::print("root: all domains run\n");
                 serial::hand_over();
             }
@@ -108,6 +118,9 @@ fn died(domains: &mut [Domain], received: &Received) {
     let registers = domain.workers[core].tcb.read_registers(true);
     let doing = status(domain, CORES_MAX + core);
     let servers = names(domain);
+    // What it said last stands in the log only: a panic's sentence, for example.
+    let last = serial::tail(LAST_WORDS_BYTES);
+    serial::alarm(&format!("root: the log ends with\n{}\n", String::from_utf8_lossy(&last)));
     let server = ServerId::from_number((doing >> 16 & 0xff) as u8);
     let server = server.map_or("none", ServerId::name);
     serial::alarm(&format!(
@@ -147,7 +160,7 @@ fn status(domain: &Domain, row: usize) -> u64 {
     unsafe { core::ptr::read_volatile(addr as *const u64) }
 }
 
-fn names(domain: &Domain) -> alloc::string::String {
+fn names(domain: &Domain) -> String {
     let names: vec::Vec<_> = domain.servers.iter().map(|server| server.name()).collect();
     names.join("+")
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One node under `-icount`: a tick of its time stamp counter is one instruction, in every run.
 
+use super::commands::said;
 use super::entries::EntryPoints;
 use super::{Bench, figures};
 use crate::cluster::{Running, run_folder};
 use crate::images;
-use crate::qemu::Counting;
+use crate::qemu::{Counting, Trace};
 use crate::session::shell::Shell;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
@@ -39,7 +40,8 @@ fn composition(bench: &Bench<'_>, name: &str, column: usize) -> Result<()> {
     sizes(&images.kernel, &images.modules[0].1)?;
     let points = EntryPoints::of(&bench.guest.kernel.elf64)?;
     let log = folder.join("entries.log");
-    let counting = Counting { log: log.clone(), filter: points.filter() };
+    let trace = Trace { log: log.clone(), filter: points.filter() };
+    let counting = Counting { trace: Some(trace) };
     let mut running = Running::start_as(&cluster, &images, &folder, Some(&counting))?;
     let (memory, printed) =
         program(&mut running).inspect_err(|_| eprint!("{}", running.tails()))?;
@@ -64,15 +66,6 @@ fn program(running: &mut Running) -> Result<(String, String)> {
     let memory = said(&mut shell, running, "mem")?;
     let printed = said(&mut shell, running, "/usr/test/bench")?;
     Ok((memory, printed))
-}
-
-/// What a command that must succeed prints.
-pub fn said(shell: &mut Shell, running: &mut Running, command: &str) -> Result<String> {
-    let mut output = Vec::new();
-    let status = shell.run(running, command, &mut |bytes| output.extend_from_slice(bytes))?;
-    let text = String::from_utf8_lossy(&output).replace('\r', "");
-    ensure!(status == 0, "`{command}` ended with {status}: {text}");
-    Ok(text)
 }
 
 fn sizes(kernel: &Path, module: &Path) -> Result<()> {

@@ -1,38 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Three nodes: round trips, page fetches and migrations, in messages and in time.
+//! Three nodes: page fetches and migrations, in messages and in round trips.
 //!
-//! # Limits
-//! Each node's QEMU runs in the host's own time here, so that times depend on the host and its load;
-//! messages do not. Times are therefore told as multiples of the round trip measured beside them.
+//! # Model
+//! The switch delays every frame, so that a round trip takes [`DELAY_US`] twice and a little: much
+//! longer than the host makes anybody wait. What takes n round trips then takes n times as long as a
+//! null request, measured in the same run, whatever the host's load.
 
 use super::Bench;
-use super::node::said;
+use super::commands::{before, link, migration, round_trip_ms, said};
 use crate::cluster::Running;
 use crate::session::shell::Shell;
-use anyhow::{Context, Result};
+use crate::switch::Link;
+use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
 /// Seconds for boot and measurement.
-const TIME_S: u64 = 600;
+const TIME_S: u64 = 1200;
+/// Microseconds that a frame takes, one way.
+const DELAY_US: u64 = 25_000;
 /// What is moved, in MiB.
 const SIZES_MIB: [u64; 3] = [1, 16, 64];
-
-/// A line of `net`: the link from node 1 to node 2.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Link {
-    rtt_us: u64,
-    sent: u64,
-    received: u64,
-}
-
-/// What one migration cost.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-struct Move {
-    freeze_ms: f64,
-    total_ms: f64,
-    on_demand: u64,
-    prefetched: u64,
-}
+/// Null requests that tell the round trip.
+const REQUESTS: u64 = 20;
+/// Pages of the file that is fetched.
+const FETCHES: u64 = 64;
 
 /// Measures three nodes and prints the tables.
 ///
@@ -48,91 +39,75 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
             "\n## Three nodes\n\nQEMU's start to the prompt, all three nodes: {:.1} s",
             start.elapsed().as_secs_f32()
         );
+        let undelayed = round_trip_ms(&mut shell, &mut running, REQUESTS)?;
+        println!("Round trip of a null request, as the host lets it: {undelayed:.3} ms");
+        for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+            running.set_link(a, b, Link { delay_us: DELAY_US, ..Link::default() });
+        }
+        fetches(&mut shell, &mut running)?;
         moves(&mut shell, &mut running)
     });
     measured.inspect_err(|_| eprint!("{}", running.tails()))
 }
 
-fn moves(shell: &mut Shell, running: &mut Running) -> Result<()> {
-    println!(
-        "\n| MiB | RTT us before | freeze ms | total ms | pages on demand | by prefetch | messages out | in | first reads |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for mib in SIZES_MIB {
-        let hold = format!(
-            "/usr/test/hold {mib} >/tmp/hold{mib} & pid=$!; until grep -q holds /tmp/hold{mib}; do sleep 0.1; done"
-        );
-        said(shell, running, &hold)?;
-        let before = link(&said(shell, running, "net")?)?;
-        let moved = said(shell, running, "migrate $pid 2")?;
-        let after = link(&said(shell, running, "net")?)?;
-        let waits = said(shell, running, &format!("wait $pid && tail -n 1 /tmp/hold{mib}"))?;
-        let one = migration(&moved).with_context(|| format!("`migrate` printed: {moved}"))?;
-        println!(
-            "| {mib} | {} | {:.1} | {:.1} | {} | {} | {} | {} | {} |",
-            before.rtt_us,
-            one.freeze_ms,
-            one.total_ms,
-            one.on_demand,
-            one.prefetched,
-            after.sent.saturating_sub(before.sent),
-            after.received.saturating_sub(before.received),
-            waits.trim(),
-        );
+/// Pages of a file that rests on node 1, read on node 2 one after the other.
+fn fetches(shell: &mut Shell, running: &mut Running) -> Result<()> {
+    let make = format!("head -c {} /dev/zero | tr '\\0' k >/tmp/fetched", FETCHES * 4096);
+    said(shell, running, &make)?;
+    let rtt_ms = round_trip_ms(shell, running, REQUESTS)?;
+    // Once without pages, so that what the program itself costs can be left out.
+    let mut messages = [0; 2];
+    let mut printed = String::new();
+    for (count, command) in messages.iter_mut().zip([
+        "head -c 4096 /tmp/fetched >/tmp/one; onnode 2 /usr/test/fetch /tmp/one",
+        "onnode 2 /usr/test/fetch /tmp/fetched",
+    ]) {
+        let sent = link(shell, running)?;
+        printed = said(shell, running, command)?;
+        *count = link(shell, running)?.since(sent);
     }
+    let us = |name| before(&printed, name).and_then(|word| word.parse::<f64>().ok());
+    let took = us(" us, again").with_context(|| format!("`fetch` printed: {printed}"))?;
+    println!(
+        "\nA remote page, of {FETCHES} read one after the other: {:.2} round trips ({:.1} ms of {rtt_ms:.1} ms), \
+         {:.2} messages",
+        took / 1000.0 / rtt_ms,
+        took / 1000.0,
+        (messages[1] as f64 - messages[0] as f64) / (FETCHES - 1) as f64,
+    );
     Ok(())
 }
 
-/// The link from node 1 to node 2 in what `net` prints.
-fn link(text: &str) -> Result<Link> {
-    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = rows.into_iter().find(|row| row.starts_with(&["1", "2", "up"]));
-    let row = row.with_context(|| format!("node 2 is not up: {text}"))?;
-    let number = |column: usize| row.get(column).and_then(|word| word.parse().ok());
-    let link = (number(3), number(4), number(5));
-    let (Some(rtt_us), Some(sent), Some(received)) = link else {
-        anyhow::bail!("`net` printed other columns: {text}");
-    };
-    Ok(Link { rtt_us, sent, received })
-}
-
-/// The figures in what `migrate` prints.
-fn migration(text: &str) -> Option<Move> {
-    let before = |name: &str| {
-        let (front, _) = text.split_once(name)?;
-        front.rsplit([' ', '\n']).next()
-    };
-    let after = |name: &str| {
-        let (_, rest) = text.split_once(name)?;
-        rest.split(' ').next()
-    };
-    Some(Move {
-        freeze_ms: after("freeze ")?.parse().ok()?,
-        total_ms: after("total ")?.parse().ok()?,
-        on_demand: before(" on demand")?.parse().ok()?,
-        prefetched: before(" by prefetch")?.parse().ok()?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn migration_is_read() {
-        let text = "process 5 moved from node 1 to node 2\n\
-            freeze 55.377 ms, total 56.5 ms, 317 pages, 1363 bytes of state\n\
-            pages moved: 1 on demand, 267 by prefetch\n";
-        let wanted = Move { freeze_ms: 55.377, total_ms: 56.5, on_demand: 1, prefetched: 267 };
-        assert_eq!(migration(text), Some(wanted));
-        assert_eq!(migration("migrate: no such process"), None);
+fn moves(shell: &mut Shell, running: &mut Running) -> Result<()> {
+    println!(
+        "\n| MiB | round trip ms | freeze ms | freeze in round trips | its messages | total ms | pages on demand | by prefetch | reads meanwhile |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for mib in SIZES_MIB {
+        let rtt_ms = round_trip_ms(shell, running, REQUESTS)?;
+        // A read that takes half a round trip waited for a page.
+        let wait_us = (rtt_ms * 500.0) as u64;
+        let hold = format!(
+            "/usr/test/hold {mib} {wait_us} >/tmp/hold{mib} & pid=$!; until grep -q holds /tmp/hold{mib}; do sleep 0.1; done"
+        );
+        said(shell, running, &hold)?;
+        let moved = said(shell, running, "migrate $pid 2")?;
+        let ended = format!(
+            "until grep -q wrong /tmp/hold{mib}; do sleep 0.1; done; kill $pid; tail -n 1 /tmp/hold{mib}"
+        );
+        let reads = said(shell, running, &ended)?;
+        ensure!(reads.contains(", 0 wrong"), "memory is wrong after a move: {reads}");
+        let one = migration(&moved).with_context(|| format!("`migrate` printed: {moved}"))?;
+        println!(
+            "| {mib} | {rtt_ms:.1} | {:.1} | {:.2} | {} | {:.0} | {} | {} | {} |",
+            one.freeze_ms,
+            one.freeze_ms / rtt_ms,
+            one.messages,
+            one.total_ms,
+            one.on_demand,
+            one.prefetched,
+            reads.trim(),
+        );
     }
-
-    #[test]
-    fn link_is_read() {
-        let text =
-            "NODE TO STATE RTT_US MSGS_OUT MSGS_IN\n   1   3 up  9 1 1\n   1   2 up 672 13 4 0 0\n";
-        assert_eq!(link(text).expect("a row"), Link { rtt_us: 672, sent: 13, received: 4 });
-        assert!(link("   1   2 down 0 0 0").is_err());
-    }
+    Ok(())
 }

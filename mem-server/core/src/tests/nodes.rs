@@ -350,7 +350,7 @@ proptest! {
         prop_assert_eq!(load(&mut cluster, &mut dice, 1, moved, BASE + 80 * PAGE), 77);
         cluster.settle(&mut dice);
         let state = cluster.nodes[1].call(&MoveState { space: moved }).unwrap();
-        prop_assert_eq!(state.left, 0);
+        prop_assert_eq!((state.left, state.on_demand + state.prefetched), (0, 20));
         let mut done = 0;
         while let Some(end) = cluster.nodes[1].take() {
             if let Completion::Event { number, msg } = end {

@@ -3,4 +3,5 @@
 
 mod hostile;
 mod links;
+mod pings;
 mod wire_sim;

@@ -26,6 +26,8 @@ use runtime::{Bulk, Cx, NodeReply, Wire};
 
 /// Bytes of a moving process's state.
 pub(crate) const IMAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Messages that end the freeze: mem-server's word that the space is given, and Commit.
+const GIVE_MESSAGES: u64 = 2;
 /// Signals and facts kept for a process between its export and its commit.
 const LATE_MAX: usize = 1024;
 /// Who may wait for one move beside the one who asked first; the next gets EBUSY.
@@ -78,6 +80,8 @@ pub(crate) struct Outgoing {
     pages: u64,
     state: Vec<u8>,
     state_bytes: u64,
+    /// Messages sent and received for it while it stood still.
+    messages: u64,
     held: Vec<OpenFile>,
     wanted: Vec<OpenFile>,
     failed: Option<Errno>,
@@ -212,6 +216,7 @@ impl<M: Machine> ProcCore<M> {
             pages,
             state: Vec::new(),
             state_bytes: 0,
+            messages: 0,
             held: Vec::new(),
             wanted: Vec::new(),
             failed: None,
@@ -286,6 +291,10 @@ impl<M: Machine> ProcCore<M> {
         outgoing.wanted = wanted;
         for file in outgoing.wanted.clone().into_iter().enumerate() {
             let cookie = step_cookie(number, file.0);
+            if cx.view().home(file.1.file.slot()) != cx.node() {
+                // Its server here asks the one there, and is answered.
+                outgoing.messages += 2;
+            }
             cx.ask_server(file.1.server(), &Hold { file: file.1.file, node: to }, cookie);
         }
         self.next_stage(cx, number);
@@ -323,6 +332,7 @@ impl<M: Machine> ProcCore<M> {
             }
             Stage::Install { left } => {
                 *left -= 1;
+                outgoing.messages += 1;
                 match result.and_then(|reply| MoveInstalled::get(&reply.msg)) {
                     Ok(MoveInstalled { object, ready: true }) => outgoing.object = Some(object),
                     Ok(_) => {}
@@ -357,6 +367,7 @@ impl<M: Machine> ProcCore<M> {
         outgoing.pages = outgoing.pages.max(1);
         let to = outgoing.to;
         outgoing.state_bytes = total;
+        outgoing.messages += state.len().div_ceil(NODE_BODY_BYTES) as u64;
         for (part, bytes) in state.chunks(NODE_BODY_BYTES).enumerate() {
             let offset = (part * NODE_BODY_BYTES) as u64;
             let op = MoveInstall { token: number, part: part as u64, offset, total };
@@ -387,6 +398,7 @@ impl<M: Machine> ProcCore<M> {
         }
         if let Some(outgoing) = self.moves.outgoing.get_mut(&number) {
             outgoing.stage = Stage::Commit;
+            outgoing.messages += GIVE_MESSAGES;
         }
         cx.call_node(to, &MoveCommit { token: number }, Vec::new(), step_cookie(number, 0));
     }
@@ -424,6 +436,8 @@ impl<M: Machine> ProcCore<M> {
         let now_ns = cx.now_ns();
         let moved = Migrated {
             from: cx.node().get(),
+            // The last one is the answer that was just received.
+            messages: outgoing.messages + 1,
             freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
             total_ns: now_ns.saturating_sub(outgoing.started_ns),
             pages: outgoing.pages,
@@ -585,28 +599,21 @@ impl<M: Machine> ProcCore<M> {
         true
     }
 
-    /// A space's last page has arrived.
-    /// How far the fetching of a process's pages is: mem-server knows it until all are here.
+    /// How far the fetching of a process's pages is, or was when the last one came.
     pub(crate) fn move_figures(&self, cx: &mut Cx<'_>, pid: Pid) -> Result<Moving, Errno> {
         let no = self.pids.process(pid.get()).ok_or(Errno::ESRCH)?;
         let process = self.processes.get(no).ok_or(Errno::ESRCH)?;
         let space = process.space.ok_or(Errno::ESRCH)?;
         let MoveProgress { left, on_demand, prefetched } = cx.leaf(&MoveState { space })?;
-        if left + on_demand + prefetched == 0 {
-            let (on_demand, prefetched) = process.pages_fetched;
-            return Ok(Moving { left, on_demand, prefetched });
-        }
         Ok(Moving { left, on_demand, prefetched })
     }
 
+    /// A space's last page has arrived.
     pub(crate) fn pages_arrived(&mut self, space: SpaceId, on_demand: u64, prefetched: u64) {
         let fetched = &mut self.moves.pages_fetched;
         fetched.0 = fetched.0.saturating_add(on_demand);
         fetched.1 = fetched.1.saturating_add(prefetched);
-        let moved = self.processes.iter().find(|process| process.space == Some(space));
-        let no = moved.map(|process| process.no);
-        if let Some(process) = no.and_then(|no| self.processes.get_mut(no)) {
-            process.pages_fetched = (on_demand, prefetched);
+        if let Some(process) = self.processes.iter().find(|process| process.space == Some(space)) {
             let pid = process.own.pid;
             self.machine.log(format_args!(
                 "process {pid}: all pages are here, {on_demand} on demand, {prefetched} ahead"

@@ -5,12 +5,16 @@
 //! A command that cannot be understood is answered with a sentence that says what would be right.
 
 use crate::Stop;
+use crate::limits::PINGS_DEFAULT;
 use abi::{NodeId, Pid};
 use alloc::format;
 use alloc::string::{String, ToString};
 
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
+
+/// `net` sends null requests.
+const PING: &str = "--ping";
 
 /// The node or nodes that a command is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +60,8 @@ pub(crate) enum Command {
     On(Task, Scope),
     /// Moves a process.
     Migrate(Pid, NodeId),
+    /// Sends null requests to a node.
+    Ping(NodeId, u64),
     /// Sends a signal.
     Kill(Pid, u32),
     /// What can be said.
@@ -72,6 +78,7 @@ kill PID [SIGNAL]   sends a signal (a number; 15 if none is given)
 migrate PID NODE    moves a running process to another node
 mem [NODE]          memory of all nodes, or of one
 net [NODE|all]      links of this node, of one or of all
+net --ping NODE [COUNT]   times null requests to another node
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
@@ -85,6 +92,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "nodes" => none(name, arguments, Command::Nodes),
         "ps" => on(Task::Ps, Scope::All),
         "mem" => on(Task::Mem, Scope::All),
+        "net" if arguments.first().is_some_and(|word| word == PING) => match &arguments[1..] {
+            [to] => Ok(Command::Ping(node(to)?, PINGS_DEFAULT)),
+            [to, count] => Ok(Command::Ping(node(to)?, requests(count)?)),
+            _ => Err("net --ping needs a node: net --ping NODE [COUNT]".to_string()),
+        },
         "net" => on(Task::Net, Scope::Here),
         "klog" => on(Task::Log, Scope::Here),
         "halt" => on(Task::Stop(Stop::Halt), Scope::Here),
@@ -134,6 +146,10 @@ fn process(word: &str) -> Result<Pid, String> {
     pid.ok_or_else(|| format!("{word:?} is no process id: see `ps`"))
 }
 
+fn requests(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("{word:?} is no number of requests"))
+}
+
 fn signal(word: &str) -> Result<u32, String> {
     let number = word.trim_start_matches('-').parse().ok().filter(|number| *number <= 64);
     number.ok_or_else(|| format!("{word:?} is no signal: give a number from 0 to 64"))
@@ -165,6 +181,8 @@ mod tests {
             ("migrate 5 0", "see `nodes`"),
             ("mem 1 2", "leave out"),
             ("nodes 1", "leave out"),
+            ("net --ping", "net --ping NODE"),
+            ("net --ping 2 many", "number of requests"),
             ("frob", "help"),
             ("onnode 2 ls", "Linux shell"),
             ("", "help"),

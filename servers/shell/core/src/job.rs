@@ -92,6 +92,7 @@ impl<M: Machine> Shell<M> {
             }
             Command::On(task, scope) => self.begin_parts(cx, id, task, scope),
             Command::Migrate(pid, to) => self.begin_migrate(cx, id, pid, to),
+            Command::Ping(node, count) => self.begin_ping(cx, id, node, count),
             Command::Kill(pid, signal) => {
                 let wait = Wait::Signal { job: id, pid };
                 self.ask(cx, &proc_api::Signal { pid, signal }, wait);

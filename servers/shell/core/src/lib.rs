@@ -30,6 +30,7 @@ mod login;
 mod machine;
 mod migrate;
 mod part;
+mod ping;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -92,13 +93,15 @@ enum Wait {
     /// A signal is being sent.
     Signal { job: JobId, pid: Pid },
     /// A process is moving.
-    Migrate { job: JobId, pid: Pid, to: NodeId },
+    Migrate { job: JobId, pid: Pid, to: NodeId, started_ns: u64 },
     /// How many of its pages have arrived.
     Pages(migrate::Watch),
     /// They are counted again.
     PagesAgain(migrate::Watch),
     /// The same, for another node.
     PagesForNode(Ticket),
+    /// A series of null requests is looked at again.
+    Pings { job: JobId, node: NodeId },
     /// The answer has been seen, the node stops.
     Stop(Stop),
 }
@@ -170,6 +173,7 @@ impl<M: Machine> Shell<M> {
             Some(Wait::LoginPause(terminal)) => self.start_login(cx, terminal),
             Some(Wait::ConsoleRoom) => self.write_console(cx),
             Some(Wait::AdminRoom(job)) => self.send_reply(cx, job),
+            Some(Wait::Pings { job, node }) => self.look_at_pings(cx, job, node),
             Some(Wait::PagesAgain(watch)) => self.watch_pages(cx, watch),
             Some(Wait::Stop(how)) => self.machine.stop(how),
             // All others wait for answers.
@@ -266,7 +270,9 @@ impl<M: Machine> Core for Shell<M> {
             Wait::RemotePart { job, part } => self.remote_part(cx, job, part, result),
             Wait::Processes { job, part, text } => self.processes(cx, job, part, text, &result),
             Wait::Signal { job, pid } => self.signalled(cx, job, pid, &result),
-            Wait::Migrate { job, pid, to } => self.migrated(cx, job, pid, to, &result),
+            Wait::Migrate { job, pid, to, started_ns } => {
+                self.migrated(cx, job, pid, (to, started_ns), &result);
+            }
             Wait::Pages(watch) => self.pages(cx, watch, &result),
             Wait::PagesForNode(ticket) => {
                 let figures = result.and_then(|reply| proc_api::Moving::get(&reply.msg));
@@ -277,6 +283,7 @@ impl<M: Machine> Core for Shell<M> {
             | Wait::ConsoleRoom
             | Wait::AdminRoom(_)
             | Wait::PagesAgain(_)
+            | Wait::Pings { .. }
             | Wait::Stop(_) => unreachable!("a timer's cookie is never an ask's"),
         }
     }

@@ -27,3 +27,7 @@ pub const MOVE_POLL_NS: u64 = 5_000_000;
 pub const MOVE_PATIENCE_NS: u64 = 2_000_000_000;
 /// Time between the answer to `halt` or `reboot` and the deed, so that the answer is seen.
 pub const STOP_DELAY_NS: u64 = 200_000_000;
+/// Time between two looks at a series of null requests.
+pub const PING_POLL_NS: u64 = 100_000_000;
+/// Null requests of a `net --ping` that does not say how many.
+pub const PINGS_DEFAULT: u64 = 10;

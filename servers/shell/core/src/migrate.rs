@@ -20,6 +20,8 @@ pub(crate) struct Watch {
     job: JobId,
     pid: Pid,
     to: NodeId,
+    /// When the move was asked for.
+    started_ns: u64,
     /// Pages that were missing when last counted.
     left: u64,
     /// When that number last changed.
@@ -40,7 +42,11 @@ fn from_node(pages: PagesMoved) -> Moving {
 impl<M: Machine> Shell<M> {
     pub(crate) fn begin_migrate(&mut self, cx: &mut Cx<'_>, job: JobId, pid: Pid, to: NodeId) {
         if cx.view().contains(to) {
-            self.ask(cx, &Migrate { pid, node: to }, Wait::Migrate { job, pid, to });
+            self.ask(
+                cx,
+                &Migrate { pid, node: to },
+                Wait::Migrate { job, pid, to, started_ns: cx.now_ns() },
+            );
         } else {
             let sentence = text::migrate_refused(pid, to, Errno::EINVAL);
             self.end_with(cx, job, &sentence, 1);
@@ -52,7 +58,7 @@ impl<M: Machine> Shell<M> {
         cx: &mut Cx<'_>,
         job: JobId,
         pid: Pid,
-        to: NodeId,
+        (to, started_ns): (NodeId, u64),
         result: &Result<NodeReply, Errno>,
     ) {
         let moved = result.as_ref().map_err(|errno| *errno);
@@ -63,7 +69,8 @@ impl<M: Machine> Shell<M> {
             }
             Ok(it) => {
                 self.print(cx, job, &text::migrated(pid, to, &it));
-                let watch = Watch { job, pid, to, left: u64::MAX, changed_ns: cx.now_ns() };
+                let (left, changed_ns) = (u64::MAX, cx.now_ns());
+                let watch = Watch { job, pid, to, started_ns, left, changed_ns };
                 self.watch_pages(cx, watch);
             }
             Err(errno) => {
@@ -101,7 +108,7 @@ impl<M: Machine> Shell<M> {
                 }
                 let gave_up = cx.now_ns() - watch.changed_ns > MOVE_PATIENCE_NS;
                 if it.left == 0 || gave_up || !self.jobs.contains_key(&job) {
-                    self.end_with(cx, job, &text::moving(&it), 0);
+                    self.end_with(cx, job, &text::moving(&it, cx.now_ns() - watch.started_ns), 0);
                 } else {
                     self.later(cx, MOVE_POLL_NS, Wait::PagesAgain(watch));
                 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use cluster::View;
 use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_LINE, RescueLine, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
-use net_api::LinkFigures;
+use net_api::{LinkFigures, PingFigures};
 use proc_api::{
     AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrated, Moving,
     ProcessInfo, ProcessList, Spawn, Spawned,
@@ -102,6 +102,13 @@ impl Platform for World {
             (ServerId::Mem, _) => done(msg, &MemoryFigures::default()),
             (ServerId::Net, 3) => {
                 done(msg, &LinkFigures { up: self.links_up, ..Default::default() })
+            }
+            (ServerId::Net, 4) if !self.links_up => Status::Failed(Errno::EHOSTDOWN),
+            (ServerId::Net, 4) => done(msg, &()),
+            (ServerId::Net, 5) => {
+                let running = self.now_ns < limits::PING_POLL_NS * 3;
+                let (least_ns, most_ns, sum_ns) = (1_000_000, 3_500_000, 9_000_000);
+                done(msg, &PingFigures { running, sent: 4, answered: 4, least_ns, most_ns, sum_ns })
             }
             (ServerId::Net, runtime::node::NET_SEND) => {
                 let message = runtime::node::NodeMessage::decode(bulk.data()).expect("a message");
@@ -298,8 +305,30 @@ fn migrate_tells_the_move_and_then_the_pages() {
     it.pass(limits::MOVE_POLL_NS);
     it.reply(0, Ok((PagesMoved { left: 0, on_demand: 3, prefetched: 31 }, b"")));
     let (text, status) = it.answer();
-    assert!(text.ends_with("pages moved: 3 on demand, 31 by prefetch\n"), "{text}");
+    assert!(text.ends_with("pages moved: 3 on demand, 31 by prefetch; total 5.000 ms\n"), "{text}");
     assert_eq!(status, Some(0));
+}
+
+#[test]
+fn ping_tells_its_figures_when_the_series_is_over() {
+    let mut it = Node::new(2, true);
+    assert_eq!(it.admin("net --ping 2 4"), (String::new(), None));
+    it.pass(limits::PING_POLL_NS * 2);
+    assert_eq!(it.answer(), (String::new(), None));
+    it.pass(limits::PING_POLL_NS * 2);
+    let (text, status) = it.answer();
+    let wanted = "4 requests to node 2, 4 answered\n\
+                  round trip: least 1.000 ms, mean 2.250 ms, most 3.500 ms\n";
+    assert_eq!((text.as_str(), status), (wanted, Some(0)));
+}
+
+#[test]
+fn ping_of_a_node_that_is_down_fails_with_a_hint() {
+    let mut it = Node::new(2, false);
+    it.pass(limits::READY_WAIT_NS + limits::READY_POLL_NS);
+    let (text, status) = it.admin("net --ping 2");
+    assert!(text.ends_with("see `nodes`\n"), "{text}");
+    assert_eq!(status, Some(1));
 }
 
 #[test]

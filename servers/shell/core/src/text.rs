@@ -5,7 +5,7 @@ use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
 use mem_api::MemoryFigures;
-use net_api::LinkFigures;
+use net_api::{LinkFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
 
 pub(crate) const PS_HEADER: &str = "NODE     PID    PPID    PGID   UID STAT THR COMMAND\n";
@@ -79,21 +79,44 @@ fn milliseconds(ns: u64) -> String {
 pub(crate) fn migrated(pid: Pid, to: NodeId, it: &Migrated) -> String {
     format!(
         "process {pid} moved from node {} to node {to}\n\
-         freeze {}, total {}, {} pages, {} bytes of state\n",
+         freeze {}, {} messages, {} bytes of state\n",
         it.from,
         milliseconds(it.freeze_ns),
-        milliseconds(it.total_ns),
-        it.pages,
+        it.messages,
         it.state_bytes
     )
 }
 
-pub(crate) fn moving(it: &Moving) -> String {
+/// `total_ns`: since the move was asked for.
+pub(crate) fn moving(it: &Moving, total_ns: u64) -> String {
     let rest = match it.left {
         0 => String::new(),
         left => format!(", {left} still to come"),
     };
-    format!("pages moved: {} on demand, {} by prefetch{rest}\n", it.on_demand, it.prefetched)
+    let Moving { on_demand, prefetched, .. } = it;
+    let total = milliseconds(total_ns);
+    format!("pages moved: {on_demand} on demand, {prefetched} by prefetch{rest}; total {total}\n")
+}
+
+/// A series of null requests, as ping(8) tells it.
+pub(crate) fn pings(node: NodeId, it: &PingFigures) -> String {
+    let PingFigures { sent, answered, least_ns, most_ns, sum_ns, .. } = *it;
+    let mut text = format!("{sent} requests to node {node}, {answered} answered");
+    if let Some(mean_ns) = sum_ns.checked_div(answered) {
+        let [least, mean, most] = [least_ns, mean_ns, most_ns].map(milliseconds);
+        text += &format!("\nround trip: least {least}, mean {mean}, most {most}");
+    }
+    text + "\n"
+}
+
+pub(crate) fn ping_refused(node: NodeId, errno: Errno) -> String {
+    let why = match errno {
+        Errno::EINVAL => "it is no other node of the cluster, or these are too many: see `nodes`",
+        Errno::EHOSTDOWN => "the node does not answer: see `nodes`",
+        Errno::EBUSY => "requests to it are under way already: try again in a moment",
+        other => return format!("net: requests to node {node}: {other}\n"),
+    };
+    format!("net: requests to node {node}: {why}\n")
 }
 
 /// What became of `migrate`, as a sentence.

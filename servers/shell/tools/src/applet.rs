@@ -60,11 +60,13 @@ pub(crate) const APPLETS: &[Applet] = &[
     },
     Applet {
         name: "net",
-        usage: "net [NODE|all]",
+        usage: "net [NODE|all], or net --ping NODE [COUNT]",
         about: "shows the links between nodes",
-        details: "Those of this node, of another one, or of all.",
+        details: "Those of this node, of another one, or of all. With --ping: sends COUNT null requests\n\
+                  (10 if it is left out) to the net-server of NODE, each when the one before is\n\
+                  answered, and says how long the round trips took.",
         least: 0,
-        most: 1,
+        most: 3,
     },
     Applet {
         name: "klog",
@@ -114,6 +116,12 @@ impl Applet {
         let first = arguments.first().map(String::as_str);
         match (self.name, arguments) {
             ("migrate", [pid, node]) => number("process id", pid).and_then(|()| self.node(node)),
+            ("net", [option, rest @ ..]) if option == "--ping" => match rest {
+                [node] => self.node(node),
+                [node, count] => self.node(node).and_then(|()| number("number of requests", count)),
+                _ => Err("--ping needs a node".to_string()),
+            },
+            ("net", [_, word, ..]) => Err(format!("leave out {word:?}")),
             ("onnode", [node, ..]) => self.node(node),
             (_, []) => Ok(()),
             _ => match first {
@@ -157,10 +165,22 @@ mod tests {
 
     #[test]
     fn applet_arguments_are_checked() {
-        for right in ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /"] {
+        for right in
+            ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /", "net --ping 2 9"]
+        {
             assert_eq!(check(right), Ok(()), "{right}");
         }
-        for wrong in ["nodes 1", "ps x", "migrate 5", "migrate a 2", "migrate 5 0", "onnode 2"] {
+        for wrong in [
+            "net 1 2",
+            "net --ping 2 0",
+            "nodes 1",
+            "ps x",
+            "migrate 5",
+            "migrate a 2",
+            "migrate 5 0",
+            "onnode 2",
+            "net --ping",
+        ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
     }
