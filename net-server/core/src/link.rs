@@ -24,7 +24,7 @@ use crate::wire::{Body, Frame, LANES, Mac, Piece};
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
 use net_api::LinkFigures;
-use runtime::node::Lane;
+use runtime::node::{Lane, NodeMessage};
 
 /// Nanoseconds of a microsecond.
 const US: u64 = 1000;
@@ -87,6 +87,8 @@ pub(crate) struct Link {
     lanes: Lanes,
     sent_ns: u64,
     figures: LinkFigures,
+    /// Servers of this node that died: the peer is told, with every life of the link anew.
+    dead: Vec<ServerId>,
 }
 
 impl Link {
@@ -99,6 +101,7 @@ impl Link {
             lanes: Lanes::default(),
             sent_ns: now_ns,
             figures: LinkFigures::default(),
+            dead: Vec::new(),
         }
     }
 
@@ -159,7 +162,23 @@ impl Link {
         self.lanes = Lanes::default();
         // The peer may not know yet that I know its session.
         self.lanes.ack.now();
+        for server in self.dead.clone() {
+            self.tell_dead(server);
+        }
         inbox.mark(&Item::Up(self.node));
+    }
+
+    /// A server of this node died.
+    pub(crate) fn server_down(&mut self, server: ServerId) {
+        self.dead.push(server);
+        if matches!(self.state, State::Up { .. }) {
+            self.tell_dead(server);
+        }
+    }
+
+    fn tell_dead(&mut self, server: ServerId) {
+        let message = NodeMessage::gone(server).encode().expect("it has no bulk data");
+        self.lanes.senders[Lane::Control as usize].push_always(server, message);
     }
 
     fn down(&mut self, candidate: u64, now_ns: u64, inbox: &mut Inbox) {

@@ -5,6 +5,7 @@
 //! The log keeps the last [`LOG_BYTES`]; older text is gone.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use microkernel_rt::sync::Mutex;
@@ -60,6 +61,15 @@ pub fn read(from: u64, len: usize) -> (u64, Vec<u8>) {
     let skip = usize::try_from(from.max(start) - start).unwrap_or(usize::MAX);
     let bytes: Vec<u8> = log.text.iter().skip(skip).take(len).copied().collect();
     (from.clamp(start, log.end) + bytes.len() as u64, bytes)
+}
+
+/// The last lines of the log.
+pub fn last_lines(count: usize) -> String {
+    let log = LOG.lock();
+    let ends = log.text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = ends.map(|(at, _)| at + 1).nth(count).unwrap_or(0);
+    let bytes: Vec<u8> = log.text.iter().skip(start).copied().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn write(text: &str) {

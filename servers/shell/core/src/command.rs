@@ -5,9 +5,10 @@
 //! A command that cannot be understood is answered with a sentence that says what would be right.
 
 use crate::Stop;
-use abi::{NodeId, Pid};
+use abi::{NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
@@ -31,6 +32,7 @@ pub(crate) enum Task {
     Net,
     Log,
     Stop(Stop),
+    Crash(ServerId),
 }
 
 impl Task {
@@ -43,7 +45,18 @@ impl Task {
             Self::Log => "klog",
             Self::Stop(Stop::Halt) => "halt",
             Self::Stop(Stop::Reboot) => "reboot",
+            Self::Crash(_) => "crash",
         }
+    }
+
+    /// The words that make another node do it.
+    pub(crate) fn words(self) -> Vec<String> {
+        let mut words = Vec::from([self.name()]);
+        if let Self::Crash(server) = self {
+            words.push(server.name());
+        }
+        words.push(HERE);
+        words.into_iter().map(String::from).collect()
     }
 }
 
@@ -64,6 +77,21 @@ pub(crate) enum Command {
     Exit,
 }
 
+impl Command {
+    /// Whether it ends what others use.
+    pub(crate) fn needs_root(self) -> bool {
+        match self {
+            Self::On(Task::Stop(_) | Task::Crash(_), _) => true,
+            Self::On(Task::Ps | Task::Mem | Task::Net | Task::Log, _)
+            | Self::Nodes
+            | Self::Migrate(..)
+            | Self::Kill(..)
+            | Self::Help
+            | Self::Exit => false,
+        }
+    }
+}
+
 /// All commands, as `help` shows them.
 pub(crate) const HELP: &str = "\
 nodes               the cluster's nodes and whether they answer
@@ -75,6 +103,7 @@ net [NODE|all]      links of this node, of one or of all
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
+crash SERVER [NODE] makes a server fault, to see what becomes of its node
 ";
 
 /// Reads a command.
@@ -89,6 +118,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "klog" => on(Task::Log, Scope::Here),
         "halt" => on(Task::Stop(Stop::Halt), Scope::Here),
         "reboot" => on(Task::Stop(Stop::Reboot), Scope::Here),
+        "crash" => crash(arguments),
         "migrate" => match arguments {
             [pid, to] => Ok(Command::Migrate(process(pid)?, node(to)?)),
             _ => Err("migrate needs a process and a node: migrate PID NODE".to_string()),
@@ -104,6 +134,19 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             Err("onnode starts a Linux program: use it from a Linux shell, not here".to_string())
         }
         _ => Err(format!("{name}: no such command; help lists them")),
+    }
+}
+
+fn crash(arguments: &[String]) -> Result<Command, String> {
+    let (name, rest) =
+        arguments.split_first().ok_or("crash needs a server: crash SERVER [NODE]")?;
+    let server = ServerId::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = ServerId::ALL.into_iter().map(ServerId::name).collect();
+        format!("{name:?} is no server: servers are {}", names.join(", "))
+    })?;
+    match scope(rest, Scope::Here)? {
+        Scope::All => Err("crash acts on one node at a time: crash SERVER [NODE]".to_string()),
+        one => Ok(Command::On(Task::Crash(server), one)),
     }
 }
 
@@ -142,7 +185,6 @@ fn signal(word: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn read(line: &str) -> Result<Command, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -158,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn command_crash_names_its_server_to_another_node() {
+        let two = NodeId::new(2).expect("a node");
+        let task = Task::Crash(ServerId::Fs);
+        assert_eq!(read("crash fs 2"), Ok(Command::On(task, Scope::Node(two))));
+        assert_eq!(parse(&task.words()), Ok(Command::On(task, Scope::Here)));
+    }
+
+    #[test]
     fn command_mistakes_say_what_would_be_right() {
         for (line, says) in [
             ("migrate 5", "migrate PID NODE"),
@@ -166,6 +216,9 @@ mod tests {
             ("mem 1 2", "leave out"),
             ("nodes 1", "leave out"),
             ("frob", "help"),
+            ("crash", "crash SERVER [NODE]"),
+            ("crash disk", "console, timer, net"),
+            ("crash fs all", "one node"),
             ("onnode 2 ls", "Linux shell"),
             ("", "help"),
         ] {

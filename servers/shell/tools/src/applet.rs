@@ -90,6 +90,16 @@ pub(crate) const APPLETS: &[Applet] = &[
         least: 0,
         most: 1,
     },
+    Applet {
+        name: "crash",
+        usage: "crash SERVER [NODE]",
+        about: "makes a server fault, for tests and drills",
+        details: "SERVER is one of console, timer, net, mem, fs, ipc, proc, shell, of this node or of\n\
+                  another one. It is not started again, and what depends on it ends with errors:\n\
+                  the console says which. `reboot` starts the node anew.",
+        least: 1,
+        most: 2,
+    },
 ];
 
 /// The program called `name`, which may be a path.
@@ -114,7 +124,9 @@ impl Applet {
         let first = arguments.first().map(String::as_str);
         match (self.name, arguments) {
             ("migrate", [pid, node]) => number("process id", pid).and_then(|()| self.node(node)),
-            ("onnode", [node, ..]) => self.node(node),
+            ("onnode", [node, ..]) | ("crash", [_, node]) => self.node(node),
+            // The cluster knows its servers.
+            ("crash", _) => Ok(()),
             (_, []) => Ok(()),
             _ => match first {
                 Some("all") | None => Ok(()),
@@ -157,10 +169,13 @@ mod tests {
 
     #[test]
     fn applet_arguments_are_checked() {
-        for right in ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /"] {
+        for right in ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /", "crash fs"]
+        {
             assert_eq!(check(right), Ok(()), "{right}");
         }
-        for wrong in ["nodes 1", "ps x", "migrate 5", "migrate a 2", "migrate 5 0", "onnode 2"] {
+        for wrong in
+            ["nodes 1", "ps x", "migrate 5", "migrate a 2", "migrate 5 0", "crash", "crash fs x"]
+        {
             assert!(check(wrong).is_err(), "{wrong}");
         }
     }
