@@ -6,7 +6,7 @@ use sim::scenario::server_dies;
 use sim::world::Setting;
 
 /// Steps between two tries, where `SIM_STRIDE` does not say; each try is a whole run from boot.
-const STRIDE: u64 = 23;
+const STRIDE: u64 = 50;
 const STEPS_MAX: u64 = 120;
 
 fn at_some_steps(server: ServerId) {

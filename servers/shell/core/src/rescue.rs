@@ -16,7 +16,7 @@ impl Line {
     fn input(&mut self, byte: u8) -> (String, Option<Vec<u8>>) {
         const ERASE: &str = "\x08 \x08";
         match byte {
-            b'\r' | b'\n' => return ("\n".into(), Some(core::mem::take(&mut self.0))),
+            b'\r' | b'\n' => ("\n".into(), Some(core::mem::take(&mut self.0))),
             0x08 | 0x7f => (self.0.pop().map_or("", |_| ERASE).into(), None),
             0x15 => (ERASE.repeat(self.0.drain(..).count()), None),
             0x20..0x7f if self.0.len() < RESCUE_LINE_BYTES => {
