@@ -165,7 +165,8 @@ impl Core for FsCore {
                     let _ = cx.tell_node(node, &peer::Overlaid { inode, place }, Vec::new());
                 }
             }
-            Event::Upcall { .. } | Event::Timer(_) => {}
+            // Calls to it have failed; what a dead client held stays held.
+            Event::ServerDown(_) | Event::Upcall { .. } | Event::Timer(_) => {}
         }
     }
 

@@ -59,7 +59,8 @@ impl<M: Machine> Core for MemCore<M> {
             Event::NodeUp(node) => {
                 self.down.remove(&node);
             }
-            Event::Timer(_) | Event::Upcall { .. } => {}
+            // A dead client's spaces stay: nobody can say what they were for.
+            Event::ServerDown(_) | Event::Timer(_) | Event::Upcall { .. } => {}
         }
         self.drain_loopback(cx);
     }

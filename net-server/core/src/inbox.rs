@@ -83,6 +83,11 @@ impl Inbox {
         self.own.pop_front()
     }
 
+    /// The server died: what is for it is dropped from now on.
+    pub(crate) fn remove(&mut self, server: ServerId) {
+        self.queues.retain(|queue| queue.server != server);
+    }
+
     /// Tells all servers that a node came or went.
     pub(crate) fn mark(&mut self, mark: &Item) {
         for queue in &mut self.queues {

@@ -18,6 +18,7 @@
 //!
 //! # Failure
 //! A node that is silent for 1.5 s is down: what waited for it is dropped, and every server is told.
+//! If a server of this node died, the same server of each other node is told in its name.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -133,6 +134,16 @@ impl Net {
             self.take_own(now_ns);
         }
         Ok(taken)
+    }
+
+    /// A server of this node died: messages for it are dropped, so that they hold up no others, and
+    /// the same server of every other node is told that this one does not answer.
+    pub fn server_down(&mut self, server: ServerId, now_ns: u64) {
+        self.inbox.remove(server);
+        for link in &mut self.links {
+            link.server_down(server);
+            link.resume(now_ns, &mut self.inbox);
+        }
     }
 
     /// A frame arrived.

@@ -25,7 +25,7 @@ use crate::wire::{Body, Frame, LANES, Mac, Piece};
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
 use net_api::{LinkFigures, PingFigures};
-use runtime::node::Lane;
+use runtime::node::{Lane, NodeMessage};
 
 /// Nanoseconds of a microsecond.
 const US: u64 = 1000;
@@ -89,6 +89,8 @@ pub(crate) struct Link {
     sent_ns: u64,
     figures: LinkFigures,
     pings: Pings,
+    /// Servers of this node that died: the peer is told, with every life of the link anew.
+    dead: Vec<ServerId>,
 }
 
 impl Link {
@@ -102,6 +104,7 @@ impl Link {
             sent_ns: now_ns,
             figures: LinkFigures::default(),
             pings: Pings::default(),
+            dead: Vec::new(),
         }
     }
 
@@ -188,7 +191,23 @@ impl Link {
         self.lanes = Lanes::default();
         // The peer may not know yet that I know its session.
         self.lanes.ack.now();
+        for server in self.dead.clone() {
+            self.tell_dead(server);
+        }
         inbox.mark(&Item::Up(self.node));
+    }
+
+    /// A server of this node died.
+    pub(crate) fn server_down(&mut self, server: ServerId) {
+        self.dead.push(server);
+        if matches!(self.state, State::Up { .. }) {
+            self.tell_dead(server);
+        }
+    }
+
+    fn tell_dead(&mut self, server: ServerId) {
+        let message = NodeMessage::gone(server).encode().expect("it has no bulk data");
+        self.lanes.senders[Lane::Control as usize].push_always(server, message);
     }
 
     fn down(&mut self, candidate: u64, now_ns: u64, inbox: &mut Inbox) {

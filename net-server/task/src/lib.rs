@@ -27,6 +27,8 @@ struct State {
     stalled: Option<Vec<u8>>,
     frame: Vec<u8>,
     armed_ns: Option<u64>,
+    /// The timer server died: time is looked at whenever something else happens.
+    no_timer: bool,
 }
 
 /// net-server.
@@ -36,7 +38,8 @@ impl NetService {
     /// The links that the configuration names, over `nic`.
     pub fn new(startup: &Startup, nic: Option<Nic>) -> Option<Self> {
         let net = Net::new(&config(startup)?, 0);
-        let state = State { net, nic, stalled: None, frame: Vec::new(), armed_ns: None };
+        let state =
+            State { net, nic, stalled: None, frame: Vec::new(), armed_ns: None, no_timer: false };
         Some(Self(Lock::new(state)))
     }
 }
@@ -117,6 +120,10 @@ impl State {
     /// Sends, tells and arms whatever the last step made due.
     fn settle(&mut self, platform: &mut dyn Platform) {
         let now_ns = platform.now_ns();
+        if self.no_timer {
+            // The other nodes' signs of life come often enough.
+            self.net.tick(now_ns);
+        }
         self.transmit(now_ns);
         while let Some(server) = self.net.next_to_tell() {
             platform.notify(ServerId::Net, server, CoreId(0));
@@ -125,7 +132,10 @@ impl State {
         let Some(deadline_ns) = self.net.deadline_ns().into_iter().chain(retry).min() else {
             return;
         };
-        if self.nic.is_none() || self.armed_ns.is_some_and(|armed| armed <= deadline_ns) {
+        if self.nic.is_none()
+            || self.no_timer
+            || self.armed_ns.is_some_and(|armed| armed <= deadline_ns)
+        {
             return;
         }
         self.armed_ns = Some(deadline_ns);
@@ -190,6 +200,15 @@ impl Service for NetService {
             state.net.tick(platform.now_ns());
             state.settle(platform);
         }
+    }
+
+    fn server_down(&self, platform: &mut dyn Platform, server: ServerId) {
+        let mut state = self.0.lock();
+        if server == ServerId::Timer {
+            state.no_timer = true;
+        }
+        state.net.server_down(server, platform.now_ns());
+        state.settle(platform);
     }
 
     fn interrupt(&self, platform: &mut dyn Platform, _bit: u8) {

@@ -124,6 +124,8 @@ pub struct AdminRequest {
     pub request: u64,
     /// The process that asks.
     pub pid: u32,
+    /// Its user.
+    pub uid: u32,
     /// The command's words, at most 512 bytes in all.
     pub words: Vec<String>,
 }

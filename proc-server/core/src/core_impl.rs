@@ -66,7 +66,9 @@ impl<M: Machine> Core for ProcCore<M> {
                 CookieClass::Forgotten | CookieClass::Move(_) | CookieClass::Job(_) => {}
             },
             Event::NodeDown(node) => self.node_down(cx, node),
-            Event::NodeUp(_) => {}
+            Event::ServerDown(ServerId::Shell) => procfs::shell_down(self, cx),
+            // What waited for it has been told; further calls fail.
+            Event::ServerDown(_) | Event::NodeUp(_) => {}
         }
     }
 

@@ -8,7 +8,8 @@
 //! Linux threads fault to the endpoints of proc's domain with a [`THREAD_BADGE`].
 //!
 //! Every worker has a notification bound to it. Its word has one bit per server ("I hold something
-//! for a server of yours") and, above, one bit per interrupt.
+//! for a server of yours"), one by which root says that a server died, and, above, one bit per
+//! interrupt.
 //!
 //! All numbers named `..._slot` index the domain's own CNode; `..._addr` are virtual addresses in it.
 
@@ -19,10 +20,15 @@ use serde::{Deserialize, Serialize};
 
 /// Where the startup pages are mapped.
 pub const STARTUP_ADDR: u64 = 0x2000_0000;
-/// Where the status page is: the one page of a domain that root reads too. One word per core: 0, or
+/// Where the status page is: the one page that a domain and root share. One word per core: 0, or
 /// 1 + the number of the server that the worker calls. Behind these [`crate::limits::CORES_MAX`]
-/// words as many more: the operation (bits 0..16) and the server (16..32) that the worker performs.
+/// words as many more: what the worker performs, as [`Performed`]. These root reads, and the
+/// domain's word is all that they are. Then one word that root writes: see [`DEAD_ROW`].
 pub const STATUS_ADDR: u64 = 0x2080_0000;
+/// First word of the status page that says what a worker performs.
+pub const PERFORMED_ROW: usize = crate::limits::CORES_MAX;
+/// The word of the status page in which root keeps one bit for each server of the node that died.
+pub const DEAD_ROW: usize = 2 * crate::limits::CORES_MAX;
 /// Where worker stacks are: each [`STACK_BYTES`], with an unmapped page below.
 pub const STACKS_ADDR: u64 = 0x2100_0000;
 /// Bytes of a worker's stack.
@@ -50,6 +56,37 @@ pub const FRAMES_ADDR: u64 = 0x100_0000_0000;
 pub const THREAD_BADGE: u64 = 1 << 27;
 /// First bit of a notification word that stands for an interrupt; below are the servers' bits.
 pub const IRQ_BIT: u32 = 16;
+
+/// Bit of a worker's notification by which root says that [`DEAD_ROW`] has changed.
+pub const DEAD_BIT: u32 = IRQ_BIT - 2;
+
+/// What a worker performs, for root to name it if it faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Performed {
+    /// The operation's number.
+    pub op: u16,
+    /// The server that performs it.
+    pub server: ServerId,
+    /// Who asked; the server itself if nobody did.
+    pub client: ServerId,
+}
+
+impl Performed {
+    /// As a word of the status page; never 0.
+    pub const fn to_word(self) -> u64 {
+        1 << 32 | (self.client as u64) << 24 | (self.server as u64) << 16 | self.op as u64
+    }
+
+    /// Reads a word of the status page, which a broken domain may have overwritten.
+    pub fn from_word(word: u64) -> Option<Self> {
+        if word >> 32 != 1 {
+            return None;
+        }
+        let server = ServerId::from_number((word >> 16) as u8)?;
+        let client = ServerId::from_number((word >> 24) as u8)?;
+        Some(Self { op: word as u16, server, client })
+    }
+}
 
 /// The badge of `client`'s capability to call `server`. Never 0.
 pub const fn client_badge(client: ServerId, server: ServerId) -> u64 {
@@ -241,4 +278,24 @@ pub const fn window_addr(core: CoreId) -> u64 {
 pub const fn client_window_addr(domain: u32, core: CoreId) -> u64 {
     let row = domain as u64 * crate::limits::CORES_MAX as u64 + core.0 as u64;
     CLIENT_WINDOWS_ADDR + row * crate::limits::WINDOW_BYTES as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn performed_word_round_trips_and_others_are_refused() {
+        let performed = Performed { op: 0xff03, server: ServerId::Fs, client: ServerId::Shell };
+        assert_eq!(Performed::from_word(performed.to_word()), Some(performed));
+        assert_eq!(Performed::from_word(0), None);
+        assert_eq!(Performed::from_word(u64::MAX), None);
+        assert_eq!(Performed::from_word(1 << 32 | 0xff << 16), None);
+    }
+
+    #[test]
+    fn notification_bits_do_not_overlap() {
+        assert!(ServerId::ALL.len() as u32 <= DEAD_BIT);
+        assert!(DEAD_ROW < crate::limits::PAGE_BYTES / 8);
+    }
 }

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod crash;
 mod frame;
 mod heap;
 mod hosted;

@@ -4,10 +4,13 @@
 //! A call to a server of the same domain is a function call; to another domain it is a message to
 //! the worker of the same core there.
 
+use crate::crash;
 use crate::frame::{self, Lengths};
 use crate::hosted::{Hosted, ProcHost};
 use abi::limits::{CORES_MAX, WINDOW_BYTES};
-use abi::startup::{STATUS_ADDR, Startup, client_window_addr, window_addr};
+use abi::startup::{
+    DEAD_ROW, PERFORMED_ROW, Performed, STATUS_ADDR, Startup, client_window_addr, window_addr,
+};
 use abi::{CoreId, Errno, ServerId};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +73,12 @@ impl Shared {
     }
 }
 
+fn status_word(row: usize) -> &'static AtomicU64 {
+    let addr = STATUS_ADDR + row as u64 * 8;
+    // SAFETY: root maps a zeroed page there, for good; it is only used through atomics.
+    unsafe { AtomicU64::from_ptr(addr as *mut u64) }
+}
+
 fn row(slots: &[u64]) -> [u64; CORES_MAX] {
     let mut row = [0; CORES_MAX];
     let count = slots.len().min(CORES_MAX);
@@ -83,23 +92,32 @@ pub struct Sel4Platform {
     core: CoreId,
     /// Servers of this domain that hold something for another one here.
     pub pending: u64,
+    /// Servers of the node of which this worker knows that they died, as bits.
+    known_dead: u64,
 }
 
 impl Sel4Platform {
     /// The platform of the worker on `core`.
     pub fn new(shared: &'static Shared, core: CoreId) -> Self {
-        Self { shared, core, pending: 0 }
+        Self { shared, core, pending: 0, known_dead: 0 }
     }
 
     /// Says what the worker performs, for root to name it if it faults.
-    pub fn performing(&self, server: ServerId, op: u16) {
-        self.status(CORES_MAX).store(u64::from(op) | (server as u64) << 16, Ordering::Relaxed);
+    pub fn performing(&self, client: ServerId, server: ServerId, op: u16) {
+        let performed = Performed { op, server, client };
+        self.status(PERFORMED_ROW).store(performed.to_word(), Ordering::Relaxed);
     }
 
-    fn status(&self, row: usize) -> &'static AtomicU64 {
-        let addr = STATUS_ADDR + (row + usize::from(self.core.0)) as u64 * 8;
-        // SAFETY: root maps a zeroed page there, for good; it is only used through atomics.
-        unsafe { AtomicU64::from_ptr(addr as *mut u64) }
+    /// The servers that died since the last time, as bits.
+    pub fn newly_dead(&mut self) -> u64 {
+        let dead = status_word(DEAD_ROW).load(Ordering::Acquire);
+        let new = dead & !self.known_dead;
+        self.known_dead = dead;
+        new
+    }
+
+    fn status(&self, first_row: usize) -> &'static AtomicU64 {
+        status_word(first_row + usize::from(self.core.0))
     }
 
     fn window(&self) -> &'static mut [u8] {
@@ -170,7 +188,14 @@ impl Platform for Sel4Platform {
         bulk: &mut Bulk<'_>,
     ) -> Status {
         if let Some(service) = self.shared.hosted[to as usize] {
-            return service.request(self, from, op, msg, bulk);
+            let before = self.status(PERFORMED_ROW).load(Ordering::Relaxed);
+            self.performing(from, to, op);
+            let status = match crash::asked(from, op) {
+                Some(status) => status,
+                None => service.request(self, from, op, msg, bulk),
+            };
+            self.status(PERFORMED_ROW).store(before, Ordering::Relaxed);
+            return status;
         }
         let Some(row) = self.shared.ports[from as usize][to as usize] else {
             return Status::Failed(Errno::ENOSYS);

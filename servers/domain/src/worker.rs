@@ -2,13 +2,13 @@
 //! A worker's receive loop: the one place where messages, faults and notifications come in.
 
 use crate::platform::{Sel4Platform, Shared};
-use crate::{frame, heap};
-use abi::startup::{IRQ_BIT, THREAD_BADGE, badge_parties};
+use crate::{crash, frame, heap};
+use abi::startup::{DEAD_BIT, IRQ_BIT, THREAD_BADGE, badge_parties};
 use abi::{CoreId, Errno, ServerId, ThreadId};
 use microkernel_sys::{Cap, Endpoint, IrqHandler, MessageInfo, Received};
 use proc_core::Registers;
 use proc_task::KICK_BIT;
-use runtime::{Bulk, Msg, Service, Status};
+use runtime::{Bulk, Msg, Service, Status, system};
 
 /// What to answer to the last message.
 struct Reply {
@@ -63,7 +63,7 @@ fn request(
     received: &Received,
 ) -> Reply {
     let Ok(op) = u16::try_from(received.info.label()) else { return fail(Errno::ENOSYS) };
-    platform.performing(service.id(), op);
+    platform.performing(client, service.id(), op);
     let mut msg = Msg::default();
     let lengths = frame::get(received.info, received.words, &mut msg);
     let buf = match lengths.capacity.max(lengths.bulk) {
@@ -72,7 +72,10 @@ fn request(
     };
     let len = lengths.bulk.min(buf.len());
     let mut bulk = Bulk { buf, len, answered: false };
-    let status = service.request(platform, client, op, &mut msg, &mut bulk);
+    let status = match crash::asked(client, op) {
+        Some(status) => status,
+        None => service.request(platform, client, op, &mut msg, &mut bulk),
+    };
     let answered = bulk.answered.then_some(bulk.len);
     let info = frame::put_answer(status, &mut msg, answered);
     Reply { info, words: msg.words }
@@ -90,7 +93,7 @@ fn fault(
     received: &Received,
 ) -> Option<Reply> {
     let proc = shared.proc?;
-    platform.performing(ServerId::Proc, 0);
+    platform.performing(ServerId::Proc, ServerId::Proc, system::THREAD);
     let mut registers = Registers::default();
     let fault = proc_task::decode(received, &mut registers)?;
     let thread = ThreadId::from_badge(received.badge);
@@ -102,21 +105,34 @@ fn fault(
 fn notified(shared: &'static Shared, platform: &mut Sel4Platform, word: u64) {
     // Here and not at each request: every server is told of something now and then.
     heap::watch(shared.startup);
-    platform.pending |= word & ((1 << KICK_BIT) - 1);
+    platform.pending |= word & ((1 << ServerId::ALL.len()) - 1);
+    if word & (1 << DEAD_BIT) != 0 {
+        servers_down(shared, platform);
+    }
     if let (Some(proc), true) = (shared.proc, word & (1 << KICK_BIT) != 0) {
+        platform.performing(ServerId::Proc, ServerId::Proc, system::THREAD);
         proc.step(platform, |core, cx| core.kicked(cx));
     }
     for interrupt in &shared.startup.interrupts {
         if word >> IRQ_BIT & (1 << interrupt.bit) == 0 {
             continue;
         }
-        // First, as the kernel masks the line until then: what comes at a masked line is lost, and a
-        // shot that the timer's handler fires may be over before it returns. No line here is
-        // level-triggered: timer and console are edges, the card sends messages. It fails only if
-        // the capability is gone, and then there is no interrupt.
-        let _ = Cap::<IrqHandler>::new(interrupt.handler_slot).ack();
-        if let Some(service) = shared.hosted[interrupt.server as usize] {
-            service.interrupt(platform, interrupt.bit);
+        let Some(service) = shared.hosted[interrupt.server as usize] else { continue };
+        platform.performing(service.id(), service.id(), system::INTERRUPT);
+        runtime::handle_interrupt(service, platform, interrupt.bit, || {
+            // It fails only if the capability is gone, and then there is no interrupt.
+            let _ = Cap::<IrqHandler>::new(interrupt.handler_slot).ack();
+        });
+    }
+}
+
+/// Root says that servers of other domains died.
+fn servers_down(shared: &'static Shared, platform: &mut Sel4Platform) {
+    let new = platform.newly_dead();
+    for dead in ServerId::ALL.into_iter().filter(|server| new & 1 << *server as u64 != 0) {
+        for service in shared.services() {
+            platform.performing(dead, service.id(), system::SERVER_DOWN);
+            service.server_down(platform, dead);
         }
     }
 }
@@ -128,7 +144,7 @@ fn drain(shared: &'static Shared, platform: &mut Sel4Platform) {
         platform.pending &= platform.pending - 1;
         let Some(from) = u8::try_from(bit).ok().and_then(ServerId::from_number) else { continue };
         for service in shared.services().filter(|service| service.id() != from) {
-            platform.performing(service.id(), runtime::system::TAKE);
+            platform.performing(from, service.id(), system::TAKE);
             service.collect(platform, from);
         }
     }

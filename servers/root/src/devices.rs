@@ -72,11 +72,9 @@ fn deliver(
     server: ServerId,
     bit: u8,
 ) -> Interrupt {
-    let slot = memory.slots(1);
     let badge = CapData::badge(1 << (IRQ_BIT + u32::from(bit)));
-    let source = crate::memory::own(domain.workers[0].notification);
-    slot.mint_from(source, Rights::ALL, badge).expect("the slot is empty");
-    handler.set_notification(Cap::new(slot.index)).expect("it is a notification");
+    let notification = memory.mint(domain.workers[0].notification, badge);
+    handler.set_notification(notification).expect("it is a notification");
     handler.ack().expect("it is an interrupt handler");
     Interrupt { server, bit, handler_slot: domain.give(handler, Rights::ALL) }
 }

@@ -6,11 +6,12 @@ use crate::memory::{Memory, own};
 use crate::space::Space;
 use abi::limits::WINDOW_BYTES;
 use abi::startup::{
-    DMA_ADDR, HEAP_ADDR, IPC_BUFFERS_ADDR, STACK_BYTES, STARTUP_ADDR, STATUS_ADDR, Startup, Worker,
-    stack_top, window_addr,
+    DEAD_BIT, DMA_ADDR, HEAP_ADDR, IPC_BUFFERS_ADDR, STACK_BYTES, STARTUP_ADDR, STATUS_ADDR,
+    Startup, Worker, stack_top, window_addr,
 };
 use abi::{CoreId, ServerId};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use microkernel_sys::{
     CNode, Cap, CapData, Endpoint, Frame, Notification, PAGE_BYTES, Priorities, Registers, Rights,
     Slot, Tcb, init,
@@ -34,7 +35,8 @@ pub struct WorkerCaps {
     pub notification: Cap<Notification>,
     /// The frames of its window.
     pub window: Vec<Cap<Frame>>,
-    ipc_buffer: Cap<Frame>,
+    /// Its IPC buffer.
+    pub ipc_buffer: Cap<Frame>,
 }
 
 /// A domain that is being built or runs.
@@ -52,8 +54,10 @@ pub struct Domain {
     next_slot: u64,
     /// Its workers, one per core.
     pub workers: Vec<WorkerCaps>,
+    /// Tells its first worker that a server died.
+    pub dead_signal: Cap<Notification>,
     /// Where root sees its status page.
-    pub status_addr: u64,
+    status_addr: u64,
     entry: u64,
 }
 
@@ -78,15 +82,44 @@ impl Domain {
         let status = space.fresh(memory, STATUS_ADDR, 1)[0];
         let status = memory.copy(status, Rights::ALL);
         let status_addr = STATUS_IN_ROOT + u64::from(index) * PAGE_BYTES;
-        memory.map(status, init::VSPACE, status_addr, Rights::READ);
-        let workers = (0..cores).map(|core| worker(memory, space, CoreId(core))).collect();
+        memory.map(status, init::VSPACE, status_addr, Rights::READ_WRITE);
+        let workers: Vec<_> = (0..cores).map(|core| worker(memory, space, CoreId(core))).collect();
+        let dead_signal = memory.mint(workers[0].notification, CapData::badge(1 << DEAD_BIT));
         let next_slot = 1;
-        Self { index, servers, space, cnode, cnode_bits, next_slot, workers, status_addr, entry }
+        Self {
+            index,
+            servers,
+            space,
+            cnode,
+            cnode_bits,
+            next_slot,
+            workers,
+            dead_signal,
+            status_addr,
+            entry,
+        }
     }
 
     /// Whether it hosts this server.
     pub fn hosts(&self, server: ServerId) -> bool {
         self.servers.contains(&server)
+    }
+
+    /// A word of its status page, which the domain may write at any time.
+    pub fn status_word(&self, row: usize) -> u64 {
+        self.status(row).load(Ordering::Acquire)
+    }
+
+    /// Writes a word of its status page.
+    pub fn set_status_word(&self, row: usize, word: u64) {
+        self.status(row).store(word, Ordering::Release);
+    }
+
+    fn status(&self, row: usize) -> &AtomicU64 {
+        assert!(row < PAGE_BYTES as usize / 8, "the status page has one page of words");
+        let addr = self.status_addr + row as u64 * 8;
+        // SAFETY: root mapped the page there, for good; it and the domain use it through atomics only.
+        unsafe { AtomicU64::from_ptr(addr as *mut u64) }
     }
 
     /// The next `count` empty slots of its CNode; the first.

@@ -8,9 +8,11 @@ extern crate alloc;
 
 mod archive;
 mod clock;
+mod death;
 mod devices;
 mod domain;
 mod memory;
+mod names;
 mod pci;
 mod serial;
 mod space;
@@ -52,7 +54,7 @@ fn main(boot: BootInfo<'static>) -> ! {
     unsafe { microkernel_rt::heap::init(HEAP.0.get().cast(), HEAP_BYTES) }
         .expect("1 MiB holds the heap's bookkeeping");
     match start(&boot) {
-        Ok((endpoint, mut domains)) => watch::run(endpoint, &mut domains),
+        Ok((endpoint, domains)) => watch::run(endpoint, &domains),
         Err(sentence) => {
             println!("root: {sentence}");
             microkernel_rt::panic::stop()

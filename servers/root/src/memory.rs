@@ -8,8 +8,8 @@
 
 use alloc::vec::Vec;
 use microkernel_sys::{
-    BootInfo, Caching, Cap, Create, Frame, MapError, ObjectType, PAGE_BYTES, PageDirectory,
-    PageTable, Pdpt, Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
+    BootInfo, Caching, Cap, CapData, Create, Frame, MapError, ObjectType, PAGE_BYTES,
+    PageDirectory, PageTable, Pdpt, Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
 };
 
 #[derive(Clone, Copy)]
@@ -83,6 +83,13 @@ impl Memory {
     pub fn copy<K>(&mut self, cap: Cap<K>, rights: Rights) -> Cap<K> {
         let slot = self.slots(1);
         slot.copy_from(own(cap), rights).expect("the slot is empty");
+        Cap::new(slot.index)
+    }
+
+    /// A marked copy of a capability in a new slot.
+    pub fn mint<K>(&mut self, cap: Cap<K>, data: CapData) -> Cap<K> {
+        let slot = self.slots(1);
+        slot.mint_from(own(cap), Rights::ALL, data).expect("the slot is empty");
         Cap::new(slot.index)
     }
 

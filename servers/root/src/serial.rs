@@ -5,6 +5,7 @@
 //! The log keeps the last [`LOG_BYTES`]; older text is gone.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use microkernel_rt::sync::Mutex;
@@ -62,10 +63,13 @@ pub fn read(from: u64, len: usize) -> (u64, Vec<u8>) {
     (from.clamp(start, log.end) + bytes.len() as u64, bytes)
 }
 
-/// The last `len` bytes of the log.
-pub fn tail(len: usize) -> Vec<u8> {
-    let end = LOG.lock().end;
-    read(end.saturating_sub(len as u64), len).1
+/// The last lines of the log.
+pub fn last_lines(count: usize) -> String {
+    let log = LOG.lock();
+    let ends = log.text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = ends.map(|(at, _)| at + 1).nth(count).unwrap_or(0);
+    let bytes: Vec<u8> = log.text.iter().skip(start).copied().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn write(text: &str) {

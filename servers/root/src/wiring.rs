@@ -32,9 +32,11 @@ pub const ASKS: &[(ServerId, ServerId)] = &[
     (Ckpt, Net),
     (Ckpt, Timer),
     (Shell, Proc),
+    (Shell, Fs),
     (Shell, Ipc),
     (Shell, Net),
     (Shell, Mem),
+    (Shell, Console),
     (Shell, Timer),
 ];
 

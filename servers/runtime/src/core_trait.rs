@@ -80,6 +80,10 @@ pub enum Event {
     NodeDown(NodeId),
     /// A node answers (again).
     NodeUp(NodeId),
+    /// A server of this node died, for good: calls to it have already failed with EIO, and further
+    /// ones fail at once. With net-server all nodes are down; without the timer server timers have
+    /// run out early, and none can be armed any more.
+    ServerDown(ServerId),
 }
 
 /// The decisions of a server: a state machine without I/O, clock, randomness or globals.

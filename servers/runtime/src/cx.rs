@@ -198,7 +198,7 @@ impl Cx<'_> {
     /// Arms a timer: [`crate::Event::Timer`] comes at or after `deadline_ns`.
     ///
     /// # Errors
-    /// EAGAIN: too many timers.
+    /// EAGAIN: too many timers. EIO: the timer server died.
     pub fn arm(&mut self, deadline_ns: u64, cookie: u64) -> Result<(), Errno> {
         self.tables.arm(deadline_ns, cookie)
     }
@@ -237,6 +237,9 @@ impl Cx<'_> {
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
+        if self.tables.dead_peers.contains(&node) {
+            return Err(Errno::EHOSTDOWN);
+        }
         let server = self.me;
         let epoch = self.view.epoch().0;
         let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
@@ -246,6 +249,8 @@ impl Cx<'_> {
         let mut bulk = Bulk::new(&mut data);
         match self.platform.call(self.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {
             Status::Done => Ok(()),
+            // Without net-server no node can be reached.
+            Status::Failed(Errno::EIO) => Err(Errno::EHOSTDOWN),
             Status::Failed(errno) => Err(errno),
             Status::Pending(_) => Err(Errno::EPROTO),
         }

@@ -235,15 +235,11 @@ impl<C: Core> Host<C> {
                 true
             }
             Ok((Taken::Down, Some(from))) => {
-                for request in cx.tables.calls_to(from) {
-                    if let Some(cookie) = cx.tables.end_call(from, request) {
-                        core.completion(cx, cookie, Err(Errno::EHOSTDOWN));
-                    }
-                }
-                core.event(cx, Event::NodeDown(from));
+                Self::node_down(core, cx, from);
                 true
             }
             Ok((Taken::Up, Some(from))) => {
+                cx.tables.dead_peers.remove(&from);
                 core.event(cx, Event::NodeUp(from));
                 true
             }
@@ -251,9 +247,40 @@ impl<C: Core> Host<C> {
         }
     }
 
+    fn node_down(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+        for request in cx.tables.calls_to(node) {
+            if let Some(cookie) = cx.tables.end_call(node, request) {
+                core.completion(cx, cookie, Err(Errno::EHOSTDOWN));
+            }
+        }
+        core.event(cx, Event::NodeDown(node));
+    }
+
+    /// Another server of this node died: ends what waits for it, and tells the core.
+    pub fn server_down(&self, platform: &mut dyn Platform, server: ServerId) {
+        self.step(platform, |core, cx| {
+            for cookie in cx.tables.server_down(server) {
+                core.completion(cx, cookie, Err(Errno::EIO));
+            }
+            if server == ServerId::Net {
+                let others = self.view.members().iter().copied().filter(|node| *node != self.node);
+                for node in others {
+                    Self::node_down(core, cx, node);
+                }
+            }
+            if server == ServerId::Timer {
+                for cookie in cx.tables.take_timers() {
+                    core.event(cx, Event::Timer(cookie));
+                }
+            }
+            core.event(cx, Event::ServerDown(server));
+        });
+    }
+
     fn run_message(&self, core: &mut C, cx: &mut Cx<'_>, from: NodeId, message: NodeMessage) {
-        // A message of another epoch is refused, never guessed at.
-        if message.server != self.me || message.epoch != self.view.epoch().0 {
+        // A message of another epoch is refused, never guessed at; what net-servers say has none.
+        let wanted = message.kind == Kind::Gone || message.epoch == self.view.epoch().0;
+        if message.server != self.me || !wanted {
             return;
         }
         match message.kind {
@@ -265,6 +292,11 @@ impl<C: Core> Host<C> {
                     let result =
                         if status == 0 { Ok(reply) } else { Err(Errno::from_number(status)) };
                     core.completion(cx, cookie, result);
+                }
+            }
+            Kind::Gone => {
+                if cx.tables.dead_peers.insert(from) {
+                    Self::node_down(core, cx, from);
                 }
             }
             Kind::Cancel => {

@@ -37,14 +37,16 @@ pub mod node;
 mod op;
 mod service;
 mod tables;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use core_trait::{Answer, Client, Core, Event, NodeReply};
 pub use cx::Cx;
 pub use host::Host;
 pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
-pub use op::{Operation, Platform, Status, system};
-pub use service::Service;
+pub use op::{Crash, Operation, Platform, Status, system};
+pub use service::{Service, handle_interrupt};
 pub use tables::Completion;

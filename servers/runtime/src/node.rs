@@ -59,6 +59,8 @@ pub enum Kind {
     Tell = 3,
     /// The caller gave up on a request.
     Cancel = 4,
+    /// The server that sends on the other node died; its net-server says so in its name.
+    Gone = 5,
 }
 
 /// The header of every message between nodes, 64 bytes, little-endian.
@@ -101,6 +103,12 @@ pub struct NodeMessage {
 }
 
 impl NodeMessage {
+    /// What net-server sends to the other nodes when `server` died here. It is of no epoch.
+    pub fn gone(server: ServerId) -> Self {
+        let (msg, bulk) = (Msg::default(), Vec::new());
+        Self { kind: Kind::Gone, server, op: 0, status: 0, epoch: 0, request: 0, msg, bulk }
+    }
+
     /// The bytes that travel.
     ///
     /// # Errors
@@ -141,6 +149,7 @@ impl NodeMessage {
             2 => Kind::Reply,
             3 => Kind::Tell,
             4 => Kind::Cancel,
+            5 => Kind::Gone,
             _ => return Err(Errno::EPROTO),
         };
         let server = ServerId::from_number(header.server).ok_or(Errno::EPROTO)?;

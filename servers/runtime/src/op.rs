@@ -55,6 +55,57 @@ pub mod system {
     pub const TAKE: u16 = 0xff01;
     /// Cancels a ticket: word 0.
     pub const CANCEL: u16 = 0xff02;
+    /// Makes the server fault, for tests and drills: only [`may_crash`] may ask. The platform does
+    /// it, not the host, so that a real fault takes the real path.
+    pub const CRASH: u16 = 0xff03;
+    /// What a worker performs that no server asked for: a Linux thread's fault or system call.
+    pub const THREAD: u16 = 0xff10;
+    /// The same: an interrupt.
+    pub const INTERRUPT: u16 = 0xff11;
+    /// The same: what follows from the death of another server.
+    pub const SERVER_DOWN: u16 = 0xff12;
+
+    /// Whether a server may make another one fault: the shell server, for an administrator.
+    pub fn may_crash(client: abi::ServerId) -> bool {
+        client == abi::ServerId::Shell
+    }
+
+    /// The name of one of these numbers, for logs.
+    pub fn operation_name(number: u16) -> Option<&'static str> {
+        match number {
+            TAKE => Some("Take"),
+            CANCEL => Some("Cancel"),
+            CRASH => Some("Crash"),
+            THREAD => Some("a program's fault or system call"),
+            INTERRUPT => Some("an interrupt"),
+            SERVER_DOWN => Some("the loss of another server"),
+            _ => None,
+        }
+    }
+}
+
+/// [`system::CRASH`] as a request that any server may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Crash;
+
+impl Wire for Crash {
+    fn put(&self, _msg: &mut Msg) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn get(_msg: &Msg) -> Result<Self, Errno> {
+        Ok(Self)
+    }
+}
+
+impl Operation for Crash {
+    const NUMBER: u16 = system::CRASH;
+    const NAME: &'static str = "Crash";
+    const LEAF: bool = false;
+    const IDEMPOTENT: bool = false;
+    /// Of no importance: it is sent to the server that is named beside it.
+    const SERVER: ServerId = ServerId::Shell;
+    type Reply = ();
 }
 
 /// How a call ended; the reply stands in the message.

@@ -26,8 +26,24 @@ pub trait Service: Send + Sync {
     /// `from` holds something for this server.
     fn collect(&self, platform: &mut dyn Platform, from: ServerId);
 
-    /// An interrupt came: bit `bit` of those that root gave to this server. Not acknowledged yet.
+    /// Another server of this node died, for good.
+    fn server_down(&self, platform: &mut dyn Platform, server: ServerId);
+
+    /// An interrupt came: bit `bit` of those that root gave to this server. Acknowledged already.
     fn interrupt(&self, _platform: &mut dyn Platform, _bit: u8) {}
+}
+
+/// Acknowledges an interrupt and has it handled, in this order: the kernel masks the line until then,
+/// and what comes at a masked line is lost. A shot that the timer's handler fires may be over before
+/// it returns. No line here is level-triggered: timer and console are edges, the card sends messages.
+pub fn handle_interrupt(
+    service: &dyn Service,
+    platform: &mut dyn Platform,
+    bit: u8,
+    acknowledge: impl FnOnce(),
+) {
+    acknowledge();
+    service.interrupt(platform, bit);
 }
 
 impl<C: Core + Send> Service for Host<C> {
@@ -52,5 +68,9 @@ impl<C: Core + Send> Service for Host<C> {
 
     fn collect(&self, platform: &mut dyn Platform, from: ServerId) {
         Host::collect(self, platform, from);
+    }
+
+    fn server_down(&self, platform: &mut dyn Platform, server: ServerId) {
+        Host::server_down(self, platform, server);
     }
 }

@@ -6,7 +6,7 @@ use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, T
 use crate::{Client, Msg};
 use abi::limits::{CORES_MAX, MESSAGE_BYTES};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
@@ -167,6 +167,10 @@ pub(crate) struct Tables {
     timers: BTreeMap<(u64, u64), ()>,
     pub(crate) armed_ns: Option<u64>,
     pub(crate) actions: VecDeque<Action>,
+    /// Servers of this node that died.
+    dead: BTreeSet<ServerId>,
+    /// Nodes on which the same server died: they count as down for it, until they boot again.
+    pub(crate) dead_peers: BTreeSet<NodeId>,
 }
 
 impl Tables {
@@ -182,10 +186,45 @@ impl Tables {
             timers: BTreeMap::new(),
             armed_ns: None,
             actions: VecDeque::new(),
+            dead: BTreeSet::new(),
+            dead_peers: BTreeSet::new(),
         }
     }
 
+    /// Whether a server of this node died.
+    pub(crate) fn is_dead(&self, server: ServerId) -> bool {
+        self.dead.contains(&server)
+    }
+
+    /// A server of this node died: what waits for it, in the order of its tickets.
+    pub(crate) fn server_down(&mut self, server: ServerId) -> Vec<u64> {
+        self.dead.insert(server);
+        self.queues.retain(|(client, _), _| *client != server);
+        let mut open: Vec<(Ticket, u64)> = self
+            .by_ticket
+            .iter()
+            .filter(|((at, _), _)| *at == server)
+            .map(|((_, ticket), cookie)| (*ticket, *cookie))
+            .collect();
+        open.sort_unstable();
+        self.by_ticket.retain(|(at, _), _| *at != server);
+        for (_, cookie) in &open {
+            self.waits.remove(cookie);
+        }
+        open.into_iter().map(|(_, cookie)| cookie).collect()
+    }
+
+    /// All timers, as if they had run out.
+    pub(crate) fn take_timers(&mut self) -> Vec<u64> {
+        core::mem::take(&mut self.timers).into_keys().map(|(_, cookie)| cookie).collect()
+    }
+
     pub(crate) fn wait_local(&mut self, cookie: u64, server: ServerId, ticket: Ticket) {
+        if self.is_dead(server) {
+            // It answered on another core just before it died, and will not again.
+            self.actions.push_back(Action::Complete { cookie, result: Err(Errno::EIO) });
+            return;
+        }
         let before = self.waits.insert(cookie, Wait::Local { server, ticket });
         if before == Some(Wait::Asking { cancelled: true }) {
             self.actions.push_back(Action::CancelAsk { server, ticket });
@@ -231,6 +270,9 @@ impl Tables {
 
     pub(crate) fn queue(&mut self, client: ServerId, core: CoreId, completion: Completion) {
         assert!(usize::from(core.0) < CORES_MAX, "a core's number is checked where it comes in");
+        if self.is_dead(client) {
+            return;
+        }
         let queue = self.queues.entry((client, core)).or_default();
         let is_event = matches!(completion, Completion::Event { .. });
         if is_event && queue.len() >= EVENTS_MAX {
@@ -246,6 +288,9 @@ impl Tables {
     }
 
     pub(crate) fn arm(&mut self, deadline_ns: u64, cookie: u64) -> Result<(), Errno> {
+        if self.is_dead(ServerId::Timer) {
+            return Err(Errno::EIO);
+        }
         if self.timers.len() >= TIMERS_MAX {
             return Err(Errno::EAGAIN);
         }

@@ -59,6 +59,12 @@ impl Net {
         true
     }
 
+    /// Puts something into a server's inbox.
+    #[cfg(test)]
+    pub(crate) fn put(&mut self, node: NodeId, server: ServerId, item: (Taken, NodeId, Vec<u8>)) {
+        self.inboxes.entry((node, server)).or_default().push_back(item);
+    }
+
     /// Cuts a node off for good: what is on its way from and to it is lost, the others hear of it.
     pub fn kill(&mut self, node: NodeId) {
         self.dead.insert(node);

@@ -20,7 +20,7 @@ use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
 use runtime::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What a node is made of.
@@ -52,6 +52,16 @@ const INSTRUCTION_NS: u64 = 1_000;
 /// The server in whose name a scenario asks: none runs that could be confused with it.
 pub const DRIVER: ServerId = ServerId::Ckpt;
 
+/// The servers that run cores here.
+const SERVERS: [ServerId; 6] = [
+    ServerId::Console,
+    ServerId::Mem,
+    ServerId::Fs,
+    ServerId::Ipc,
+    ServerId::Proc,
+    ServerId::Shell,
+];
+
 /// A signal that waits for a worker: who holds something, for whom, on which core.
 pub type Notice = (ServerId, ServerId, CoreId);
 
@@ -78,6 +88,10 @@ struct Surroundings {
     /// Earliest deadline of each server.
     deadlines: BTreeMap<ServerId, u64>,
     notices: Vec<Notice>,
+    /// Servers that died.
+    dead: BTreeSet<ServerId>,
+    /// Who has not heard of it yet: the dead server, and the one to be told.
+    obituaries: Vec<(ServerId, ServerId)>,
     outbox: Vec<Vec<u8>>,
     /// Servers that are in a call, innermost last.
     calling: Vec<ServerId>,
@@ -147,6 +161,9 @@ impl Worker<'_> {
         bulk: &mut Bulk<'_>,
     ) -> Status {
         let node = self.node;
+        if node.is_dead(to) {
+            return Status::Failed(Errno::EIO);
+        }
         match to {
             ServerId::Net => node.net_request(self.now_ns, from, op, msg, bulk),
             ServerId::Timer if op == TIMER_ARM => {
@@ -186,6 +203,8 @@ impl Node {
             net: Net::new(&net_config(plan, now_ns), now_ns),
             deadlines: BTreeMap::new(),
             notices: Vec::new(),
+            dead: BTreeSet::new(),
+            obituaries: Vec::new(),
             outbox: Vec::new(),
             calling: Vec::new(),
             ended: BTreeMap::new(),
@@ -278,6 +297,9 @@ impl Node {
     }
 
     fn settle_net(&self, now_ns: u64) {
+        if self.is_dead(ServerId::Net) {
+            return;
+        }
         let around = &mut *self.around.borrow_mut();
         let mut frame = Vec::new();
         while around.net.next_frame(now_ns, &mut frame) {
@@ -309,14 +331,51 @@ impl Node {
         self.settle_net(now_ns);
     }
 
+    fn is_dead(&self, server: ServerId) -> bool {
+        self.around.borrow().dead.contains(&server)
+    }
+
+    /// A server dies between two of its steps: nothing answers for it but errors, and the others hear
+    /// of it, each when chance wants it.
+    pub fn kill_server(&self, server: ServerId, now_ns: u64) {
+        {
+            let around = &mut *self.around.borrow_mut();
+            around.dead.insert(server);
+            around.notices.retain(|(_, client, _)| *client != server);
+            around.deadlines.retain(|it, _| *it != server && server != ServerId::Timer);
+            around.net.server_down(server, now_ns);
+            let living = SERVERS.into_iter().filter(|it| !around.dead.contains(it));
+            around.obituaries.extend(living.map(|it| (server, it)));
+        }
+        self.settle_net(now_ns);
+    }
+
+    fn server_down(&self, dead: ServerId, told: ServerId, now_ns: u64) {
+        let worker = &mut self.worker(CoreId(0), now_ns);
+        match told {
+            ServerId::Mem => self.mem.server_down(worker, dead),
+            ServerId::Fs => self.fs.server_down(worker, dead),
+            ServerId::Ipc => self.ipc.server_down(worker, dead),
+            ServerId::Proc => self.proc.server_down(worker, dead),
+            ServerId::Shell => self.shell.server_down(worker, dead),
+            ServerId::Console => self.console.server_down(worker, dead),
+            ServerId::Timer | ServerId::Net | ServerId::Ckpt => {}
+        }
+    }
+
     /// When [`Self::tick`] has something to do.
     pub fn deadline_ns(&self) -> Option<u64> {
         let around = self.around.borrow();
-        around.deadlines.values().copied().chain(around.net.deadline_ns()).min()
+        let lives = !around.dead.contains(&ServerId::Net);
+        let links = around.net.deadline_ns().filter(|_| lives);
+        around.deadlines.values().copied().chain(links).min()
     }
 
     /// A frame arrived.
     pub fn received(&self, frame: &[u8], now_ns: u64) {
+        if self.is_dead(ServerId::Net) {
+            return;
+        }
         self.around.borrow_mut().net.received(frame, now_ns);
         self.settle_net(now_ns);
     }
@@ -331,6 +390,9 @@ impl Node {
         let id = self.id;
         for notice in &self.around.borrow().notices {
             out.push(Choice::Notice(id, *notice));
+        }
+        for (dead, told) in &self.around.borrow().obituaries {
+            out.push(Choice::ServerDown(id, *dead, *told));
         }
         let threads = self.threads.borrow();
         out.extend(threads.kicks.iter().map(|core| Choice::Kick(id, *core)));
@@ -364,11 +426,18 @@ impl Node {
                 return instructions * INSTRUCTION_NS;
             }
             Choice::Fault(_, slot) => self.fault(slot, now_ns),
+            Choice::ServerDown(_, dead, told) => {
+                self.around.borrow_mut().obituaries.retain(|it| *it != (dead, told));
+                self.server_down(dead, told, now_ns);
+            }
         }
         STEP_NS
     }
 
     fn collect(&self, (from, client, core): Notice, now_ns: u64) {
+        if self.is_dead(client) {
+            return;
+        }
         let worker = &mut self.worker(core, now_ns);
         match client {
             ServerId::Mem => self.mem.collect(worker, from),
@@ -396,6 +465,9 @@ impl Node {
             thread.activity = Activity::Handled;
             (thread.id, thread.core, thread.registers, fault)
         };
+        if self.is_dead(ServerId::Proc) {
+            return;
+        }
         let fault = match fault {
             Fault::SystemCall => UserFault::SystemCall(&registers),
             Fault::Page(addr, access) => UserFault::Page { addr, access },
@@ -464,6 +536,7 @@ pub(crate) enum Choice {
     Kick(NodeId, CoreId),
     Run(NodeId, u64),
     Fault(NodeId, u64),
+    ServerDown(NodeId, ServerId, ServerId),
 }
 
 impl Choice {
@@ -472,7 +545,8 @@ impl Choice {
             Self::Notice(node, _)
             | Self::Kick(node, _)
             | Self::Run(node, _)
-            | Self::Fault(node, _) => node,
+            | Self::Fault(node, _)
+            | Self::ServerDown(node, ..) => node,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::check::{self, Held, counted};
 use crate::node::Node;
 use crate::programs;
 use crate::world::{Setting, World, node};
-use abi::{Errno, NodeId, Pid};
+use abi::{Errno, NodeId, Pid, ServerId};
 use proc_api::{List, Migrate, Migrated, ProcessInfo, Signal};
 use runtime::{Status, Wire};
 
@@ -292,4 +292,36 @@ fn after_disaster(world: &mut World, pid: Pid, disaster: Disaster, result: &Resu
     let goes_on =
         world.run_until(PATIENCE_NS, |world| counted(&world.node(one).output()) > reached);
     assert!(goes_on, "it goes on on node {}, after {result:?}", places[0]);
+}
+
+/// A server of node 1 dies `steps` steps into some work: nothing that does not need it stops, and
+/// nothing that needs it waits for ever.
+pub fn server_dies(setting: &Setting, server: ServerId, steps: u64) {
+    let mut world = boot(setting);
+    let (one, two, three) = (node(1), node(2), node(3));
+    // A file of node 1 in use on node 2, and a program on node 1 with its console on node 2.
+    let files = start(&mut world, one, "files");
+    let counter = start(&mut world, two, "counter");
+    // It may have ended already.
+    let _ = migrate(&mut world, one, files, two);
+    migrate(&mut world, two, counter, one).expect("all servers live");
+    for _ in 0..steps {
+        world.step();
+    }
+    world.node(one).kill_server(server, world.now_ns);
+    world.run_for(2 * SECOND);
+    type_line(&mut world, three, "/bin/tree");
+    assert_eq!(wait_exit(&mut world, three), 8 << 8, "node 3 has no part in it");
+    if matches!(server, ServerId::Fs | ServerId::Shell | ServerId::Timer | ServerId::Console) {
+        let reached = counted(&world.node(two).output());
+        let output = |world: &World| world.node(two).output();
+        let goes_on = world.run_until(PATIENCE_NS, |world| counted(&output(world)) > reached + 3);
+        assert!(goes_on, "what does not need {server} goes on: {:?}", output(&world));
+    }
+    if server == ServerId::Fs {
+        let ended = world.run_until(PATIENCE_NS, |world| find(world, "files").is_none());
+        assert!(ended, "what needs {server} ends");
+        type_line(&mut world, one, "/bin/tree");
+        assert_ne!(wait_exit(&mut world, one), 8 << 8, "a prompt without files answers");
+    }
 }

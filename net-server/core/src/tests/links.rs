@@ -7,7 +7,7 @@ use crate::limits::{
     INBOX_MESSAGES_MAX, MESSAGE_BYTES, SEND_BYTES_MAX, SEND_MESSAGES_MAX, SILENCE_NS,
 };
 use abi::{Errno, ServerId};
-use runtime::node::Lane;
+use runtime::node::{Lane, NodeMessage};
 use std::vec;
 use std::vec::Vec;
 
@@ -288,4 +288,38 @@ fn links_round_trip_leaves_out_what_the_receiver_held() {
     }
     let rtt_ns = sim.nodes[0].figures(node_id(1)).expect("a link").rtt_ns;
     assert!((2 * PERFECT.delay_ns..3 * PERFECT.delay_ns).contains(&rtt_ns), "{rtt_ns} ns");
+}
+
+#[test]
+fn links_tell_of_a_dead_server_in_every_life_and_go_on() {
+    let mut sim = Sim::new(2, 3, BAD);
+    sim.meet();
+    // Its inbox is full, so the lane stands still until it is dead.
+    for number in 0..400u32 {
+        while sim.send(0, 1, Lane::Control, &number.to_le_bytes()).is_err() {
+            sim.run(10 * MS);
+            if number > 256 {
+                break;
+            }
+        }
+    }
+    let now_ns = sim.now_ns;
+    sim.nodes[1].server_down(ServerId::Mem, now_ns);
+    let gone = NodeMessage::gone(ServerId::Mem).encode().expect("short");
+    sim.run(2000 * MS);
+    assert_eq!(sim.take_all(0), [Item::Message(node_id(1), gone.clone())]);
+    assert_eq!(sim.take(1), None);
+    // Another server of the same node still gets its messages.
+    sim.nodes[0].send(node_id(1), Lane::Control, ServerId::Proc, b"x".to_vec()).expect("room");
+    sim.run(2000 * MS);
+    let taken = core::iter::from_fn(|| {
+        sim.nodes[1].take(ServerId::Proc, usize::MAX, 0).expect("it fits").map(|(item, _)| item)
+    });
+    assert_eq!(taken.last(), Some(Item::Message(node_id(0), b"x".to_vec())));
+    sim.cut = [(0, 1), (1, 0)].to_vec();
+    sim.run(3000 * MS);
+    sim.cut.clear();
+    sim.run(3000 * MS);
+    let marks = [Item::Down(node_id(1)), Item::Up(node_id(1)), Item::Message(node_id(1), gone)];
+    assert_eq!(sim.take_all(0), marks);
 }

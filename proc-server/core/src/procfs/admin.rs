@@ -28,6 +28,9 @@ use runtime::Cx;
 pub const CONVERSATIONS_MAX: usize = 64;
 /// Unread bytes of one answer.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// What ends an answer that nobody can give any more.
+const NO_SHELL: &str =
+    "the shell server of this node died, and administration with it; programs go on\n";
 const DROPPED: &[u8] = b"\n(the rest was dropped: read faster)\n";
 
 /// One program's exchange with the administration.
@@ -45,6 +48,7 @@ struct Conversation {
 pub struct ProcFs {
     conversations: BTreeMap<u64, Conversation>,
     next: u64,
+    no_shell: bool,
 }
 
 impl ProcFs {
@@ -64,6 +68,15 @@ impl ProcFs {
         if self.conversations.get(&number).is_some_and(over) {
             self.conversations.remove(&number);
         }
+    }
+
+    /// The shell server died: every answer ends; the threads to wake.
+    fn shell_down(&mut self) -> Vec<ThreadId> {
+        self.no_shell = true;
+        let open = self.conversations.values().filter(|it| !it.ended);
+        let requests: Vec<u64> = open.filter_map(|it| it.request).collect();
+        let end = |request| AdminReply { request, text: NO_SHELL.into(), status: Some(1) };
+        requests.into_iter().filter_map(|request| self.reply(&end(request))).collect()
     }
 
     /// Adds a part of an answer; the thread to wake.
@@ -95,6 +108,13 @@ pub(crate) fn admin_reply<M: Machine>(core: &mut ProcCore<M>, cx: &mut Cx<'_>, r
     }
 }
 
+/// The shell server died.
+pub(crate) fn shell_down<M: Machine>(core: &mut ProcCore<M>, cx: &mut Cx<'_>) {
+    for reader in core.procfs.shell_down() {
+        core.wake_rerun(cx, reader);
+    }
+}
+
 fn conversation_of<M: Machine>(call: &Call<'_, '_, M>, fd: u64) -> Result<u64, Errno> {
     match &call.process().own.files.get(fd)?.target {
         Target::Local(local) => match local.content {
@@ -117,13 +137,16 @@ pub(crate) fn admin_write<M: Machine>(
     if words.is_empty() {
         return Err(Errno::EINVAL.into());
     }
-    let pid = call.process().own.pid.get();
+    let (pid, uid) = (call.process().own.pid.get(), call.process().own.ids.uid);
     let procfs = &mut call.core.procfs;
+    if procfs.no_shell {
+        return Err(Errno::EIO.into());
+    }
     procfs.next += 1;
     let request = procfs.next;
     let conversation = procfs.conversations.get_mut(&number).ok_or(Errno::EIO)?;
     *conversation = Conversation { request: Some(request), ..Conversation::default() };
-    call.cx.raise(ServerId::Shell, EVENT_ADMIN, &AdminRequest { request, pid, words });
+    call.cx.raise(ServerId::Shell, EVENT_ADMIN, &AdminRequest { request, pid, uid, words });
     Ok(Next::Done(text.len() as u64))
 }
 
@@ -170,6 +193,18 @@ mod tests {
         procfs.reply(&part(9, "late", None));
         let answer = &procfs.conversations[&number].answer;
         assert_eq!(answer, b"a\nb\n\x1estatus 3\n");
+    }
+
+    #[test]
+    fn answer_of_a_dead_shell_server_ends_with_a_sentence() {
+        let mut procfs = ProcFs::default();
+        let number = procfs.open();
+        let reader = ThreadId { index: 3, generation: 1 };
+        let conversation = procfs.conversations.get_mut(&number).expect("it is open");
+        (conversation.request, conversation.reader) = (Some(9), Some(reader));
+        assert_eq!(procfs.shell_down(), [reader]);
+        let answer = &procfs.conversations[&number].answer;
+        assert!(answer.ends_with(b"programs go on\n\x1estatus 1\n"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod snapshot;
 mod text;
 
 pub use admin::ProcFs;
-pub(crate) use admin::{admin_read, admin_reply, admin_write};
+pub(crate) use admin::{admin_read, admin_reply, admin_write, shell_down};
 
 use crate::ProcCore;
 use crate::cluster::others;

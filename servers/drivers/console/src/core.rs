@@ -46,12 +46,14 @@ pub struct ConsoleCore<U> {
     queue: VecDeque<u8>,
     refused: bool,
     enabled: u8,
+    /// Who gets what is typed, and writes: the shell server only after the ipc server's death.
+    user: ServerId,
 }
 
 impl<U: Uart> ConsoleCore<U> {
     /// The console on this chip.
     pub fn new(uart: U) -> Self {
-        Self { uart, queue: VecDeque::new(), refused: false, enabled: 0 }
+        Self { uart, queue: VecDeque::new(), refused: false, enabled: 0, user: ServerId::Ipc }
     }
 
     /// The chip wants something.
@@ -60,21 +62,21 @@ impl<U: Uart> ConsoleCore<U> {
         while self.uart.read(LINE_STATUS) & HAS_INPUT != 0 {
             input.push(self.uart.read(DATA));
             if input.len() == INPUT_BYTES {
-                Self::raise(cx, core::mem::take(&mut input));
+                self.raise(cx, core::mem::take(&mut input));
             }
         }
         if !input.is_empty() {
-            Self::raise(cx, input);
+            self.raise(cx, input);
         }
         self.feed();
         if self.refused && self.queue.len() <= QUEUE_BYTES / 2 {
             self.refused = false;
-            cx.raise(ServerId::Ipc, EVENT_ROOM, &());
+            cx.raise(self.user, EVENT_ROOM, &());
         }
     }
 
-    fn raise(cx: &mut Cx<'_>, input: Vec<u8>) {
-        cx.raise(ServerId::Ipc, EVENT_INPUT, &ConsoleInput(input));
+    fn raise(&self, cx: &mut Cx<'_>, input: Vec<u8>) {
+        cx.raise(self.user, EVENT_INPUT, &ConsoleInput(input));
     }
 
     fn feed(&mut self) {
@@ -118,8 +120,8 @@ impl<U: Uart> Core for ConsoleCore<U> {
         msg: &Msg,
         _bulk: &mut Bulk<'_>,
     ) -> Answer {
-        let is_ipc = matches!(from, Client::Server { id: ServerId::Ipc, .. });
-        if op != ConsoleWrite::NUMBER || !is_ipc {
+        let may = matches!(from, Client::Server { id, .. } if id == self.user);
+        if op != ConsoleWrite::NUMBER || !may {
             return Answer::Failed(Errno::ENOSYS);
         }
         Answer::from_result(ConsoleWrite::get(msg).and_then(|write| self.write(&write.0)))
@@ -127,7 +129,16 @@ impl<U: Uart> Core for ConsoleCore<U> {
 
     fn completion(&mut self, _cx: &mut Cx<'_>, _cookie: u64, _result: Result<NodeReply, Errno>) {}
 
-    fn event(&mut self, _cx: &mut Cx<'_>, _event: Event) {}
+    fn event(&mut self, _cx: &mut Cx<'_>, event: Event) {
+        match event {
+            Event::ServerDown(ServerId::Ipc) => self.user = ServerId::Shell,
+            Event::ServerDown(_)
+            | Event::Upcall { .. }
+            | Event::Timer(_)
+            | Event::NodeDown(_)
+            | Event::NodeUp(_) => {}
+        }
+    }
 
     fn cancel(&mut self, _cx: &mut Cx<'_>, _ticket: Ticket) {}
 }

@@ -3,7 +3,8 @@
 //!
 //! # Model
 //! Output is queued and fed to the transmitter, 16 bytes at a time, when it is empty; input is raised
-//! to the ipc server as it comes.
+//! to the ipc server as it comes. When that dies, the shell server has the console, for its rescue
+//! prompt.
 //!
 //! # Limits
 //! [`QUEUE_BYTES`] of output; beyond, EAGAIN, and an event when half of it is free again.

@@ -61,6 +61,10 @@ impl Service for ConsoleService {
         self.0.collect(platform, from);
     }
 
+    fn server_down(&self, platform: &mut dyn Platform, server: ServerId) {
+        Service::server_down(&self.0, platform, server);
+    }
+
     fn interrupt(&self, platform: &mut dyn Platform, _bit: u8) {
         self.0.step(platform, |core, cx| core.interrupt(cx));
     }

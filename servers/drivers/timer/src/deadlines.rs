@@ -39,6 +39,11 @@ impl Deadlines {
         expired
     }
 
+    /// Removes a client that died.
+    pub fn forget(&mut self, client: ServerId) {
+        self.by_client.retain(|(number, _), _| *number != client as u8);
+    }
+
     /// The next deadline.
     pub fn earliest(&self) -> Option<u64> {
         self.by_client.values().min().copied()
@@ -76,6 +81,15 @@ mod tests {
         assert_eq!(deadlines.expired(100), [(ServerId::Proc, CORE)]);
         assert_eq!(deadlines.expired(100), []);
         assert_eq!(deadlines.earliest(), Some(150));
+    }
+
+    #[test]
+    fn forgotten_client_is_not_due_any_more() {
+        let mut deadlines = Deadlines::default();
+        deadlines.arm(ServerId::Proc, CORE, 100);
+        deadlines.arm(ServerId::Net, CORE, 150);
+        deadlines.forget(ServerId::Proc);
+        assert_eq!(deadlines.expired(200), [(ServerId::Net, CORE)]);
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl Service for TimerService {
 
     fn collect(&self, _platform: &mut dyn Platform, _from: ServerId) {}
 
+    fn server_down(&self, _platform: &mut dyn Platform, server: ServerId) {
+        self.deadlines.lock().forget(server);
+    }
+
     fn interrupt(&self, platform: &mut dyn Platform, _bit: u8) {
         let mut deadlines = self.deadlines.lock();
         let expired = deadlines.expired(platform.now_ns());

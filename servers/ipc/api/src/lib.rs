@@ -42,7 +42,7 @@ hot! {
     pub struct RescueEnd {}
 }
 
-cold!(RescueWrite, RescueLine);
+cold!(RescueWrite, RescueInput);
 
 operations! {
     ServerId::Ipc;
@@ -59,13 +59,15 @@ hot! {
     pub struct TerminalSignal { pub group: u32, pub signal: u32 }
 }
 
-/// Upcall to shell: Ctrl-] was typed on the console, the rescue prompt is wanted. No content.
+/// Ctrl-], the key that asks for the rescue prompt.
+pub const RESCUE_KEY: u8 = 0x1d;
+/// Upcall to shell: [`RESCUE_KEY`] was typed on the console, the rescue prompt is wanted. No content.
 pub const EVENT_RESCUE: u16 = 2;
-/// Upcall to shell: a line was typed at the rescue prompt.
-pub const EVENT_RESCUE_LINE: u16 = 3;
-/// [`EVENT_RESCUE_LINE`]: the line without its end.
+/// Upcall to shell: bytes were typed at the rescue prompt. (3 was a whole line.)
+pub const EVENT_RESCUE_INPUT: u16 = 4;
+/// [`EVENT_RESCUE_INPUT`]: at most 256 bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RescueLine(pub Vec<u8>);
+pub struct RescueInput(pub Vec<u8>);
 
 /// The console driver's operations.
 pub mod console {
@@ -86,8 +88,8 @@ pub mod console {
         1, leaf, once: ConsoleWrite => ();
     }
 
-    /// Upcall to ipc: bytes were typed.
+    /// Upcall to ipc, and to shell if ipc died: bytes were typed.
     pub const EVENT_INPUT: u16 = 1;
-    /// Upcall to ipc: the queue has room again. No content.
+    /// Upcall to the same: the queue has room again. No content.
     pub const EVENT_ROOM: u16 = 2;
 }

@@ -113,7 +113,9 @@ impl Ipc {
         from: Client,
         request: TerminalOpen,
     ) -> Result<Answer, Errno> {
-        if request.node != cx.node() {
+        if request.node == cx.node() {
+            self.terminal.check()?;
+        } else {
             if !cx.view().contains(request.node) {
                 return Err(Errno::ENXIO);
             }

@@ -133,7 +133,9 @@ impl Core for Ipc {
             Event::Upcall { from: ServerId::Console, number, msg } => {
                 self.console_event(cx, number, &msg);
             }
-            Event::Upcall { .. } | Event::NodeUp(_) => {}
+            Event::ServerDown(ServerId::Shell) => self.terminal.shell_down(),
+            Event::ServerDown(ServerId::Console) => self.terminal.console_down(cx),
+            Event::ServerDown(_) | Event::Upcall { .. } | Event::NodeUp(_) => {}
             Event::Timer(_) => self.terminal.timer(cx),
             Event::NodeDown(node) => self.node_down(cx, node),
         }

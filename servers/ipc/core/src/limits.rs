@@ -26,5 +26,3 @@ pub const OUTPUT_BYTES: usize = 4096;
 pub const ECHO_BYTES: usize = 2048;
 /// Bytes of one message to the console driver.
 pub const CONSOLE_BYTES: usize = 512;
-/// Bytes of a line at the rescue prompt; the rest is refused with the bell.
-pub const RESCUE_LINE_BYTES: usize = 256;

@@ -205,6 +205,11 @@ impl Node {
         self.event(Event::Upcall { from: ServerId::Console, number: EVENT_ROOM, msg });
     }
 
+    /// Another server of the node dies.
+    pub(crate) fn server_down(&mut self, server: ServerId) {
+        self.host.server_down(&mut self.world, server);
+    }
+
     pub(crate) fn pass(&mut self, ns: u64) {
         self.world.now_ns += ns;
         self.host.collect(&mut self.world, ServerId::Timer);

@@ -6,9 +6,10 @@
 
 use crate::Stop;
 use crate::limits::PINGS_DEFAULT;
-use abi::{NodeId, Pid};
+use abi::{NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
@@ -35,6 +36,7 @@ pub(crate) enum Task {
     Net,
     Log,
     Stop(Stop),
+    Crash(ServerId),
 }
 
 impl Task {
@@ -47,7 +49,18 @@ impl Task {
             Self::Log => "klog",
             Self::Stop(Stop::Halt) => "halt",
             Self::Stop(Stop::Reboot) => "reboot",
+            Self::Crash(_) => "crash",
         }
+    }
+
+    /// The words that make another node do it.
+    pub(crate) fn words(self) -> Vec<String> {
+        let mut words = Vec::from([self.name()]);
+        if let Self::Crash(server) = self {
+            words.push(server.name());
+        }
+        words.push(HERE);
+        words.into_iter().map(String::from).collect()
     }
 }
 
@@ -70,6 +83,23 @@ pub(crate) enum Command {
     Exit,
 }
 
+impl Command {
+    /// Whether it ends or changes what others use. Who is not root has kill(2) and `/proc/PID/node`, which
+    /// look at whose process it is.
+    pub(crate) fn needs_root(self) -> bool {
+        match self {
+            Self::On(Task::Stop(_) | Task::Crash(_), _) | Self::Migrate(..) | Self::Kill(..) => {
+                true
+            }
+            Self::On(Task::Ps | Task::Mem | Task::Net | Task::Log, _)
+            | Self::Nodes
+            | Self::Ping(..)
+            | Self::Help
+            | Self::Exit => false,
+        }
+    }
+}
+
 /// All commands, as `help` shows them.
 pub(crate) const HELP: &str = "\
 nodes               the cluster's nodes and whether they answer
@@ -82,6 +112,7 @@ net --ping NODE [COUNT]   times null requests to another node
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
+crash SERVER [NODE] makes a server fault, to see what becomes of its node
 ";
 
 /// Reads a command.
@@ -101,6 +132,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "klog" => on(Task::Log, Scope::Here),
         "halt" => on(Task::Stop(Stop::Halt), Scope::Here),
         "reboot" => on(Task::Stop(Stop::Reboot), Scope::Here),
+        "crash" => crash(arguments),
         "migrate" => match arguments {
             [pid, to] => Ok(Command::Migrate(process(pid)?, node(to)?)),
             _ => Err("migrate needs a process and a node: migrate PID NODE".to_string()),
@@ -116,6 +148,19 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             Err("onnode starts a Linux program: use it from a Linux shell, not here".to_string())
         }
         _ => Err(format!("{name}: no such command; help lists them")),
+    }
+}
+
+fn crash(arguments: &[String]) -> Result<Command, String> {
+    let (name, rest) =
+        arguments.split_first().ok_or("crash needs a server: crash SERVER [NODE]")?;
+    let server = ServerId::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = ServerId::ALL.into_iter().map(ServerId::name).collect();
+        format!("{name:?} is no server: servers are {}", names.join(", "))
+    })?;
+    match scope(rest, Scope::Here)? {
+        Scope::All => Err("crash acts on one node at a time: crash SERVER [NODE]".to_string()),
+        one => Ok(Command::On(Task::Crash(server), one)),
     }
 }
 
@@ -158,7 +203,6 @@ fn signal(word: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn read(line: &str) -> Result<Command, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -174,6 +218,14 @@ mod tests {
     }
 
     #[test]
+    fn command_crash_names_its_server_to_another_node() {
+        let two = NodeId::new(2).expect("a node");
+        let task = Task::Crash(ServerId::Fs);
+        assert_eq!(read("crash fs 2"), Ok(Command::On(task, Scope::Node(two))));
+        assert_eq!(parse(&task.words()), Ok(Command::On(task, Scope::Here)));
+    }
+
+    #[test]
     fn command_mistakes_say_what_would_be_right() {
         for (line, says) in [
             ("migrate 5", "migrate PID NODE"),
@@ -184,6 +236,9 @@ mod tests {
             ("net --ping", "net --ping NODE"),
             ("net --ping 2 many", "number of requests"),
             ("frob", "help"),
+            ("crash", "crash SERVER [NODE]"),
+            ("crash disk", "console, timer, net"),
+            ("crash fs all", "one node"),
             ("onnode 2 ls", "Linux shell"),
             ("", "help"),
         ] {

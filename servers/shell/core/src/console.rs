@@ -4,6 +4,7 @@
 use crate::limits::{CONSOLE_BYTES, CONSOLE_QUEUE_BYTES, RETRY_NS};
 use crate::{Machine, Shell, Wait, text};
 use alloc::string::{String, ToString};
+use ipc_api::console::ConsoleWrite;
 use ipc_api::{RescueEnd, RescueWrite};
 use runtime::Cx;
 
@@ -16,6 +17,15 @@ pub(crate) const PROMPT: &str = "rescue> ";
 pub(crate) struct Console {
     queue: String,
     busy: bool,
+    /// The ipc server died: the console driver is asked itself.
+    direct: bool,
+}
+
+impl Console {
+    /// The ipc server died.
+    pub(crate) fn take_over(&mut self) {
+        self.direct = true;
+    }
 }
 
 impl<M: Machine> Shell<M> {
@@ -34,8 +44,13 @@ impl<M: Machine> Shell<M> {
         let part = text::first(&self.console.queue, CONSOLE_BYTES).to_string();
         self.console.busy = !part.is_empty();
         if self.console.busy {
-            let write = RescueWrite { text: part.as_bytes().to_vec() };
-            self.ask(cx, &write, Wait::ConsoleWrite(part));
+            if self.console.direct {
+                let write = ConsoleWrite(part.replace('\n', "\r\n").into_bytes());
+                self.ask(cx, &write, Wait::ConsoleWrite(part));
+            } else {
+                let write = RescueWrite { text: part.as_bytes().to_vec() };
+                self.ask(cx, &write, Wait::ConsoleWrite(part));
+            }
         }
     }
 
@@ -50,7 +65,7 @@ impl<M: Machine> Shell<M> {
     }
 
     pub(crate) fn end_rescue(&mut self, cx: &mut Cx<'_>) {
-        self.rescue = false;
+        self.rescue = None;
         self.ask(cx, &RescueEnd {}, Wait::RescueEnd);
     }
 }

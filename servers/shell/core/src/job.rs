@@ -21,7 +21,7 @@ pub(crate) struct JobId(u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {
     /// A program, through proc-server.
-    Admin { request: u64 },
+    Admin { request: u64, uid: u32 },
     /// Whoever types at the console.
     Rescue,
     /// The shell server of another node.
@@ -51,6 +51,9 @@ impl<M: Machine> Shell<M> {
             return;
         }
         match read(words) {
+            Ok(command) if command.needs_root() && !is_root(origin) => {
+                self.end_with(cx, id, "only root may do that\n", 1);
+            }
             Ok(command) => self.begin(cx, id, command),
             Err(sentence) => self.end_with(cx, id, &(sentence + "\n"), 2),
         }
@@ -127,7 +130,7 @@ impl<M: Machine> Shell<M> {
             Origin::Admin { .. } => self.send_reply(cx, id),
             Origin::Rescue => {
                 self.jobs.remove(&id);
-                if self.rescue {
+                if self.rescue.is_some() {
                     self.print_console(cx, PROMPT);
                 }
             }
@@ -151,7 +154,7 @@ impl<M: Machine> Shell<M> {
     /// Hands the next piece of text to the program, one at a time so that they stay in order.
     pub(crate) fn send_reply(&mut self, cx: &mut Cx<'_>, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Origin::Admin { request } = job.origin else { return };
+        let Origin::Admin { request, .. } = job.origin else { return };
         if job.sending || (job.out.is_empty() && job.end.is_none()) {
             return;
         }
@@ -195,6 +198,14 @@ impl<M: Machine> Shell<M> {
 
     pub(crate) fn forget_ticket(&mut self, ticket: Ticket) {
         self.jobs.retain(|_, job| job.origin != Origin::Node(ticket));
+    }
+}
+
+/// Who sits at the console, and other nodes' shell servers, which have checked it themselves, are.
+fn is_root(origin: Origin) -> bool {
+    match origin {
+        Origin::Admin { uid, .. } => uid == 0,
+        Origin::Rescue | Origin::Node(_) => true,
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! # Model
 //! An administrator's command is a *job*. It comes from a program (`/sys/cluster/admin`, through
-//! proc-server), from the rescue prompt (through the ipc server), or from the shell server of another
+//! proc-server), from the rescue prompt (through the ipc server, or past it if that died), or from the shell server of another
 //! node. What each node must do for itself is a *part* of the job; parts of other nodes are asked of
 //! their shell servers, and what they print appears in the order of the nodes.
 //!
@@ -31,6 +31,7 @@ mod machine;
 mod migrate;
 mod part;
 mod ping;
+mod rescue;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -41,10 +42,11 @@ use crate::console::Console;
 use crate::job::{Job, JobId, Origin};
 use crate::login::Login;
 use abi::image::{NodeConfig, NodeEntry};
-use abi::{Errno, FileId, NodeId, Pid, Ticket};
+use abi::{Errno, FileId, NodeId, Pid, ServerId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use ipc_api::console::{ConsoleInput, EVENT_INPUT};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
 use shell_api::{MovedPages, RunCommand};
 
@@ -92,6 +94,8 @@ enum Wait {
     Processes { job: JobId, part: usize, text: String },
     /// A signal is being sent.
     Signal { job: JobId, pid: Pid },
+    /// A server was told to fault.
+    Crash { job: JobId, part: usize, server: ServerId },
     /// A process is moving.
     Migrate { job: JobId, pid: Pid, to: NodeId, started_ns: u64 },
     /// How many of its pages have arrived.
@@ -116,8 +120,8 @@ pub struct Shell<M> {
     announced: bool,
     /// What was last wrong with the login.
     complaint: String,
-    /// Whether the console shows the rescue prompt.
-    rescue: bool,
+    /// What has been typed at the rescue prompt, if the console shows it.
+    rescue: Option<rescue::Line>,
     jobs: BTreeMap<JobId, Job>,
     waits: BTreeMap<u64, Wait>,
     next: u64,
@@ -133,7 +137,7 @@ impl<M: Machine> Shell<M> {
             login: Login::Starting,
             announced: false,
             complaint: String::new(),
-            rescue: false,
+            rescue: None,
             jobs: BTreeMap::new(),
             waits: BTreeMap::new(),
             next: 0,
@@ -160,8 +164,21 @@ impl<M: Machine> Shell<M> {
     /// Does something later; at once if there are too many timers, as nothing may be forgotten.
     fn later(&mut self, cx: &mut Cx<'_>, after_ns: u64, wait: Wait) {
         let cookie = self.expect(wait);
-        if cx.arm(cx.now_ns() + after_ns, cookie).is_err() {
-            self.timer(cx, cookie);
+        match cx.arm(cx.now_ns() + after_ns, cookie) {
+            Ok(()) => {}
+            // Without a timer server nothing may be tried again and again: that would never end.
+            Err(Errno::EIO) => match self.waits.remove(&cookie) {
+                Some(Wait::Links { terminal, .. }) => self.wait_for_links(cx, terminal, 0),
+                Some(Wait::LoginPause(_)) => {
+                    self.complain(cx, "no login shell: there is no timer to wait with");
+                }
+                Some(wait) => {
+                    self.waits.insert(cookie, wait);
+                    self.timer(cx, cookie);
+                }
+                None => {}
+            },
+            Err(_) => self.timer(cx, cookie),
         }
     }
 
@@ -181,22 +198,12 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    fn rescue_line(&mut self, cx: &mut Cx<'_>, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
-        if words.is_empty() {
-            self.print_console(cx, console::PROMPT);
-        } else {
-            self.run(cx, Origin::Rescue, &words);
-        }
-    }
-
-    fn upcall(&mut self, cx: &mut Cx<'_>, from: abi::ServerId, number: u16, msg: &Msg) {
-        use abi::ServerId::{Ipc, Proc};
+    fn upcall(&mut self, cx: &mut Cx<'_>, from: ServerId, number: u16, msg: &Msg) {
+        use abi::ServerId::{Console, Ipc, Proc};
         match (from, number) {
             (Proc, proc_api::EVENT_ADMIN) => {
                 if let Ok(it) = proc_api::AdminRequest::get(msg) {
-                    self.run(cx, Origin::Admin { request: it.request }, &it.words);
+                    self.run(cx, Origin::Admin { request: it.request, uid: it.uid }, &it.words);
                 }
             }
             (Proc, proc_api::EVENT_EXITED) => {
@@ -204,14 +211,15 @@ impl<M: Machine> Shell<M> {
                     self.exited(cx, it.pid);
                 }
             }
-            (Ipc, ipc_api::EVENT_RESCUE) => {
-                self.rescue = true;
-                self.print_console(cx, console::GREETING);
-                self.print_console(cx, console::PROMPT);
+            (Ipc, ipc_api::EVENT_RESCUE) => self.begin_rescue(cx),
+            (Ipc, ipc_api::EVENT_RESCUE_INPUT) => {
+                if let Ok(it) = ipc_api::RescueInput::get(msg) {
+                    self.rescue_input(cx, &it.0);
+                }
             }
-            (Ipc, ipc_api::EVENT_RESCUE_LINE) => {
-                if let Ok(it) = ipc_api::RescueLine::get(msg) {
-                    self.rescue_line(cx, &it.0);
+            (Console, EVENT_INPUT) => {
+                if let Ok(it) = ConsoleInput::get(msg) {
+                    self.console_input(cx, &it.0);
                 }
             }
             // An upcall of a later version.
@@ -270,6 +278,7 @@ impl<M: Machine> Core for Shell<M> {
             Wait::RemotePart { job, part } => self.remote_part(cx, job, part, result),
             Wait::Processes { job, part, text } => self.processes(cx, job, part, text, &result),
             Wait::Signal { job, pid } => self.signalled(cx, job, pid, &result),
+            Wait::Crash { job, part, server } => self.crashed(cx, job, part, server, &result),
             Wait::Migrate { job, pid, to, started_ns } => {
                 self.migrated(cx, job, pid, (to, started_ns), &result);
             }
@@ -292,6 +301,8 @@ impl<M: Machine> Core for Shell<M> {
         match event {
             Event::Upcall { from, number, msg } => self.upcall(cx, from, number, &msg),
             Event::Timer(cookie) => self.timer(cx, cookie),
+            Event::ServerDown(ServerId::Ipc) => self.console.take_over(),
+            Event::ServerDown(_) => {}
             // A part that waits for a node has failed already; nothing else depends on one.
             Event::NodeDown(_) | Event::NodeUp(_) => {}
         }

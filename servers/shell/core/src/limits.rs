@@ -5,8 +5,11 @@
 pub const JOBS_MAX: usize = 32;
 /// Bytes of text in one [`proc_api::AdminReply`].
 pub const REPLY_BYTES: usize = 600;
-/// Bytes of text in one [`ipc_api::RescueWrite`].
-pub const CONSOLE_BYTES: usize = 512;
+/// Bytes of text in one [`ipc_api::RescueWrite`]; as many fit the console driver's own message when
+/// each line's end takes two.
+pub const CONSOLE_BYTES: usize = 256;
+/// Bytes of a line at the rescue prompt; the rest is refused with the bell.
+pub const RESCUE_LINE_BYTES: usize = 256;
 /// Bytes that one command may print on one node; what is beyond is cut, and a line says so.
 pub const PART_BYTES: usize = 60 * 1024;
 /// Bytes that wait for the console; what is beyond is cut, as nobody reads that far back.

@@ -124,7 +124,7 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Says once what is wrong: a login that fails every second must not fill the console.
-    fn complain(&mut self, cx: &mut Cx<'_>, text: &str) {
+    pub(crate) fn complain(&mut self, cx: &mut Cx<'_>, text: &str) {
         if self.complaint != text {
             self.complaint = text.to_string();
             let line = format!("node {}: {text}\n", cx.node());

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one node does for a command, and how the nodes' parts become one answer.
 
-use crate::command::{HERE, Scope, Task};
+use crate::command::{Scope, Task};
 use crate::job::{JobId, Origin};
 use crate::limits::{PART_BYTES, STOP_DELAY_NS};
 use crate::{Machine, Shell, Wait, text};
-use abi::{Errno, NodeId, Pid};
+use abi::{Errno, NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use mem_api::MemoryUse;
 use net_api::LinkUse;
 use proc_api::{List, ProcessList};
-use runtime::{Cx, NodeReply, Wire};
+use runtime::{Crash, Cx, NodeReply, Wire};
 use shell_api::{CommandEnd, RunCommand};
 
 /// A node's part of a command.
@@ -59,9 +59,9 @@ impl<M: Machine> Shell<M> {
         }
         for (part, node) in nodes.iter().enumerate() {
             if *node != me {
-                let words = [task.name(), HERE].map(String::from).to_vec();
                 let cookie = self.expect(Wait::RemotePart { job: id, part });
-                cx.call_node(*node, &RunCommand { words }, Vec::new(), cookie);
+                let command = RunCommand { words: task.words() };
+                cx.call_node(*node, &command, Vec::new(), cookie);
             } else if !wait_for_others {
                 self.run_here(cx, id, part, task);
             }
@@ -88,10 +88,36 @@ impl<M: Machine> Shell<M> {
                 let log = String::from_utf8_lossy(&log).into_owned();
                 self.part_ended(cx, id, part, log, 0);
             }
+            Task::Crash(server) => {
+                let cookie = self.expect(Wait::Crash { job: id, part, server });
+                cx.ask_server(server, &Crash, cookie);
+            }
             Task::Stop(how) => {
                 self.later(cx, STOP_DELAY_NS, Wait::Stop(how));
                 self.part_ended(cx, id, part, format!("node {me}: {}\n", task.name()), 0);
             }
+        }
+    }
+
+    /// A server that was told to fault ends the call as every server that dies does.
+    pub(crate) fn crashed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: JobId,
+        part: usize,
+        server: ServerId,
+        result: &Result<NodeReply, Errno>,
+    ) {
+        let node = cx.node();
+        match result {
+            Err(Errno::EIO) => {
+                self.part_ended(cx, id, part, format!("node {node}: {server} crashed\n"), 0);
+            }
+            Err(Errno::ENOSYS) => {
+                self.part_ended(cx, id, part, format!("node {node} has no {server}\n"), 1);
+            }
+            Err(errno) => self.part_failed(cx, id, part, *errno),
+            Ok(_) => self.part_failed(cx, id, part, Errno::EPROTO),
         }
     }
 
@@ -207,7 +233,7 @@ fn header(task: Task) -> &'static str {
         Task::Ps => text::PS_HEADER,
         Task::Mem => text::MEM_HEADER,
         Task::Net => text::NET_HEADER,
-        Task::Log | Task::Stop(_) => "",
+        Task::Log | Task::Stop(_) | Task::Crash(_) => "",
     }
 }
 

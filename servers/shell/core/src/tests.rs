@@ -7,7 +7,8 @@ use abi::{CoreId, Errno, FileId, NodeId, Pid, ServerId};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use cluster::View;
-use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_LINE, RescueLine, RescueWrite, TerminalOpened};
+use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT};
+use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
 use net_api::{LinkFigures, PingFigures};
 use proc_api::{
@@ -41,6 +42,8 @@ struct World {
     replies: Vec<AdminReply>,
     sent: Vec<runtime::node::NodeMessage>,
     deadline_ns: Option<u64>,
+    crashed: Vec<ServerId>,
+    spawn_fails: bool,
 }
 
 fn done<T: Wire>(msg: &mut Msg, reply: &T) -> Status {
@@ -72,6 +75,17 @@ impl Platform for World {
         bulk: &mut Bulk<'_>,
     ) -> Status {
         match (to, op) {
+            (ServerId::Ckpt, _) => Status::Failed(Errno::ENOSYS),
+            (_, runtime::system::CRASH) => {
+                self.crashed.push(to);
+                Status::Failed(Errno::EIO)
+            }
+            (ServerId::Console, ConsoleWrite::NUMBER) => {
+                let write = ConsoleWrite::get(msg).expect("a write");
+                self.console.push_str(&String::from_utf8(write.0).expect("text"));
+                done(msg, &())
+            }
+            (ServerId::Proc, 1) if self.spawn_fails => Status::Failed(Errno::ENOMEM),
             (ServerId::Ipc, 65) => done(msg, &TerminalOpened { file: FileId::from_raw(7) }),
             (ServerId::Ipc, RescueWrite::NUMBER) if self.console_full => {
                 Status::Failed(Errno::EAGAIN)
@@ -153,6 +167,8 @@ impl Node {
             replies: Vec::new(),
             sent: Vec::new(),
             deadline_ns: None,
+            crashed: Vec::new(),
+            spawn_fails: false,
         };
         let mut this = Self { host, world };
         this.host.step(&mut this.world, |core, cx| core.start(cx));
@@ -165,9 +181,17 @@ impl Node {
         self.host.step(&mut self.world, |core, cx| core.event(cx, event));
     }
 
+    fn server_down(&mut self, server: ServerId) {
+        self.host.server_down(&mut self.world, server);
+    }
+
     fn admin(&mut self, line: &str) -> (String, Option<u8>) {
+        self.user(0, line)
+    }
+
+    fn user(&mut self, uid: u32, line: &str) -> (String, Option<u8>) {
         let words = line.split(' ').map(String::from).collect();
-        self.upcall(ServerId::Proc, EVENT_ADMIN, &AdminRequest { request: 9, pid: 5, words });
+        self.upcall(ServerId::Proc, EVENT_ADMIN, &AdminRequest { request: 9, pid: 5, uid, words });
         self.answer()
     }
 
@@ -255,10 +279,57 @@ fn rescue_prompt_runs_commands() {
     let mut node = Node::new(1, true);
     node.upcall(ServerId::Ipc, EVENT_RESCUE, &());
     node.world.console.clear();
-    node.upcall(ServerId::Ipc, EVENT_RESCUE_LINE, &RescueLine(b"klog".to_vec()));
-    assert_eq!(node.world.console, "mem: in service\nrescue> ");
-    node.upcall(ServerId::Ipc, EVENT_RESCUE_LINE, &RescueLine(b"exit".to_vec()));
-    assert_eq!(node.world.console, "mem: in service\nrescue> ");
+    node.upcall(ServerId::Ipc, EVENT_RESCUE_INPUT, &RescueInput(b"kloh\x7fg\rex".to_vec()));
+    assert_eq!(node.world.console, "kloh\x08 \x08g\nmem: in service\nrescue> ex");
+    node.world.console.clear();
+    node.upcall(ServerId::Ipc, EVENT_RESCUE_INPUT, &RescueInput(b"it\rlate".to_vec()));
+    assert_eq!(node.world.console, "it\n");
+}
+
+#[test]
+fn rescue_prompt_takes_the_console_when_the_ipc_server_died() {
+    let mut node = Node::new(1, true);
+    node.server_down(ServerId::Ipc);
+    node.world.console.clear();
+    let typed = ConsoleInput(b"lost\x1dklog\r".to_vec());
+    node.upcall(ServerId::Console, EVENT_INPUT, &typed);
+    let shown = &node.world.console;
+    assert!(shown.contains("exit` goes back\r\nrescue> klog\r\nmem: in service\r\n"), "{shown:?}");
+    assert!(!shown.contains("lost"), "{shown:?}");
+}
+
+#[test]
+fn crash_is_sent_to_its_server_and_says_what_became_of_it() {
+    let mut node = Node::new(1, true);
+    assert_eq!(node.admin("crash fs"), ("node 1: fs crashed\n".to_string(), Some(0)));
+    assert_eq!(node.world.crashed, [ServerId::Fs]);
+    node.world.replies.clear();
+    assert_eq!(node.admin("crash ckpt"), ("node 1 has no ckpt\n".to_string(), Some(1)));
+}
+
+#[test]
+fn commands_that_end_something_are_for_root_only() {
+    let mut node = Node::new(1, true);
+    for command in ["crash fs", "halt", "reboot all"] {
+        node.world.replies.clear();
+        let (text, status) = node.user(1000, command);
+        assert!(text.contains("root"), "{text}");
+        assert_eq!(status, Some(1));
+    }
+    node.pass(limits::STOP_DELAY_NS);
+    assert!(node.world.crashed.is_empty());
+    assert_eq!(node.host.step(&mut node.world, |core, _| core.machine().stopped), None);
+}
+
+#[test]
+fn timer_server_that_died_leaves_nothing_waiting() {
+    // The other node is silent, so the start waits with a timer.
+    let mut node = Node::new(2, false);
+    assert!(node.world.spawned.is_empty());
+    node.world.spawn_fails = true;
+    node.server_down(ServerId::Timer);
+    assert!(node.world.console.contains("node 1: ready\n"), "{}", node.world.console);
+    assert!(node.world.console.contains("no login shell"), "{}", node.world.console);
 }
 
 #[test]

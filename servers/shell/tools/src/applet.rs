@@ -92,6 +92,16 @@ pub(crate) const APPLETS: &[Applet] = &[
         least: 0,
         most: 1,
     },
+    Applet {
+        name: "crash",
+        usage: "crash SERVER [NODE]",
+        about: "makes a server fault, for tests and drills",
+        details: "SERVER is one of console, timer, net, mem, fs, ipc, proc, shell, of this node or of\n\
+                  another one. It is not started again, and what depends on it ends with errors:\n\
+                  the console says which. `reboot` starts the node anew.",
+        least: 1,
+        most: 2,
+    },
 ];
 
 /// The program called `name`, which may be a path.
@@ -122,7 +132,9 @@ impl Applet {
                 _ => Err("--ping needs a node".to_string()),
             },
             ("net", [_, word, ..]) => Err(format!("leave out {word:?}")),
-            ("onnode", [node, ..]) => self.node(node),
+            ("onnode", [node, ..]) | ("crash", [_, node]) => self.node(node),
+            // The cluster knows its servers.
+            ("crash", _) => Ok(()),
             (_, []) => Ok(()),
             _ => match first {
                 Some("all") | None => Ok(()),
@@ -165,9 +177,15 @@ mod tests {
 
     #[test]
     fn applet_arguments_are_checked() {
-        for right in
-            ["nodes", "ps 2", "mem all", "migrate 4097 2", "onnode 2 ls -l /", "net --ping 2 9"]
-        {
+        for right in [
+            "nodes",
+            "ps 2",
+            "mem all",
+            "migrate 4097 2",
+            "onnode 2 ls -l /",
+            "net --ping 2 9",
+            "crash fs",
+        ] {
             assert_eq!(check(right), Ok(()), "{right}");
         }
         for wrong in [
@@ -180,6 +198,8 @@ mod tests {
             "migrate 5 0",
             "onnode 2",
             "net --ping",
+            "crash",
+            "crash fs x",
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The administration programs that run as Linux programs: nodes, ps, migrate, mem, net, klog, halt,
-//! reboot and onnode. One program, which acts by the name that it is called by.
+//! reboot, crash and onnode. One program, which acts by the name that it is called by.
 //!
 //! # Model
 //! All but `onnode` pass their words on to the shell server through `/sys/cluster/admin` and show its

@@ -13,7 +13,7 @@ use abi::linux::ioctl::{
 use abi::{Errno, FileId, ServerId};
 use ipc_api::file::{Caller, Ioctl, Poll, Ready, Release, SetFlags, TerminalRead};
 use ipc_api::{
-    EVENT_RESCUE, EVENT_RESCUE_LINE, EVENT_TERMINAL_SIGNAL, RescueEnd, RescueLine, RescueWrite,
+    EVENT_RESCUE, EVENT_RESCUE_INPUT, EVENT_TERMINAL_SIGNAL, RescueEnd, RescueInput, RescueWrite,
     TerminalOpen, TerminalSignal,
 };
 use std::vec;
@@ -290,17 +290,41 @@ fn terminal_cancelled_read_ends_and_input_stays() {
 }
 
 #[test]
-fn terminal_rescue_key_sends_lines_to_the_shell_until_it_ends() {
+fn terminal_rescue_key_sends_input_to_the_shell_until_it_ends() {
     let node = &mut single();
     let tty = open(node);
     node.typed(b"\x1dnodex\x7fs\r");
-    let line_event = event(EVENT_RESCUE_LINE, &RescueLine(b"nodes".to_vec()));
-    assert_eq!(node.take_for(ServerId::Shell), [event(EVENT_RESCUE, &()), line_event]);
-    assert_eq!(node.shown(), "nodex\x08 \x08s\r\n");
+    let input_event = event(EVENT_RESCUE_INPUT, &RescueInput(b"nodex\x7fs\r".to_vec()));
+    assert_eq!(node.take_for(ServerId::Shell), [event(EVENT_RESCUE, &()), input_event]);
+    assert_eq!(node.shown(), "");
     assert_eq!(node.call(&RescueWrite { text: b"1 up\n".to_vec() }), Now::Done(()));
     assert_eq!(node.shown(), "1 up\r\n");
     assert_eq!(node.call(&RescueEnd {}), Now::Done(()));
     assert_eq!(line(node, tty, b"back\n"), b"back\n");
+}
+
+#[test]
+fn terminal_without_shell_server_keeps_what_is_typed() {
+    let node = &mut single();
+    let tty = open(node);
+    node.typed(b"\x1d");
+    node.take_for(ServerId::Shell);
+    node.server_down(ServerId::Shell);
+    assert_eq!(line(node, tty, b"abc\n"), b"abc\n");
+    node.typed(b"\x1d");
+    assert_eq!(node.take_for(ServerId::Shell), []);
+}
+
+#[test]
+fn terminal_without_console_fails_what_waits_and_what_comes() {
+    let node = &mut single();
+    let tty = open(node);
+    let reader = pending(read(node, tty, 100, 5));
+    node.server_down(ServerId::Console);
+    assert_eq!(node.take(), [failed(reader, Errno::EIO)]);
+    assert_eq!(read(node, tty, 100, 5), Now::Failed(Errno::EIO));
+    let again = TerminalOpen { node: node_id(1), flags: 2 };
+    assert_eq!(node.call(&again), Now::Failed(Errno::EIO));
 }
 
 #[test]

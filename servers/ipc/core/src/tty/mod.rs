@@ -5,26 +5,29 @@
 //! ```text
 //! console driver --EVENT_INPUT--> Line (echo to Output) --ready--> readers
 //! writers --> Output --ConsoleWrite--> console driver --EVENT_ROOM--> Output
-//! Ctrl-] switches input to the rescue prompt until RescueEnd.
+//! Ctrl-] switches input to the shell server's rescue prompt until RescueEnd.
 //! ```
 
 mod ioctl;
 mod line;
 mod output;
-mod rescue;
 mod termios;
 
 use crate::limits::INPUT_BYTES;
 use crate::transfer::{Poller, Source, Taken, Target, Writer, fetch, wake_pollers};
-use abi::linux::general::{ICANON, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, SIGTTIN, VMIN, VTIME};
+use abi::linux::general::{
+    ICANON, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, SIGTTIN, VMIN, VTIME,
+};
 use abi::{Errno, FileId, NodeId, ServerId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ipc_api::file::Caller;
-use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_LINE, EVENT_TERMINAL_SIGNAL, RescueLine, TerminalSignal};
+use ipc_api::{
+    EVENT_RESCUE, EVENT_RESCUE_INPUT, EVENT_TERMINAL_SIGNAL, RESCUE_KEY, RescueInput,
+    TerminalSignal,
+};
 use line::Line;
 use output::Output;
-use rescue::{RESCUE_KEY, Rescue};
 use runtime::Cx;
 
 /// The cookie of every timer of the terminal: when one runs out all waiting reads are looked at.
@@ -61,7 +64,12 @@ pub(crate) struct Terminal {
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
     pollers: Vec<Poller>,
-    rescue: Option<Rescue>,
+    /// The shell server has the console.
+    rescue: bool,
+    /// There is no shell server any more.
+    no_shell: bool,
+    /// There is no console any more: calls end with EIO.
+    no_console: bool,
 }
 
 impl Default for Terminal {
@@ -74,7 +82,9 @@ impl Default for Terminal {
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
-            rescue: None,
+            rescue: false,
+            no_shell: false,
+            no_console: false,
         }
     }
 }
@@ -82,20 +92,22 @@ impl Default for Terminal {
 impl Terminal {
     /// Bytes came from the console.
     pub(crate) fn input(&mut self, cx: &mut Cx<'_>, bytes: &[u8]) {
-        for byte in bytes {
+        let mut rest = bytes;
+        while let Some((byte, after)) = rest.split_first() {
+            if self.rescue {
+                cx.raise(ServerId::Shell, EVENT_RESCUE_INPUT, &RescueInput(rest.to_vec()));
+                break;
+            }
             self.input_byte(cx, *byte);
+            rest = after;
         }
         self.restart_timers(cx);
         self.pump(cx);
     }
 
     fn input_byte(&mut self, cx: &mut Cx<'_>, byte: u8) {
-        if let Some(rescue) = &mut self.rescue {
-            if let Some(line) = rescue.input(&mut self.output, byte) {
-                cx.raise(ServerId::Shell, EVENT_RESCUE_LINE, &RescueLine(line));
-            }
-        } else if byte == RESCUE_KEY {
-            self.rescue = Some(Rescue::default());
+        if byte == RESCUE_KEY && !self.no_shell {
+            self.rescue = true;
             self.output.stopped = false;
             cx.raise(ServerId::Shell, EVENT_RESCUE, &());
         } else if let Some(signal) = self.line.input(&mut self.output, byte) {
@@ -117,7 +129,31 @@ impl Terminal {
     }
 
     pub(crate) fn rescue_end(&mut self) {
-        self.rescue = None;
+        self.rescue = false;
+    }
+
+    /// The shell server died: what is typed goes to programs, for good.
+    pub(crate) fn shell_down(&mut self) {
+        self.rescue = false;
+        self.no_shell = true;
+    }
+
+    /// The console driver died: nobody will type any more, and nobody read.
+    pub(crate) fn console_down(&mut self, cx: &mut Cx<'_>) {
+        self.no_console = true;
+        self.output.clear();
+        for reader in core::mem::take(&mut self.readers) {
+            end_read(cx, reader, Err(Errno::EIO));
+        }
+        for writer in core::mem::take(&mut self.writers) {
+            writer.end(cx, Err(Errno::EIO));
+        }
+        self.pump(cx);
+    }
+
+    /// Fails if there is no console any more.
+    pub(crate) fn check(&self) -> Result<(), Errno> {
+        if self.no_console { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// The console driver has room again.
@@ -145,6 +181,7 @@ impl Terminal {
         target: Target,
         len: usize,
     ) -> Result<Option<Taken>, Errno> {
+        self.check()?;
         if len == 0 {
             return Ok(Some(Taken::nothing()));
         }
@@ -251,6 +288,7 @@ impl Terminal {
         source: &Source,
         len: usize,
     ) -> Result<usize, Errno> {
+        self.check()?;
         if !self.writers.is_empty() {
             return Ok(0);
         }
@@ -330,6 +368,9 @@ impl Terminal {
         }
         if self.output.room() > 0 {
             ready |= POLLOUT | POLLWRNORM;
+        }
+        if self.no_console {
+            return ready & events | POLLERR | POLLHUP;
         }
         ready & events
     }

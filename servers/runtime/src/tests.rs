@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The loop itself: timers, interrupts, and what becomes of calls when somebody dies.
+
+use crate::node::{Kind, NodeMessage, Taken};
+use crate::testing::{Net, TestNode};
+use crate::{
+    Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform, Service,
+    Status, system,
+};
+use abi::{Errno, NodeId, ServerId, Ticket};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use cluster::View;
+use core::cell::RefCell;
+
+crate::hot! {
+    /// Something that is asked of mem-server, or of the same server elsewhere.
+    pub struct Ask { pub number: u64 }
+}
+
+impl Operation for Ask {
+    const NUMBER: u16 = 7;
+    const NAME: &'static str = "Ask";
+    const LEAF: bool = false;
+    const IDEMPOTENT: bool = false;
+    const SERVER: ServerId = ServerId::Mem;
+    type Reply = ();
+}
+
+/// Remembers what it hears.
+#[derive(Default)]
+struct Listener {
+    ended: Vec<(u64, Result<(), Errno>)>,
+    events: Vec<Event>,
+}
+
+impl Core for Listener {
+    fn request(&mut self, _: &mut Cx<'_>, _: Client, _: u16, _: &Msg, _: &mut Bulk<'_>) -> Answer {
+        Answer::Failed(Errno::ENOSYS)
+    }
+
+    fn completion(&mut self, _: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        self.ended.push((cookie, result.map(|_| ())));
+    }
+
+    fn event(&mut self, _: &mut Cx<'_>, event: Event) {
+        self.events.push(event);
+    }
+
+    fn cancel(&mut self, _: &mut Cx<'_>, _: Ticket) {}
+}
+
+const TICKET: Ticket = Ticket { index: 5, generation: 1 };
+
+fn node(number: u16) -> NodeId {
+    NodeId::new(number).expect("a node")
+}
+
+/// fs-server of node 1 of two, below which mem-server answers "later".
+struct World {
+    host: Host<Listener>,
+    platform: TestNode,
+    net: Rc<RefCell<Net>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let net = Net::shared();
+        let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
+        platform.below = Some(alloc::boxed::Box::new(|_, _, op, msg, _| {
+            if op == system::TAKE {
+                *msg = Msg::default();
+                return Status::Done;
+            }
+            Status::Pending(TICKET)
+        }));
+        let view = View::fixed(Vec::from([node(1), node(2)])).expect("a view");
+        let host = Host::new(ServerId::Fs, node(1), view, Listener::default());
+        Self { host, platform, net }
+    }
+
+    fn step<R>(&mut self, run: impl FnOnce(&mut Listener, &mut Cx<'_>) -> R) -> R {
+        self.host.step(&mut self.platform, run)
+    }
+
+    fn server_down(&mut self, server: ServerId) {
+        self.host.server_down(&mut self.platform, server);
+    }
+
+    fn ended(&mut self) -> Vec<(u64, Result<(), Errno>)> {
+        self.step(|core, _| core::mem::take(&mut core.ended))
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        self.step(|core, _| core::mem::take(&mut core.events))
+    }
+
+    fn arrives(&mut self, what: Taken, data: Vec<u8>) {
+        self.net.borrow_mut().put(node(1), ServerId::Fs, (what, node(2), data));
+        self.host.collect(&mut self.platform, ServerId::Net);
+    }
+}
+
+#[test]
+fn notification_of_the_timer_lets_a_later_deadline_be_armed() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.arm(100, 1).expect("room"));
+    world.step(|_, cx| cx.arm(200, 2).expect("room"));
+    assert_eq!(world.platform.armed_ns.take(), Some(100));
+    world.platform.now_ns = 100;
+    world.host.collect(&mut world.platform, ServerId::Timer);
+    assert_eq!(world.events(), [Event::Timer(1)]);
+    assert_eq!(world.platform.armed_ns.take(), Some(200), "the timer server forgot them all");
+    world.platform.now_ns = 200;
+    world.host.collect(&mut world.platform, ServerId::Timer);
+    assert_eq!(world.events(), [Event::Timer(2)]);
+}
+
+#[test]
+fn notification_of_the_timer_before_its_time_arms_again() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.arm(100, 1).expect("room"));
+    world.platform.armed_ns = None;
+    world.platform.now_ns = 50;
+    world.host.collect(&mut world.platform, ServerId::Timer);
+    assert_eq!(world.platform.armed_ns, Some(100));
+}
+
+#[test]
+fn dead_server_ends_what_it_answered_later_and_what_comes_too_late() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.ask(&Ask { number: 1 }, 10));
+    assert_eq!(world.ended(), []);
+    world.server_down(ServerId::Mem);
+    assert_eq!(world.ended(), [(10, Err(Errno::EIO))]);
+    assert_eq!(world.events(), [Event::ServerDown(ServerId::Mem)]);
+    // As if another core's worker had got this answer just before.
+    world.step(|_, cx| cx.ask(&Ask { number: 2 }, 11));
+    assert_eq!(world.ended(), [(11, Err(Errno::EIO))]);
+}
+
+#[test]
+fn dead_server_ends_no_calls_to_others() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.ask(&Ask { number: 1 }, 10));
+    world.server_down(ServerId::Ipc);
+    assert_eq!(world.ended(), []);
+}
+
+#[test]
+fn dead_net_server_takes_all_nodes_down() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.call_node(node(2), &Ask { number: 1 }, Vec::new(), 10));
+    world.server_down(ServerId::Net);
+    assert_eq!(world.ended(), [(10, Err(Errno::EHOSTDOWN))]);
+    let events = [Event::NodeDown(node(2)), Event::ServerDown(ServerId::Net)];
+    assert_eq!(world.events(), events);
+}
+
+#[test]
+fn dead_timer_server_ends_all_timers_and_refuses_more() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.arm(100, 1).expect("room"));
+    world.step(|_, cx| cx.arm(50, 2).expect("room"));
+    world.server_down(ServerId::Timer);
+    let down = Event::ServerDown(ServerId::Timer);
+    assert_eq!(world.events(), [Event::Timer(2), Event::Timer(1), down]);
+    assert_eq!(world.step(|_, cx| cx.arm(200, 3)), Err(Errno::EIO));
+}
+
+#[test]
+fn dead_client_is_told_nothing_any_more() {
+    let mut world = World::new();
+    world.server_down(ServerId::Shell);
+    world.step(|_, cx| cx.raise(ServerId::Shell, 1, &()));
+    assert!(world.platform.notified.is_empty());
+}
+
+#[test]
+fn server_that_died_elsewhere_is_a_node_that_is_down_until_it_boots_again() {
+    let mut world = World::new();
+    world.step(|_, cx| cx.call_node(node(2), &Ask { number: 1 }, Vec::new(), 10));
+    let gone = NodeMessage::gone(ServerId::Fs).encode().expect("short");
+    world.arrives(Taken::Message, gone);
+    assert_eq!(world.ended(), [(10, Err(Errno::EHOSTDOWN))]);
+    assert_eq!(world.events(), [Event::NodeDown(node(2))]);
+    let sent = world.net.borrow().sent;
+    world.step(|_, cx| cx.call_node(node(2), &Ask { number: 2 }, Vec::new(), 11));
+    assert_eq!(world.ended(), [(11, Err(Errno::EHOSTDOWN))]);
+    assert_eq!(world.net.borrow().sent, sent, "nothing leaves");
+    world.arrives(Taken::Up, Vec::new());
+    world.step(|_, cx| cx.call_node(node(2), &Ask { number: 3 }, Vec::new(), 12));
+    assert_eq!(world.net.borrow().sent, sent + 1);
+}
+
+#[test]
+fn message_of_a_dead_server_names_its_server_and_kind() {
+    let gone = NodeMessage::gone(ServerId::Mem).encode().expect("short");
+    let decoded = NodeMessage::decode(&gone).expect("well-formed");
+    assert_eq!((decoded.kind, decoded.server), (Kind::Gone, ServerId::Mem));
+}
+
+#[test]
+fn crash_is_for_the_shell_server_to_ask() {
+    let may: Vec<_> = ServerId::ALL.into_iter().filter(|it| system::may_crash(*it)).collect();
+    assert_eq!(may, [ServerId::Shell]);
+}
+
+/// A driver: whether its interrupt was acknowledged, and whether it was when it was handled.
+struct Checked(spin::Mutex<(bool, Option<bool>)>);
+
+impl Service for Checked {
+    fn id(&self) -> ServerId {
+        ServerId::Timer
+    }
+
+    fn start(&self, _: &mut dyn Platform) {}
+
+    fn request(
+        &self,
+        _: &mut dyn Platform,
+        _: ServerId,
+        _: u16,
+        _: &mut Msg,
+        _: &mut Bulk<'_>,
+    ) -> Status {
+        Status::Failed(Errno::ENOSYS)
+    }
+
+    fn collect(&self, _: &mut dyn Platform, _: ServerId) {}
+
+    fn server_down(&self, _: &mut dyn Platform, _: ServerId) {}
+
+    fn interrupt(&self, _: &mut dyn Platform, _: u8) {
+        let mut seen = self.0.lock();
+        seen.1 = Some(seen.0);
+    }
+}
+
+#[test]
+fn interrupt_is_acknowledged_before_it_is_handled() {
+    let mut world = World::new();
+    let driver = Checked(spin::Mutex::new((false, None)));
+    crate::handle_interrupt(&driver, &mut world.platform, 0, || driver.0.lock().0 = true);
+    assert_eq!(driver.0.lock().1, Some(true), "a shot during the handling would be lost");
+}
