@@ -157,8 +157,9 @@ pub struct ReadProc {
     pub path: String,
 }
 hot! {
-    /// Moves a process from where it is to `to`; `hops`: nodes that the request has passed.
-    pub struct MoveProcess { pub pid: u32, pub to: NodeId, pub hops: u32 }
+    /// Moves a process from where it is to `to`, for user `uid`: root, or whose process it is; else
+    /// EPERM. `hops`: nodes that the request has passed.
+    pub struct MoveProcess { pub pid: u32, pub to: NodeId, pub hops: u32, pub uid: u32 }
 }
 hot! {
     /// A part of a moving process's state, the bulk data, from `offset` of `total` bytes on. `token`

@@ -340,7 +340,8 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// Whether a user may signal a process of this node.
-    fn may_signal(&self, uid: u32, target: Target) -> bool {
+    /// Whether a user may signal or move what is here: root may, and whose process it is.
+    pub(crate) fn may_signal(&self, uid: u32, target: Target) -> bool {
         let Target::Process(pid) = target else { return true };
         let process = self.pids.process(pid).and_then(|no| self.processes.get(no));
         uid == 0 || process.is_none_or(|process| process.own.ids.uid == uid)
@@ -529,6 +530,9 @@ impl<M: Machine> ProcCore<M> {
         message: proc_api::peer::MoveProcess,
     ) -> runtime::Answer {
         match self.place(cx, message.pid) {
+            Place::Here if !self.may_signal(message.uid, Target::Process(message.pid)) => {
+                runtime::Answer::Failed(Errno::EPERM)
+            }
             Place::Here => {
                 let ticket = match cx.open_ticket(from) {
                     Ok(ticket) => ticket,

@@ -110,7 +110,11 @@ impl<M: Machine> ProcCore<M> {
             }
             Migrate::NUMBER => {
                 let Migrate { pid, node } = Migrate::get(msg)?;
-                Ok(self.move_requested(cx, from, MoveProcess { pid: pid.get(), to: node, hops: 0 }))
+                Ok(self.move_requested(
+                    cx,
+                    from,
+                    MoveProcess { pid: pid.get(), to: node, hops: 0, uid: 0 },
+                ))
             }
             List::NUMBER => {
                 let List { after } = List::get(msg)?;

@@ -7,7 +7,10 @@ use crate::serial;
 use abi::limits::MESSAGE_BYTES;
 use abi::startup::root_call;
 use abi::{CoreId, Errno};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use microkernel_sys::init::IO_PORT;
 use microkernel_sys::{Cap, Endpoint, MessageInfo, Received, ipc};
 
@@ -53,7 +56,8 @@ fn answer(received: &Received, domains: &[Domain], ready: &mut usize) -> (Messag
             *ready += 1;
             let [index, used, all, _] = received.words;
             if let Some(domain) = domains.get(index as usize) {
-                let (name, used, all) = (names(domain), used / 1024, all / 1024);
+                let names: Vec<_> = domain.servers.iter().map(|server| server.name()).collect();
+                let (name, used, all) = (names.join("+"), used / 1024, all / 1024);
                 serial::print(&format!(
                     "root: {name} runs, {used} of {all} KiB of its heap in use\n"
                 ));
@@ -69,7 +73,7 @@ fn answer(received: &Received, domains: &[Domain], ready: &mut usize) -> (Messag
     }
 }
 
-fn text(received: &Received) -> vec::Vec<u8> {
+fn text(received: &Received) -> Vec<u8> {
     if received.info.length() < 5 {
         return vec![];
     }

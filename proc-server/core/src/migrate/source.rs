@@ -95,20 +95,23 @@ type C<'a, 'b, 'c, M> = &'a mut Call<'b, 'c, M>;
 /// when it has moved: `/proc/PID/node`.
 ///
 /// # Errors
-/// Those of [`proc_api::Migrated`]; ESRCH.
+/// Those of [`proc_api::Migrated`]; ESRCH; EPERM: it is another user's.
 pub(crate) fn write_node<M: Machine>(
     call: C<'_, '_, '_, M>,
     pid: Pid,
     node: NodeId,
     done: u64,
 ) -> SysResult {
-    let pid = pid.get();
+    let (pid, uid) = (pid.get(), call.credentials().uid);
     if let Some(at) = call.core.elsewhere(call.cx, pid) {
-        let op = MoveProcess { pid, to: node, hops: 0 };
+        let op = MoveProcess { pid, to: node, hops: 0, uid };
         return Ok(call.call_node(at, &op, Vec::new(), Wait::Move(done)));
     }
     if call.core.pids.process(pid).is_none() {
         return Err(Errno::ESRCH.into());
+    }
+    if !call.core.may_signal(uid, Target::Process(pid)) {
+        return Err(Errno::EPERM.into());
     }
     if let Some(number) = call.core.move_under_way(pid, node) {
         call.core.join_move(number, Asker::Thread(call.thread))?;
