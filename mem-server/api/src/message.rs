@@ -365,7 +365,7 @@ pub struct MemoryFigures {
     pub cached: u64,
     /// Bytes of page tables and other kernel objects in use.
     pub kernel: u64,
-    /// Bytes of kernel objects that wait to be used again for the same.
+    /// Bytes of kernel objects that wait to be used again for the same, and gaps between objects.
     pub pooled: u64,
     /// Address spaces.
     pub spaces: u64,

@@ -29,7 +29,7 @@ pub struct MachineFigures {
     pub free_bytes: u64,
     /// Bytes of page tables and other kernel objects in use.
     pub kernel_bytes: u64,
-    /// Bytes of kernel objects that wait to be used again.
+    /// Bytes that are neither: kernel objects that wait to be used again, what is lost to alignment.
     pub pooled_bytes: u64,
     /// Capability slots in use; pooled ones are not counted.
     pub slots: u64,

@@ -66,8 +66,6 @@ pub struct Frames {
     /// Pages to give out before the heap is looked at again.
     unchecked: u32,
     space: Cap<VSpace>,
-    /// Made to map frames here.
-    tables: u64,
 }
 
 impl Frames {
@@ -80,16 +78,7 @@ impl Frames {
         // All at once: a table that grows needs its old room and the new one.
         let bytes: u64 = memory.untyped.iter().map(|&(_, _, bits)| 1 << bits).sum();
         let rows = Vec::with_capacity((bytes / PAGE_BYTES as u64) as usize);
-        Self {
-            pages,
-            root_pages,
-            rows,
-            root_rows,
-            free: Vec::new(),
-            unchecked: 0,
-            space,
-            tables: 0,
-        }
+        Self { pages, root_pages, rows, root_rows, free: Vec::new(), unchecked: 0, space }
     }
 
     /// A frame full of zeroes.
@@ -153,7 +142,6 @@ impl Frames {
                 Ok(()) => return Ok(()),
                 Err(MapError::Missing(table)) => {
                     add_table(table, self.space, at, objects, slots)?;
-                    self.tables += 1;
                 }
                 Err(MapError::Occupied | MapError::Other(_)) => return Err(Errno::ENOMEM),
             }
@@ -236,9 +224,9 @@ impl Frames {
         self.free.len() as u64 * PAGE_BYTES as u64
     }
 
-    /// Tables that were made to map frames here.
-    pub fn tables(&self) -> u64 {
-        self.tables
+    /// Bytes of frames in use.
+    pub fn used_bytes(&self) -> u64 {
+        (self.rows.len() - self.free.len()) as u64 * PAGE_BYTES as u64
     }
 }
 

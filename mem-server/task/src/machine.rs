@@ -110,13 +110,16 @@ impl Machine for Sel4Machine {
 
     fn figures(&self) -> MachineFigures {
         let (spaces, threads) = (&self.spaces, &self.threads);
-        let bytes = |pages: u64| pages * PAGE_BYTES as u64;
+        let pages = spaces.pages_in_use() * PAGE_BYTES as u64;
+        let kernel_bytes = pages + threads.in_use() * THREAD_BYTES;
+        let used_bytes = self.frames.used_bytes() + kernel_bytes;
+        let total_bytes = self.objects.total_bytes();
+        let free_bytes = self.objects.left_bytes() + self.frames.free_bytes();
         MachineFigures {
-            total_bytes: self.objects.total_bytes(),
-            free_bytes: self.objects.left_bytes() + self.frames.free_bytes(),
-            kernel_bytes: bytes(spaces.pages_in_use()) + threads.in_use() * THREAD_BYTES,
-            pooled_bytes: bytes(spaces.pages_pooled() + self.frames.tables())
-                + threads.pooled() * THREAD_BYTES,
+            total_bytes,
+            free_bytes,
+            kernel_bytes,
+            pooled_bytes: total_bytes.saturating_sub(free_bytes + used_bytes),
             slots: spaces.slots_in_use(),
         }
     }

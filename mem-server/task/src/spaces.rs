@@ -48,8 +48,6 @@ pub struct Spaces {
     control: Cap<AsidControl>,
     /// Spaces that programs have.
     in_use: u64,
-    /// Tables of all levels that were ever made for spaces.
-    made: u64,
     /// Page tables that map something.
     live_tables: u64,
     /// Pages that are mapped.
@@ -70,7 +68,6 @@ impl Spaces {
             ids_left: IDS_PER_POOL - 2 - domains,
             control: Cap::new(memory.asid_control_slot),
             in_use: 0,
-            made: 0,
             live_tables: 0,
             mapped: 0,
         }
@@ -197,11 +194,7 @@ impl Spaces {
                 }
                 slot
             }
-            None => {
-                let slot = add_table(table, vspace, addr, objects, slots)?;
-                self.made += 1;
-                slot
-            }
+            None => add_table(table, vspace, addr, objects, slots)?,
         };
         self.rows[space.0 as usize].tables.add(level, addr, slot);
         Ok(())
@@ -245,12 +238,6 @@ impl Spaces {
     /// Objects of a page each that programs use now: their spaces' top tables and lowest ones.
     pub fn pages_in_use(&self) -> u64 {
         self.in_use + self.live_tables
-    }
-
-    /// Objects of a page each that were made and that nobody uses now. Tables above the page tables
-    /// count as such: which a space has depends on all programs that it has had.
-    pub fn pages_pooled(&self) -> u64 {
-        self.rows.len() as u64 + self.made - self.pages_in_use()
     }
 
     /// Capability slots that programs use now.

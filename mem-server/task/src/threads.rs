@@ -89,9 +89,4 @@ impl Threads {
     pub fn in_use(&self) -> u64 {
         self.in_use
     }
-
-    /// Threads' objects that wait for a thread.
-    pub fn pooled(&self) -> u64 {
-        self.free.len() as u64
-    }
 }
