@@ -61,6 +61,8 @@ impl Upper {
 #[derive(Debug, Default)]
 pub struct Tables {
     rows: Vec<Row>,
+    /// The row that was found last: faults come in clusters.
+    last: usize,
     uppers: Vec<Upper>,
 }
 
@@ -84,15 +86,14 @@ impl Tables {
 
     /// A page was mapped at `addr`; whether it is the first of its table.
     pub fn mapped(&mut self, addr: u64) -> bool {
-        let Ok(at) = self.find(addr) else { return false };
-        self.rows[at].mapped += 1;
-        self.rows[at].mapped == 1
+        let Some(row) = self.row(addr) else { return false };
+        row.mapped += 1;
+        row.mapped == 1
     }
 
     /// A page at `addr` is mapped no more; whether it was the last of its table.
     pub fn unmapped(&mut self, addr: u64) -> bool {
-        let Ok(at) = self.find(addr) else { return false };
-        let row = &mut self.rows[at];
+        let Some(row) = self.row(addr) else { return false };
         assert!(row.mapped > 0, "only mapped pages are unmapped");
         row.mapped -= 1;
         row.mapped == 0
@@ -113,6 +114,14 @@ impl Tables {
             out.extend(bare.map(|upper| (level, upper.slot)));
         }
         out
+    }
+
+    fn row(&mut self, addr: u64) -> Option<&mut Row> {
+        let number = addr / TABLE_BYTES;
+        if self.rows.get(self.last).is_none_or(|row| row.number != number) {
+            self.last = self.find(addr).ok()?;
+        }
+        self.rows.get_mut(self.last)
     }
 
     fn find(&self, addr: u64) -> Result<usize, usize> {
