@@ -4,7 +4,7 @@
 use super::entries::EntryPoints;
 use super::{Bench, figures};
 use crate::cluster::{Running, run_folder};
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::qemu::Counting;
 use crate::session::shell::Shell;
 use anyhow::{Context, Result, ensure};
@@ -35,7 +35,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
 fn composition(bench: &Bench<'_>, name: &str, column: usize) -> Result<()> {
     let cluster = bench.cluster(1, 1, Some(name))?;
     let folder = run_folder(bench.workspace)?;
-    let images = images::write(bench.workspace, &cluster, bench.guest, &folder)?;
+    let images =
+        images::write(bench.workspace, &cluster, bench.guest, &folder, PrivateKeys::Included)?;
     sizes(&images.kernel, &images.modules[0].1)?;
     let points = EntryPoints::of(&bench.guest.kernel.elf64)?;
     let log = folder.join("entries.log");

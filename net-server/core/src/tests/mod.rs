@@ -3,4 +3,6 @@
 
 mod hostile;
 mod links;
+mod sessions;
+mod strangers;
 mod wire_sim;
