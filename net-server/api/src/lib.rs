@@ -59,6 +59,8 @@ pub struct LinkFigures {
     pub up: bool,
     /// What the link does if it is not up.
     pub phase: Phase,
+    /// How often it came up since boot.
+    pub lives: u64,
     /// Version of the format of its frames, if it is up.
     pub version: u8,
     /// Smoothed round-trip time in nanoseconds; 0 if none was measured.

@@ -30,11 +30,13 @@ extern crate alloc;
 extern crate std;
 
 mod envelope;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod greeting;
 mod inbox;
 pub mod limits;
 mod link;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod member;
 mod notice;
 mod opening;
@@ -296,7 +298,7 @@ impl Net {
     }
 
     /// All state but the counts, as text: tests compare it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     fn state_text(&mut self) -> alloc::string::String {
         self.strays = Drops::default();
         self.links().iter_mut().for_each(Link::forget_counts);

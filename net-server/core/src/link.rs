@@ -133,7 +133,7 @@ impl Link {
     }
 
     /// What the log was told and what was counted, for tests that compare all else.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn forget_counts(&mut self) {
         self.figures = LinkFigures::default();
         (self.notice, self.key_doubted) = (None, false);
@@ -286,6 +286,7 @@ impl Link {
         self.state = State::Up { session, heard_ns: now_ns };
         self.lanes = Lanes::default();
         (self.refused, self.key_doubted) = (None, false);
+        self.figures.lives += 1;
         // The peer may wait for the first frame of the session.
         self.lanes.ack.now();
         inbox.mark(&Item::Up(self.node));

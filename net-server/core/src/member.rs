@@ -102,6 +102,11 @@ impl Member {
         Self { session: session.expect("the node answers a member") }
     }
 
+    /// How the tested node names the session.
+    pub(crate) fn session_there(&self) -> u64 {
+        self.session.theirs
+    }
+
     /// A sealed frame with this content.
     pub(crate) fn seal(&mut self, content: &[u8]) -> Vec<u8> {
         let envelope = Envelope {

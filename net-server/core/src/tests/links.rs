@@ -306,6 +306,7 @@ fn links_message_never_passes_a_mark() {
     let message = |byte| Item::Message(node_id(0), vec![byte; 10]);
     let (down, up) = (Item::Down(node_id(0)), Item::Up(node_id(0)));
     assert_eq!(sim.take_all(1), [message(1), down, up, message(3), message(2)]);
+    assert_eq!((sim.figures(1, 0).lives, sim.figures(0, 1).lives), (2, 1));
 }
 
 #[test]

@@ -34,15 +34,16 @@ pub(crate) fn mem_line(node: NodeId, it: &MemoryFigures) -> String {
 }
 
 pub(crate) const NET_HEADER: &str = "\
-NODE  TO STATE     RTT_US MSGS_OUT  MSGS_IN   KIB_OUT    KIB_IN FRAMES_OUT  FRAMES_IN REPEATED DROPPED
+NODE  TO STATE   LIVES   RTT_US MSGS_OUT  MSGS_IN   KIB_OUT    KIB_IN FRAMES_OUT  FRAMES_IN REPEATED DROPPED
 ";
 
 pub(crate) fn net_line(node: NodeId, to: NodeId, it: &LinkFigures) -> String {
     format!(
-        "{:>4} {:>3} {:<7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>8} {:>7}\n",
+        "{:>4} {:>3} {:<7} {:>5} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>8} {:>7}\n",
         node.get(),
         to.get(),
         it.state(),
+        it.lives,
         it.rtt_ns / 1000,
         it.messages_sent,
         it.messages_received,
