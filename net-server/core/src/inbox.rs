@@ -6,7 +6,7 @@
 //! gets control all the same, and before the pages that wait. Marks are not lost; a node that came up and
 //! went down again before anything else was heard of it leaves one mark, not three.
 
-use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
+use crate::limits::{INBOX_CONTROL_BYTES_MAX, INBOX_MESSAGES_MAX, INBOX_PAGES_BYTES_MAX};
 use abi::{NodeId, ServerId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -65,9 +65,13 @@ impl Inbox {
     /// Whether a message for `server` can be pushed. One for a server that does not run can: it is
     /// dropped.
     pub(crate) fn has_room(&self, server: ServerId, lane: Lane) -> bool {
+        let bytes_max = match lane {
+            Lane::Control => INBOX_CONTROL_BYTES_MAX,
+            Lane::Pages => INBOX_PAGES_BYTES_MAX,
+        };
         self.queues.iter().find(|queue| queue.server == server).is_none_or(|queue| {
             let load = queue.loads[lane as usize];
-            load.messages < INBOX_MESSAGES_MAX && load.bytes < INBOX_BYTES_MAX
+            load.messages < INBOX_MESSAGES_MAX && load.bytes < bytes_max
         })
     }
 

@@ -53,8 +53,10 @@ pub const WINDOW_FRAMES: u64 = 64;
 pub const WINDOW_BYTES: usize = 128 * 1024;
 /// Messages of one lane that wait for one server to take them; then its links stop acknowledging.
 pub const INBOX_MESSAGES_MAX: usize = 256;
-/// Bytes of one lane that wait for one server to take them.
-pub const INBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of control that wait for one server to take them: its messages are short.
+pub const INBOX_CONTROL_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of pages that wait for one server to take them.
+pub const INBOX_PAGES_BYTES_MAX: usize = 1024 * 1024;
 /// Smallest and largest payload of an Ethernet frame that a configuration may name.
 pub const MTU_MIN: u16 = 1500;
 /// See [`MTU_MIN`].
