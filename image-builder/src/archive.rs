@@ -6,14 +6,19 @@ use abi::image::{ArchiveHeader, ENTRIES, HEADER_BYTES, NodeConfig};
 use abi::limits::PAGE_BYTES;
 use anyhow::{Context, Result};
 
-/// The archive of one node.
+/// The archive of one node; `link_key` is its private key, or nothing.
 ///
 /// # Errors
 /// The configuration or the index cannot be encoded.
-pub fn encode(config: &NodeConfig, domain: &[u8], root: &Packed) -> Result<Vec<u8>> {
+pub fn encode(
+    config: &NodeConfig,
+    domain: &[u8],
+    root: &Packed,
+    link_key: &[u8],
+) -> Result<Vec<u8>> {
     let config = postcard::to_stdvec(config).context("cannot encode the node's configuration")?;
     let index = postcard::to_stdvec(&root.index).context("cannot encode the root's index")?;
-    let parts: [&[u8]; ENTRIES] = [&config, domain, &index, &root.data];
+    let parts: [&[u8]; ENTRIES] = [&config, domain, &index, &root.data, link_key];
     let mut entries = [(0, 0); ENTRIES];
     let mut offset = pages(HEADER_BYTES);
     for (entry, part) in entries.iter_mut().zip(parts) {
@@ -54,11 +59,13 @@ mod tests {
         let mut tree = Tree::new();
         tree.file("bin/hello", 0o755, b"hello".to_vec()).expect("the path is right");
         tree.symlink("bin/hi", "hello").expect("the path is right");
-        let config = Cluster::standard().node_config(2);
-        let archive = encode(&config, b"\x7fELF domain", &tree.pack()).expect("it encodes");
+        let config = Cluster::standard().node_config(2, Vec::new());
+        let archive =
+            encode(&config, b"\x7fELF domain", &tree.pack(), &[9; 32]).expect("it encodes");
 
         assert_eq!(archive.len() % PAGE_BYTES, 0);
         assert_eq!(part(&archive, Entry::Domain), b"\x7fELF domain");
+        assert_eq!(part(&archive, Entry::LinkKey), [9; 32]);
         let read: NodeConfig =
             postcard::from_bytes(part(&archive, Entry::Config)).expect("the config is right");
         assert_eq!(read, config);

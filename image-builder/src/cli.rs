@@ -89,6 +89,9 @@ pub struct ImageArgs {
     /// Folder for the images; it is made if it is not there.
     #[arg(short, long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Leave the nodes' private keys out, for images that travel over a network.
+    #[arg(long)]
+    pub without_keys: bool,
 }
 
 /// `test`'s arguments.

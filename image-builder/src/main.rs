@@ -20,6 +20,7 @@ mod config;
 mod elf;
 mod guest;
 mod images;
+mod keys;
 mod process;
 mod qemu;
 mod rootfs;

@@ -20,7 +20,7 @@ use crate::cli::{BenchArgs, BenchPart};
 use crate::cluster::{Running, run_folder};
 use crate::config::{Cluster, ExtraFile};
 use crate::guest::Guest;
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::process::run;
 use crate::session::shell::Shell;
 use crate::workspace::Workspace;
@@ -59,7 +59,8 @@ impl Bench<'_> {
 
     fn boot(&self, cluster: &Cluster) -> Result<Running> {
         let folder = run_folder(self.workspace)?;
-        let images = images::write(self.workspace, cluster, self.guest, &folder)?;
+        let images =
+            images::write(self.workspace, cluster, self.guest, &folder, PrivateKeys::Included)?;
         Running::start(cluster, &images, &folder)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::cli::ImageArgs;
 use crate::config::Cluster;
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::process::typed;
 use crate::qemu::{Accelerator, Machine};
 use crate::workspace::Workspace;
@@ -28,7 +28,8 @@ package busybox), Korrigan's tools (as the servers), and whatever the configurat
 pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
     let cluster = Cluster::load(&args.cluster)?;
     let guest = super::build_guest(workspace, args.cluster.debug_kernel)?;
-    let images = images::write(workspace, &cluster, &guest, &args.out)?;
+    let private = if args.without_keys { PrivateKeys::LeftOut } else { PrivateKeys::Included };
+    let images = images::write(workspace, &cluster, &guest, &args.out, private)?;
     let licences = args.out.join("LICENCES");
     fs::write(&licences, LICENCES)
         .with_context(|| format!("cannot write {}", licences.display()))?;
@@ -37,6 +38,7 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
         "{} holds the kernel (GPLv2, see LICENCES) and a module for each node.",
         args.out.display()
     );
+    println!("{}", keys_sentence(private));
     println!("Boot a node on hardware with any Multiboot 1 loader: the kernel, and one module.");
     println!("Boot it in QEMU (Ctrl-C ends it) with:");
     for (entry, (id, module)) in cluster.nodes.iter().zip(&images.modules) {
@@ -54,6 +56,20 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
         "\nThe nodes' links end at UDP ports on 127.0.0.1 where a switch must be; `./korrigan run` brings one."
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the images' keys ask of who passes them on.
+fn keys_sentence(private: PrivateKeys) -> &'static str {
+    match private {
+        PrivateKeys::Included => {
+            "Each module holds its node's private key: who can read it can speak as that node. Do not \
+             boot it over a network that others can listen to."
+        }
+        PrivateKeys::LeftOut => {
+            "The modules hold no private keys: each node's links stay down until its key is typed at \
+             its console."
+        }
+    }
 }
 
 /// A link for booting by hand: QEMU's end and the switch's, numbered after the node.

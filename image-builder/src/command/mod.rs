@@ -10,8 +10,9 @@ pub mod run;
 use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};
 use crate::config::Cluster;
+use crate::guest;
+use crate::images::{self, PrivateKeys};
 use crate::workspace::Workspace;
-use crate::{guest, images};
 use anyhow::Result;
 use std::time::Instant;
 
@@ -35,6 +36,6 @@ pub fn boot(workspace: &Workspace, args: &ClusterArgs) -> Result<Running> {
     let cluster = Cluster::load(args)?;
     let guest = build_guest(workspace, args.debug_kernel)?;
     let folder = run_folder(workspace)?;
-    let images = images::write(workspace, &cluster, &guest, &folder)?;
+    let images = images::write(workspace, &cluster, &guest, &folder, PrivateKeys::Included)?;
     Running::start(&cluster, &images, &folder)
 }

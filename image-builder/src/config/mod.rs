@@ -15,7 +15,7 @@ mod mistakes;
 mod parse;
 
 use crate::cli::ClusterArgs;
-use abi::image::{DomainEntry, NodeConfig, NodeEntry};
+use abi::image::{DomainEntry, MemberKey, NodeConfig, NodeEntry};
 use abi::limits::{CORES_MAX, NODES_CONFIGURED_MAX};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub struct Cluster {
     pub login: Vec<String>,
     /// What is laid over the root file system.
     pub root: RootContent,
+    /// Where the nodes' keys are; `None` is a folder of the cluster's name in the build folder.
+    pub keys: Option<PathBuf>,
 }
 
 /// What is laid over the root file system.
@@ -107,6 +109,7 @@ impl Cluster {
             domains: composition::isolated(),
             login: LOGIN_DEFAULT.map(str::to_owned).to_vec(),
             root: RootContent::default(),
+            keys: None,
         }
     }
 
@@ -152,12 +155,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// What the image of `node` tells it at boot.
-    pub fn node_config(&self, node: u16) -> NodeConfig {
+    /// What the image of `node` tells it at boot; `keys` are the members' public keys.
+    pub fn node_config(&self, node: u16, keys: Vec<MemberKey>) -> NodeConfig {
         NodeConfig {
             cluster: self.name.clone(),
             node,
             nodes: self.nodes.clone(),
+            keys,
             domains: self.domains.clone(),
             mtu: self.mtu,
             login: self.login.clone(),

@@ -44,7 +44,7 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         // What follows would only report the broken syntax a second time.
         return mistakes.finish(Cluster::standard());
     }
-    let known = ["name", "mtu", "login", "composition", "node", "domain", "root"];
+    let known = ["name", "mtu", "login", "keys", "composition", "node", "domain", "root"];
     let top = Fields::new(document.get_ref(), 0..0, "the cluster", &known, &mut mistakes);
     let cluster = Cluster {
         name: name(&top, &mut mistakes).unwrap_or_else(|| "korrigan".to_owned()),
@@ -55,6 +55,9 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         domains: domains(&top, &mut mistakes),
         login: login(&top, &mut mistakes),
         root: root(&top, folder, &mut mistakes),
+        keys: top
+            .text("keys", "a folder, like \"keys\"", &mut mistakes)
+            .map(|keys| folder.join(keys.value)),
     };
     mistakes.finish(cluster)
 }

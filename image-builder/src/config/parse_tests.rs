@@ -26,6 +26,14 @@ fn least_configuration_gets_the_defaults() {
 }
 
 #[test]
+fn keys_folder_starts_at_the_file() {
+    let text = "keys = \"secret\"\n[[node]]\nid = 1\n";
+    let cluster = parse("c", text, Path::new("/etc/korrigan")).expect("it is right");
+    assert_eq!(cluster.keys.as_deref(), Some(Path::new("/etc/korrigan/secret")));
+    one("keys = 3\n[[node]]\nid = 1\n", 1, "a folder");
+}
+
+#[test]
 fn nodes_are_sorted_by_id() {
     let cluster = parse("c", "[[node]]\nid = 2\n[[node]]\nid = 1\n", Path::new("")).expect("right");
     assert_eq!(cluster.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2]);

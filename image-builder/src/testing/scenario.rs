@@ -7,7 +7,7 @@ use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};
 use crate::config::Cluster;
 use crate::guest::Guest;
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::session::shell::{Heard, Shell, next};
 use crate::switch::Link;
 use crate::workspace::Workspace;
@@ -48,7 +48,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     let mut cluster = Cluster::load(&args)?;
     cluster.root.files = programs::build(job.workspace, &header.programs)?;
     let folder = run_folder(job.workspace)?;
-    let images = images::write(job.workspace, &cluster, job.guest, &folder)?;
+    let images = images::write(job.workspace, &cluster, job.guest, &folder, PrivateKeys::Included)?;
     let host = HostShell::start(job.workspace, &folder.join("host"))?;
     let mut running = Running::start(&cluster, &images, &folder)?;
     let deadline = Instant::now() + Duration::from_secs(header.timeout_s);

@@ -7,6 +7,9 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
+/// Seconds for which CI fuzzes.
+const FUZZ_SECONDS: u32 = 60;
+
 /// A check that needs no cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -22,6 +25,8 @@ pub enum Step {
     Structure,
     /// Unit, property and simulator tests.
     Unit,
+    /// The decoder of frames holds against a minute of mutated input.
+    Fuzz,
 }
 
 /// How a step went, if it did not fail.
@@ -35,8 +40,15 @@ pub enum Done {
 
 impl Step {
     /// All of them, in the order in which they run: what is fast first.
-    pub const ALL: [Self; 6] =
-        [Self::Format, Self::Structure, Self::Lints, Self::GuestLints, Self::Deny, Self::Unit];
+    pub const ALL: [Self; 7] = [
+        Self::Format,
+        Self::Structure,
+        Self::Lints,
+        Self::GuestLints,
+        Self::Deny,
+        Self::Unit,
+        Self::Fuzz,
+    ];
 
     /// Its name for the filter.
     pub const fn name(self) -> &'static str {
@@ -47,6 +59,7 @@ impl Step {
             Self::Deny => "deny",
             Self::Structure => "structure",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -66,6 +79,11 @@ impl Step {
             Self::Deny => deny(workspace),
             Self::Structure => structure(workspace),
             Self::Unit => cargo(workspace, &["test", "--locked", "--quiet"]),
+            Self::Fuzz => {
+                let seconds = FUZZ_SECONDS.to_string();
+                let package = ["run", "--locked", "--quiet", "--package", "fuzz", "--"];
+                cargo(workspace, &[&package[..], &["--seconds", &seconds]].concat())
+            }
         }
     }
 }

@@ -7,7 +7,11 @@
 
 extern crate alloc;
 
+mod drops;
+
 use abi::{NodeId, ServerId};
+use core::fmt;
+pub use drops::{Cause, Drops};
 use runtime::{cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
@@ -44,11 +48,49 @@ pub struct PingFigures {
     pub sum_ns: u64,
 }
 
+hot! {
+    /// Frames that came from no member.
+    pub struct StrayUse {}
+}
+
+/// Gives a node whose image holds none its private key. Only the shell server may, for the console.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrol {
+    /// The key.
+    pub key: [u8; abi::image::KEY_BYTES],
+}
+
+impl fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enrol { .. }")
+    }
+}
+
+/// What a link that is not up is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Phase {
+    /// This node has no key of its own, or none of the other's.
+    NoKey,
+    /// The other node does not answer.
+    #[default]
+    Silent,
+    /// It answers; the handshake is not over.
+    Opening,
+    /// It speaks no version that this node speaks.
+    Refused,
+}
+
 /// Figures of one link since boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkFigures {
     /// Whether the node answers.
     pub up: bool,
+    /// What the link does if it is not up.
+    pub phase: Phase,
+    /// How often it came up since boot.
+    pub lives: u64,
+    /// Version of the format of its frames, if it is up.
+    pub version: u8,
     /// Smoothed round-trip time in nanoseconds; 0 if none was measured.
     pub rtt_ns: u64,
     /// Messages sent.
@@ -61,23 +103,34 @@ pub struct LinkFigures {
     pub bytes_received: u64,
     /// Frames sent, repeated ones too.
     pub frames_sent: u64,
-    /// Frames received.
+    /// Frames received, dropped ones too.
     pub frames_received: u64,
     /// Frames sent again.
     pub frames_repeated: u64,
-    /// Frames dropped: not well-formed, wrong version or checksum.
-    pub dropped_malformed: u64,
-    /// Frames dropped: duplicate, or outside the window.
-    pub dropped_duplicate: u64,
-    /// Messages dropped because the receiving server's queue was full; the link is then broken.
-    pub dropped_full: u64,
+    /// Frames that claimed to come from the node and were dropped.
+    pub drops: Drops,
 }
 
-cold!(LinkFigures, PingFigures);
+impl LinkFigures {
+    /// The link's state in a word.
+    pub fn state(&self) -> &'static str {
+        match (self.up, self.phase) {
+            (true, _) => "up",
+            (false, Phase::NoKey) => "no-key",
+            (false, Phase::Silent) => "down",
+            (false, Phase::Opening) => "open",
+            (false, Phase::Refused) => "refused",
+        }
+    }
+}
+
+cold!(Enrol, LinkFigures, Drops, PingFigures);
 
 operations! {
     ServerId::Net;
     3, leaf, repeat: LinkUse => LinkFigures;
     4, leaf, once: PingStart => ();
     5, leaf, repeat: PingUse => PingFigures;
+    8, leaf, repeat: StrayUse => Drops;
+    9, leaf, once: Enrol => ();
 }

@@ -2,13 +2,15 @@
 //! What waits for the servers of this node.
 //!
 //! # Limits
-//! Messages are bounded per server, and their links wait. Marks are not lost; a node that came up and
+//! Messages are bounded per server and lane, and their links wait: a server that is slow to take pages
+//! gets control all the same, and before the pages that wait. Marks are not lost; a node that came up and
 //! went down again before anything else was heard of it leaves one mark, not three.
 
-use crate::limits::{INBOX_BYTES_MAX, INBOX_MESSAGES_MAX};
+use crate::limits::{INBOX_CONTROL_BYTES_MAX, INBOX_MESSAGES_MAX, INBOX_PAGES_BYTES_MAX};
 use abi::{NodeId, ServerId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use runtime::node::Lane;
 
 /// What a server takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,12 +23,19 @@ pub enum Item {
     Up(NodeId),
 }
 
+/// Messages of one lane that wait.
+#[derive(Clone, Copy, Default, Debug)]
+struct Load {
+    messages: usize,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 struct Queue {
     server: ServerId,
-    items: VecDeque<Item>,
-    messages: usize,
-    bytes: usize,
+    /// Each with the lane of a message, or none for a mark.
+    items: VecDeque<(Option<Lane>, Item)>,
+    loads: [Load; 2],
     /// The server has not been told of its first item.
     untold: bool,
 }
@@ -45,8 +54,7 @@ impl Inbox {
         let queue = |server: &ServerId| Queue {
             server: *server,
             items: VecDeque::new(),
-            messages: 0,
-            bytes: 0,
+            loads: [Load::default(); 2],
             untold: false,
         };
         Self { queues: servers.iter().map(queue).collect(), own: VecDeque::new(), unwanted: 0 }
@@ -58,13 +66,18 @@ impl Inbox {
 
     /// Whether a message for `server` can be pushed. One for a server that does not run can: it is
     /// dropped.
-    pub(crate) fn has_room(&self, server: ServerId) -> bool {
+    pub(crate) fn has_room(&self, server: ServerId, lane: Lane) -> bool {
+        let bytes_max = match lane {
+            Lane::Control => INBOX_CONTROL_BYTES_MAX,
+            Lane::Pages => INBOX_PAGES_BYTES_MAX,
+        };
         self.queues.iter().find(|queue| queue.server == server).is_none_or(|queue| {
-            queue.messages < INBOX_MESSAGES_MAX && queue.bytes < INBOX_BYTES_MAX
+            let load = queue.loads[lane as usize];
+            load.messages < INBOX_MESSAGES_MAX && load.bytes < bytes_max
         })
     }
 
-    pub(crate) fn push(&mut self, server: ServerId, from: NodeId, message: Vec<u8>) {
+    pub(crate) fn push(&mut self, server: ServerId, lane: Lane, from: NodeId, message: Vec<u8>) {
         if server == ServerId::Net {
             self.own.push_back((from, message));
             return;
@@ -73,9 +86,10 @@ impl Inbox {
             self.unwanted += 1;
             return;
         };
-        queue.messages += 1;
-        queue.bytes += message.len();
-        queue.put(Item::Message(from, message));
+        let load = &mut queue.loads[lane as usize];
+        load.messages += 1;
+        load.bytes += message.len();
+        queue.put(Some(lane), Item::Message(from, message));
     }
 
     /// A message for this server itself.
@@ -92,13 +106,13 @@ impl Inbox {
     pub(crate) fn mark(&mut self, mark: &Item) {
         for queue in &mut self.queues {
             let up_unseen = match (mark, queue.items.back()) {
-                (Item::Down(node), Some(Item::Up(before))) => node == before,
+                (Item::Down(node), Some((None, Item::Up(before)))) => node == before,
                 _ => false,
             };
             if up_unseen {
                 queue.items.pop_back();
             } else {
-                queue.put(mark.clone());
+                queue.put(None, mark.clone());
             }
         }
     }
@@ -111,18 +125,19 @@ impl Inbox {
         capacity: usize,
     ) -> Result<Option<(Item, bool)>, usize> {
         let Some(queue) = self.queue(server) else { return Ok(None) };
-        if let Some(Item::Message(_, data)) = queue.items.front()
+        if let Some((_, Item::Message(_, data))) = queue.items.front()
             && data.len() > capacity
         {
             return Err(data.len());
         }
-        let Some(item) = queue.items.pop_front() else {
+        let Some((lane, item)) = queue.items.pop_front() else {
             queue.untold = false;
             return Ok(None);
         };
-        if let Item::Message(_, data) = &item {
-            queue.messages -= 1;
-            queue.bytes -= data.len();
+        if let (Some(lane), Item::Message(_, data)) = (lane, &item) {
+            let load = &mut queue.loads[lane as usize];
+            load.messages -= 1;
+            load.bytes -= data.len();
         }
         Ok(Some((item, !queue.items.is_empty())))
     }
@@ -136,9 +151,15 @@ impl Inbox {
 }
 
 impl Queue {
-    fn put(&mut self, item: Item) {
+    /// Control goes before the pages that wait, but no message past a mark.
+    fn put(&mut self, lane: Option<Lane>, item: Item) {
         // The server takes until nothing is left, so only the first item needs telling.
         self.untold |= self.items.is_empty();
-        self.items.push_back(item);
+        let pages = self.items.iter().rev().take_while(|(lane, _)| *lane == Some(Lane::Pages));
+        let place = match lane {
+            Some(Lane::Control) => self.items.len() - pages.count(),
+            Some(Lane::Pages) | None => self.items.len(),
+        };
+        self.items.insert(place, (lane, item));
     }
 }

@@ -11,10 +11,13 @@
 //! Between two nodes and in one lane messages arrive in the order of sending, each exactly once; or
 //! both sides are told that the link went down, and nothing sent before arrives after.
 //!
+//! Nobody without the key of a member changes anything but counts: every frame is authenticated before
+//! it is used, and those that carry messages are encrypted (ADR 0020).
+//!
 //! # Limits
 //! Queues are bounded at the sender (EAGAIN) and at the receiver, which stops acknowledging: a slow
-//! server slows its senders down, and nothing is dropped. A server whose inbox is full holds up the
-//! lane for the others of its node.
+//! server slows its senders down, and nothing is dropped. A server whose inbox is full for a lane holds
+//! up that lane for the others of its node.
 //!
 //! # Failure
 //! A node that is silent for 1.5 s is down: what waited for it is dropped, and every server is told.
@@ -27,12 +30,20 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod crc;
+mod envelope;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod greeting;
 mod inbox;
 pub mod limits;
 mod link;
+#[cfg(any(test, feature = "fuzz"))]
+mod member;
+mod notice;
+mod opening;
 mod ping;
 mod receiver;
+mod secure;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -40,16 +51,31 @@ mod wire;
 
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
+pub use envelope::Mac;
 use inbox::Inbox;
 pub use inbox::Item;
-use limits::{MTU_MAX, MTU_MIN};
+use limits::{MTU_MAX, MTU_MIN, Versions};
 use link::{Link, Local};
-use net_api::{LinkFigures, PingFigures};
+use net_api::{Cause, Drops, LinkFigures, Phase, PingFigures};
+pub use notice::Notice;
+use opening::Myself;
 use runtime::node::Lane;
-pub use wire::Mac;
+use secure::{LinkKeys, Random, Side, TAG_BYTES};
+pub use secure::{PublicKey, Secret};
 
-/// Bits of a session that count the lives of a link within one boot.
-const LIVES_BITS: u32 = 20;
+/// Bytes of a frame's payload that are not a message's.
+const OVERHEAD_BYTES: usize = envelope::HEADER_BYTES + wire::HEADER_BYTES + TAG_BYTES;
+
+/// Another node of the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Its number.
+    pub node: NodeId,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Its public key; without one it is no member any more, or not yet.
+    pub key: Option<PublicKey>,
+}
 
 /// The node and its neighbours.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,46 +84,97 @@ pub struct Config {
     pub node: NodeId,
     /// Its Ethernet address.
     pub mac: Mac,
-    /// All other nodes.
-    pub peers: Vec<(NodeId, Mac)>,
+    /// All other nodes; this one may be among them.
+    pub peers: Vec<Peer>,
     /// Bytes of a frame's payload, 1,500 to 9,000; others are taken as the nearest of these.
     pub mtu: u16,
     /// The servers of this node that take messages.
     pub servers: Vec<ServerId>,
-    /// Wall-clock time at boot in milliseconds: a later boot has a higher number.
-    pub boot_ms: u64,
+    /// This node's private key; without one all links stay down.
+    pub secret: Option<Secret>,
+    /// Random bytes, other ones at every boot.
+    pub seed: [u8; 32],
+    /// The formats of frames that this node speaks: [`limits::VERSIONS`].
+    pub versions: Versions,
 }
 
 /// The links of a node.
 #[derive(Debug)]
 pub struct Net {
-    local: Local,
-    links: Vec<Link>,
+    /// Without the private key, which is in `linked`.
+    config: Config,
+    /// Nothing without a private key.
+    linked: Option<Linked>,
     inbox: Inbox,
     /// The link that may send first, so that all have their turn.
     turn: usize,
-    /// Frames whose sender is unknown, as they were not well-formed.
-    malformed: u64,
+    /// Frames that belong to no link.
+    strays: Drops,
+    notice: Option<Notice>,
+}
+
+#[derive(Debug)]
+struct Linked {
+    local: Local,
+    links: Vec<Link>,
+}
+
+impl Linked {
+    fn new(config: &Config, secret: &Secret, now_ns: u64) -> Self {
+        let mtu = usize::from(config.mtu.clamp(MTU_MIN, MTU_MAX));
+        let me = Myself {
+            side: Side { node: config.node, versions: config.versions },
+            secret: secret.clone(),
+            random: Random::new(&config.seed, secret),
+        };
+        let mut local = Local { me, mac: config.mac, payload_max: mtu - OVERHEAD_BYTES };
+        let mut links = Vec::new();
+        for peer in config.peers.iter().filter(|peer| peer.node != config.node) {
+            let Some(key) = peer.key else { continue };
+            let keys = LinkKeys::new(secret, key);
+            links.push(Link::new(peer.node, peer.mac, keys, &mut local, now_ns));
+        }
+        Self { local, links }
+    }
 }
 
 impl Net {
     /// All links down, greeting at once.
     pub fn new(config: &Config, now_ns: u64) -> Self {
-        let session = config.boot_ms << LIVES_BITS | 1;
-        let peers = config.peers.iter().filter(|(node, _)| *node != config.node);
-        let mtu = usize::from(config.mtu.clamp(MTU_MIN, MTU_MAX));
-        let payload_max = mtu - wire::HEADER_BYTES;
+        let secret = config.secret.as_ref();
         Self {
-            local: Local { node: config.node, mac: config.mac, payload_max },
-            links: peers.map(|(node, mac)| Link::new(*node, *mac, session, now_ns)).collect(),
+            config: Config { secret: None, ..config.clone() },
+            linked: secret.map(|secret| Linked::new(config, secret, now_ns)),
             inbox: Inbox::new(&config.servers),
             turn: 0,
-            malformed: 0,
+            strays: Drops::default(),
+            notice: secret.is_none().then_some(Notice::NoKey(config.node)),
         }
     }
 
-    fn link(&mut self, node: NodeId) -> Option<&mut Link> {
-        self.links.iter_mut().find(|link| link.node == node)
+    /// Gives a node that has none its private key; its links greet at once.
+    ///
+    /// # Errors
+    /// EEXIST: it has one. EINVAL: it is not the one whose public key the cluster knows as this node's.
+    pub fn enrol(&mut self, secret: &Secret, now_ns: u64) -> Result<(), Errno> {
+        if self.linked.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let own = self.config.peers.iter().find(|peer| peer.node == self.config.node);
+        if own.and_then(|peer| peer.key) != Some(secret.public()) {
+            return Err(Errno::EINVAL);
+        }
+        self.linked = Some(Linked::new(&self.config, secret, now_ns));
+        Ok(())
+    }
+
+    /// Whether this is another node of the cluster, linked or not.
+    fn is_peer(&self, node: NodeId) -> bool {
+        node != self.config.node && self.config.peers.iter().any(|peer| peer.node == node)
+    }
+
+    fn links(&mut self) -> &mut [Link] {
+        self.linked.as_mut().map_or(&mut [], |it| &mut it.links)
     }
 
     /// Queues a message for `server` of `node`.
@@ -112,7 +189,11 @@ impl Net {
         server: ServerId,
         data: Vec<u8>,
     ) -> Result<(), Errno> {
-        self.link(node).ok_or(Errno::EINVAL)?.send(server, lane, data)
+        if !self.is_peer(node) {
+            return Err(Errno::EINVAL);
+        }
+        let link = self.links().iter_mut().find(|link| link.node == node);
+        link.ok_or(Errno::EHOSTDOWN)?.send(server, lane, data)
     }
 
     /// Takes the next item for a server, and whether more follow.
@@ -125,11 +206,14 @@ impl Net {
         capacity: usize,
         now_ns: u64,
     ) -> Result<Option<(Item, bool)>, Errno> {
-        let had_room = self.inbox.has_room(server);
+        let room =
+            |inbox: &Inbox| [Lane::Control, Lane::Pages].map(|lane| inbox.has_room(server, lane));
+        let had_room = room(&self.inbox);
         let taken = self.inbox.take(server, capacity).map_err(|_| Errno::EMSGSIZE)?;
-        if !had_room && self.inbox.has_room(server) {
-            for link in &mut self.links {
-                link.resume(now_ns, &mut self.inbox);
+        if had_room != room(&self.inbox) {
+            let Self { linked, inbox, .. } = self;
+            if let Some(Linked { local, links }) = linked {
+                links.iter_mut().for_each(|link| link.resume(local, now_ns, inbox));
             }
             self.take_own(now_ns);
         }
@@ -140,23 +224,34 @@ impl Net {
     /// the same server of every other node is told that this one does not answer.
     pub fn server_down(&mut self, server: ServerId, now_ns: u64) {
         self.inbox.remove(server);
-        for link in &mut self.links {
-            link.server_down(server);
-            link.resume(now_ns, &mut self.inbox);
+        let Self { linked, inbox, .. } = self;
+        if let Some(Linked { local, links }) = linked {
+            for link in links {
+                link.server_down(server);
+                link.resume(local, now_ns, inbox);
+            }
         }
     }
 
-    /// A frame arrived.
-    pub fn received(&mut self, frame: &[u8], now_ns: u64) {
-        let Some(frame) = wire::decode(frame) else {
-            self.malformed += 1;
-            return;
+    /// A frame arrived. Its bytes are decrypted where they are.
+    pub fn received(&mut self, frame: &mut [u8], now_ns: u64) {
+        let (from, read) = match envelope::read(frame, self.config.node, self.config.mac) {
+            Ok(envelope) => (Some(envelope.from), Ok(envelope)),
+            Err((from, cause)) => (from, Err(cause)),
         };
-        if frame.to != self.local.node {
-            return;
+        let Self { linked, inbox, strays, .. } = self;
+        let found = linked.as_mut().and_then(|Linked { local, links }| {
+            let link = links.iter_mut().find(|link| Some(link.node) == from)?;
+            Some((local, link))
+        });
+        match (found, read) {
+            (Some((local, link)), Ok(envelope)) => {
+                link.received(local, &envelope, frame, now_ns, inbox);
+            }
+            (Some((_, link)), Err(cause)) => link.dropped(cause),
+            (None, Ok(_)) => strays.count(Cause::UnknownNode),
+            (None, Err(cause)) => strays.count(cause),
         }
-        let Some(link) = self.links.iter_mut().find(|link| link.node == frame.from) else { return };
-        link.received(&frame, now_ns, &mut self.inbox);
         self.take_own(now_ns);
     }
 
@@ -178,29 +273,37 @@ impl Net {
         self.link(node).ok_or(Errno::EINVAL)?.ping(count)
     }
 
+    fn link(&mut self, node: NodeId) -> Option<&mut Link> {
+        let links = self.linked.iter_mut().flat_map(|linked| &mut linked.links);
+        links.into_iter().find(|link| link.node == node)
+    }
+
     /// Figures of the last series of null requests to `node`.
     ///
     /// # Errors
     /// EINVAL: no other node of the cluster.
     pub fn ping_figures(&self, node: NodeId) -> Result<PingFigures, Errno> {
-        let link = self.links.iter().find(|link| link.node == node);
+        let links = self.linked.iter().flat_map(|linked| &linked.links);
+        let link = links.into_iter().find(|link| link.node == node);
         link.map(Link::ping_figures).ok_or(Errno::EINVAL)
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now_ns: u64) {
-        for link in &mut self.links {
-            link.tick(now_ns, &mut self.inbox);
+        let Self { linked, inbox, .. } = self;
+        if let Some(Linked { local, links }) = linked {
+            links.iter_mut().for_each(|link| link.tick(local, now_ns, inbox));
         }
     }
 
     /// Writes the next Ethernet frame to send into `out`; false if there is none now. A frame that
     /// was written counts as sent.
     pub fn next_frame(&mut self, now_ns: u64, out: &mut Vec<u8>) -> bool {
-        let count = self.links.len();
+        let Some(Linked { local, links }) = &mut self.linked else { return false };
+        let count = links.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
-            if self.links[index].next_frame(self.local, now_ns, out) {
+            if links[index].next_frame(local, now_ns, out) {
                 self.turn = (index + 1) % count;
                 return true;
             }
@@ -210,7 +313,13 @@ impl Net {
 
     /// When to call [`Self::tick`] and [`Self::next_frame`] again; `None` without neighbours.
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.links.iter().map(Link::deadline_ns).min()
+        self.linked.as_ref()?.links.iter().map(Link::deadline_ns).min()
+    }
+
+    /// Something for the log; call until there is nothing.
+    pub fn next_notice(&mut self) -> Option<Notice> {
+        let own = self.notice.take();
+        own.or_else(|| self.links().iter_mut().find_map(Link::take_notice))
     }
 
     /// A server that must be told that something waits for it; each call names another one.
@@ -218,15 +327,32 @@ impl Net {
         self.inbox.next_to_tell()
     }
 
-    /// Figures of the link to `node`; frames that were not well-formed count for every link.
+    /// Figures of the link to `node`.
     ///
     /// # Errors
     /// EINVAL: no other node of the cluster.
     pub fn figures(&self, node: NodeId) -> Result<LinkFigures, Errno> {
-        let link = self.links.iter().find(|link| link.node == node);
-        let mut figures = link.map(Link::figures).ok_or(Errno::EINVAL)?;
-        figures.dropped_malformed += self.malformed;
-        Ok(figures)
+        let links = self.linked.as_ref().map_or(&[][..], |it| &it.links);
+        match links.iter().find(|link| link.node == node) {
+            Some(link) => Ok(link.figures()),
+            None if self.is_peer(node) => {
+                Ok(LinkFigures { phase: Phase::NoKey, ..LinkFigures::default() })
+            }
+            None => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Frames that belong to no link, and were dropped.
+    pub fn strays(&self) -> Drops {
+        self.strays
+    }
+
+    /// All state but the counts, as text: tests compare it.
+    #[cfg(any(test, feature = "fuzz"))]
+    fn state_text(&mut self) -> alloc::string::String {
+        self.strays = Drops::default();
+        self.links().iter_mut().for_each(Link::forget_counts);
+        alloc::format!("{self:?}")
     }
 
     /// Messages that came for servers that this node does not run.

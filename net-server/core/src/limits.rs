@@ -1,7 +1,45 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bounds and times of net-server. Times are nanoseconds of the node's clock.
 
+use core::fmt;
+
 const MS: u64 = 1_000_000;
+
+/// The formats of frames that a node can speak. Format 1, of frames that nobody authenticated, is not
+/// spoken any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions {
+    /// The oldest one: at most one before the newest.
+    pub oldest: u8,
+    /// The newest one.
+    pub newest: u8,
+}
+
+/// What this build speaks.
+pub const VERSIONS: Versions = Versions { oldest: 2, newest: 2 };
+
+impl Versions {
+    /// The newest format that both speak.
+    pub fn common(self, other: Self) -> Option<u8> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest.max(other.oldest)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.oldest == self.newest {
+            true => write!(f, "{}", self.newest),
+            false => write!(f, "{} and {}", self.oldest, self.newest),
+        }
+    }
+}
+
+/// Frames that a key seals in one direction, about 140 MiB of pages; then it is replaced.
+pub const REKEY_FRAMES: u64 = 1 << 14;
+/// Frames by which one may arrive late: far more than both lanes' windows. What comes later is lost,
+/// and its content is sent again in a new frame.
+pub const REPLAY_FRAMES: u64 = 1024;
 
 /// Longest message: a window, and what a header adds fits it (runtime's `NODE_BODY_BYTES`).
 pub const MESSAGE_BYTES: usize = abi::limits::WINDOW_BYTES;
@@ -13,10 +51,12 @@ pub const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const WINDOW_FRAMES: u64 = 64;
 /// Bytes of one lane under way: what fits the socket buffer of a virtual network with room to spare.
 pub const WINDOW_BYTES: usize = 128 * 1024;
-/// Messages that wait for one server to take them; then its links stop acknowledging.
+/// Messages of one lane that wait for one server to take them; then its links stop acknowledging.
 pub const INBOX_MESSAGES_MAX: usize = 256;
-/// Bytes that wait for one server to take them.
-pub const INBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of control that wait for one server to take them: its messages are short.
+pub const INBOX_CONTROL_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of pages that wait for one server to take them.
+pub const INBOX_PAGES_BYTES_MAX: usize = 1024 * 1024;
 /// Smallest and largest payload of an Ethernet frame that a configuration may name.
 pub const MTU_MIN: u16 = 1500;
 /// See [`MTU_MIN`].
@@ -39,6 +79,8 @@ pub const KEEPALIVE_NS: u64 = 200 * MS;
 pub const SILENCE_NS: u64 = 1500 * MS;
 /// While a node is down it is greeted so often.
 pub const HELLO_NS: u64 = 200 * MS;
+/// A handshake that got no further for so long is begun anew.
+pub const ATTEMPT_NS: u64 = SILENCE_NS;
 /// A frame counts as lost when so many later ones have arrived.
 pub const REORDER_FRAMES: usize = 3;
 /// Requests of one series of null requests; more get EINVAL.

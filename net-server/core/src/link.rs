@@ -3,40 +3,43 @@
 //!
 //! # Model
 //! ```text
-//!            a frame that names my session
-//!   Down ------------------------------------> Up
-//!    ^   Hello every HELLO_NS                   |
-//!    +------------------------------------------+
-//!        silence, a newer session of the peer, or what a correct peer never sends
+//!          a session that both ends know
+//!   Down ----------------------------------> Up
+//!    ^   an attempt after the other           |
+//!    +----------------------------------------+
+//!        silence, a new session of the peer, or what a correct peer never sends
 //! ```
-//! A *session* is my number for one life of the link; it grows with every life and every boot. Only
-//! a peer that has heard of my present session can name it, so frames of an earlier life are never
-//! taken for frames of this one.
+//! `crate::opening` says how a session comes about. Frames of an earlier session cannot be opened with
+//! the present one's keys.
 //!
 //! # Invariants
-//! Both lanes begin empty with every session. While the link is down nothing waits in it.
+//! Both lanes begin empty with every session. While the link is down nothing waits in it. A frame that
+//! was not authentic changes a count and nothing else.
 
+mod incoming;
+mod outgoing;
+
+use crate::envelope::Mac;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{ACK_DELAY_NS, ACK_FRAMES, HELLO_NS, KEEPALIVE_NS, SILENCE_NS};
+use crate::limits::{ACK_DELAY_NS, ACK_FRAMES, KEEPALIVE_NS, SILENCE_NS, Versions};
+use crate::notice::Notice;
+use crate::opening::{Answering, Attempt, Myself};
 use crate::ping::Pings;
-use crate::receiver::{Arrival, Broken, Receiver};
+use crate::receiver::{Broken, Receiver};
+use crate::secure::{LinkKeys, Session};
 use crate::sender::{Rtt, Sender};
-use crate::wire::{Body, Frame, LANES, Mac, Piece};
+use crate::wire::LANES;
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::{LinkFigures, PingFigures};
+use net_api::{Cause, LinkFigures, Phase, PingFigures};
 use runtime::node::{Lane, NodeMessage};
 
-/// Nanoseconds of a microsecond.
-const US: u64 = 1000;
 const LANE: [Lane; LANES] = [Lane::Control, Lane::Pages];
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 enum State {
-    /// `candidate`: the session that the peer named last; 0 if none.
-    Down { candidate: u64, hello_ns: u64 },
-    /// Both ends know both sessions.
-    Up { peer_session: u64, heard_ns: u64 },
+    Down(Attempt),
+    Up { session: Session, heard_ns: u64 },
 }
 
 /// When the next acknowledgement must leave.
@@ -71,10 +74,10 @@ struct Lanes {
     ack: AckState,
 }
 
-/// What a frame to this peer needs beside the link's state.
-#[derive(Clone, Copy, Debug)]
+/// What frames need to know of this node.
+#[derive(Debug)]
 pub(crate) struct Local {
-    pub(crate) node: NodeId,
+    pub(crate) me: Myself,
     pub(crate) mac: Mac,
     pub(crate) payload_max: usize,
 }
@@ -83,10 +86,16 @@ pub(crate) struct Local {
 pub(crate) struct Link {
     pub(crate) node: NodeId,
     mac: Mac,
-    session: u64,
+    keys: LinkKeys,
     state: State,
+    answering: Answering,
     lanes: Lanes,
     sent_ns: u64,
+    /// The versions of a peer with which there is no common one.
+    refused: Option<Versions>,
+    /// A greeting under another key came since the link was up.
+    key_doubted: bool,
+    notice: Option<Notice>,
     figures: LinkFigures,
     pings: Pings,
     /// Servers of this node that died: the peer is told, with every life of the link anew.
@@ -94,14 +103,25 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(node: NodeId, mac: Mac, session: u64, now_ns: u64) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        mac: Mac,
+        keys: LinkKeys,
+        local: &mut Local,
+        now_ns: u64,
+    ) -> Self {
+        let random = &mut local.me.random;
         Self {
             node,
             mac,
-            session,
-            state: State::Down { candidate: 0, hello_ns: now_ns },
+            keys,
+            state: State::Down(Attempt::new(random, now_ns)),
+            answering: Answering::new(random),
             lanes: Lanes::default(),
             sent_ns: now_ns,
+            refused: None,
+            key_doubted: false,
+            notice: None,
             figures: LinkFigures::default(),
             pings: Pings::default(),
             dead: Vec::new(),
@@ -109,8 +129,24 @@ impl Link {
     }
 
     pub(crate) fn figures(&self) -> LinkFigures {
-        let up = matches!(self.state, State::Up { .. });
-        LinkFigures { up, rtt_ns: self.lanes.rtt.smooth_ns(), ..self.figures }
+        let (up, version, phase) = match &self.state {
+            State::Up { session, .. } => (true, session.version, Phase::default()),
+            State::Down(_) if self.refused.is_some() => (false, 0, Phase::Refused),
+            State::Down(attempt) if attempt.is_proposing() => (false, 0, Phase::Opening),
+            State::Down(_) => (false, 0, Phase::Silent),
+        };
+        LinkFigures { up, phase, version, rtt_ns: self.lanes.rtt.smooth_ns(), ..self.figures }
+    }
+
+    /// What the log was told and what was counted, for tests that compare all else.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn forget_counts(&mut self) {
+        self.figures = LinkFigures::default();
+        (self.notice, self.key_doubted) = (None, false);
+    }
+
+    pub(crate) fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take()
     }
 
     pub(crate) fn send(
@@ -119,7 +155,7 @@ impl Link {
         lane: Lane,
         data: Vec<u8>,
     ) -> Result<(), Errno> {
-        if matches!(self.state, State::Down { .. }) {
+        if matches!(self.state, State::Down(_)) {
             return Err(Errno::EHOSTDOWN);
         }
         let bytes = data.len() as u64;
@@ -131,7 +167,7 @@ impl Link {
 
     pub(crate) fn ping(&mut self, count: u64) -> Result<(), Errno> {
         match self.state {
-            State::Down { .. } => Err(Errno::EHOSTDOWN),
+            State::Down(_) => Err(Errno::EHOSTDOWN),
             State::Up { .. } => self.pings.start(count),
         }
     }
@@ -155,41 +191,25 @@ impl Link {
         }
     }
 
-    /// A well-formed frame from this peer to this node.
-    pub(crate) fn received(&mut self, frame: &Frame<'_>, now_ns: u64, inbox: &mut Inbox) {
-        self.figures.frames_received += 1;
-        match self.state {
-            State::Down { .. } if frame.peer_session == self.session => {
-                self.up(frame.session, now_ns, inbox);
-                self.use_frame(frame, now_ns, inbox);
-            }
-            State::Down { .. } => {
-                if frame.body == Body::Hello {
-                    // Answered at once: the peer may be waiting to hear of my session.
-                    self.state = State::Down { candidate: frame.session, hello_ns: now_ns };
-                }
-            }
-            State::Up { peer_session, .. } if frame.session == peer_session => {
-                if frame.peer_session == self.session {
-                    self.state = State::Up { peer_session, heard_ns: now_ns };
-                    self.use_frame(frame, now_ns, inbox);
-                } else if frame.body == Body::Hello {
-                    self.lanes.ack.now();
-                }
-            }
-            State::Up { peer_session, .. } => {
-                // An older session is a frame that was on its way for long.
-                if frame.body == Body::Hello && frame.session > peer_session {
-                    self.down(frame.session, now_ns, inbox);
-                }
-            }
+    /// Notes whether there is a version that both nodes speak.
+    fn compare(&mut self, mine: Versions, theirs: Versions) {
+        let refused = mine.common(theirs).is_none().then_some(theirs);
+        if refused.is_some() && refused != self.refused {
+            self.notice = Some(Notice::NoCommonVersion { node: self.node, mine, theirs });
         }
+        self.refused = refused;
     }
 
-    fn up(&mut self, peer_session: u64, now_ns: u64, inbox: &mut Inbox) {
-        self.state = State::Up { peer_session, heard_ns: now_ns };
+    fn up(&mut self, session: Session, now_ns: u64, inbox: &mut Inbox) {
+        if matches!(self.state, State::Up { .. }) {
+            self.pings.link_down();
+            inbox.mark(&Item::Down(self.node));
+        }
+        self.state = State::Up { session, heard_ns: now_ns };
         self.lanes = Lanes::default();
-        // The peer may not know yet that I know its session.
+        (self.refused, self.key_doubted) = (None, false);
+        self.figures.lives += 1;
+        // The peer may wait for the first frame of the session.
         self.lanes.ack.now();
         for server in self.dead.clone() {
             self.tell_dead(server);
@@ -210,72 +230,42 @@ impl Link {
         self.lanes.senders[Lane::Control as usize].push_always(server, message);
     }
 
-    fn down(&mut self, candidate: u64, now_ns: u64, inbox: &mut Inbox) {
+    fn down(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
         if matches!(self.state, State::Up { .. }) {
             inbox.mark(&Item::Down(self.node));
         }
         self.pings.link_down();
-        self.session += 1;
         self.lanes = Lanes::default();
-        self.state = State::Down { candidate, hello_ns: now_ns };
+        self.state = State::Down(Attempt::new(&mut local.me.random, now_ns));
     }
 
-    /// A frame of this session.
-    fn use_frame(&mut self, frame: &Frame<'_>, now_ns: u64, inbox: &mut Inbox) {
-        for (sender, ack) in self.lanes.senders.iter_mut().zip(frame.acks) {
-            let held_ns = u64::from(frame.held_us) * US;
-            sender.acknowledged(ack, now_ns, held_ns, &mut self.lanes.rtt);
-        }
-        match &frame.body {
-            Body::Hello => self.lanes.ack.now(),
-            Body::Ack => {}
-            Body::Data(piece) => self.use_piece(piece, now_ns, inbox),
-        }
-    }
-
-    fn use_piece(&mut self, piece: &Piece<'_>, now_ns: u64, inbox: &mut Inbox) {
-        let lane = piece.lane as usize;
-        self.lanes.ack.arrived_ns = Some(now_ns);
-        match self.lanes.receivers[lane].arrived(piece) {
-            Arrival::InOrder => self.lanes.ack.later(now_ns),
-            Arrival::Early => self.lanes.ack.now(),
-            Arrival::Useless => {
-                self.figures.dropped_duplicate += 1;
-                self.lanes.ack.now();
-            }
-        }
-        self.deliver(lane, now_ns, inbox);
-    }
-
-    fn deliver(&mut self, lane: usize, now_ns: u64, inbox: &mut Inbox) -> bool {
-        match self.lanes.receivers[lane].deliver(self.node, inbox) {
-            Ok((messages, bytes)) => {
-                self.figures.messages_received += messages;
-                self.figures.bytes_received += bytes;
-                messages > 0
-            }
-            Err(Broken) => {
-                self.figures.dropped_malformed += 1;
-                self.down(0, now_ns, inbox);
-                false
-            }
-        }
+    /// Hands on what is whole; whether that was anything.
+    fn deliver(&mut self, lane: usize, inbox: &mut Inbox) -> Result<bool, Broken> {
+        let (messages, bytes) = self.lanes.receivers[lane].deliver(self.node, LANE[lane], inbox)?;
+        self.figures.messages_received += messages;
+        self.figures.bytes_received += bytes;
+        Ok(messages > 0)
     }
 
     /// A server made room: goes on where deliveries had stopped.
-    pub(crate) fn resume(&mut self, now_ns: u64, inbox: &mut Inbox) {
+    pub(crate) fn resume(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
         for lane in 0..LANES {
-            if self.deliver(lane, now_ns, inbox) {
-                self.lanes.ack.now();
+            match self.deliver(lane, inbox) {
+                Ok(true) => self.lanes.ack.now(),
+                Ok(false) => {}
+                Err(Broken) => {
+                    self.dropped(Cause::Malformed);
+                    self.down(local, now_ns, inbox);
+                }
             }
         }
     }
 
     /// Time has passed.
-    pub(crate) fn tick(&mut self, now_ns: u64, inbox: &mut Inbox) {
+    pub(crate) fn tick(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
         let State::Up { heard_ns, .. } = self.state else { return };
         if now_ns >= heard_ns + SILENCE_NS {
-            self.down(0, now_ns, inbox);
+            self.down(local, now_ns, inbox);
             return;
         }
         self.pings.tick(now_ns);
@@ -286,8 +276,11 @@ impl Link {
 
     /// When [`Self::tick`] or [`Self::next_frame`] has something to do.
     pub(crate) fn deadline_ns(&self) -> u64 {
-        match self.state {
-            State::Down { hello_ns, .. } => hello_ns,
+        if self.answering.owes() {
+            return 0;
+        }
+        match &self.state {
+            State::Down(attempt) => attempt.due_ns(),
             State::Up { heard_ns, .. } => {
                 let senders = self.lanes.senders.iter();
                 let again = senders.filter_map(|sender| sender.deadline_ns(&self.lanes.rtt));
@@ -300,68 +293,5 @@ impl Link {
                     .unwrap_or(u64::MAX)
             }
         }
-    }
-
-    /// Writes the next frame to send into `out`; false if there is none now. Control goes before
-    /// pages, data before a bare acknowledgement, as it carries one.
-    pub(crate) fn next_frame(&mut self, local: Local, now_ns: u64, out: &mut Vec<u8>) -> bool {
-        self.send_pings(now_ns);
-        match self.state {
-            State::Down { candidate, hello_ns } => {
-                if now_ns < hello_ns {
-                    return false;
-                }
-                self.state = State::Down { candidate, hello_ns: now_ns + HELLO_NS };
-                self.encode(local, now_ns, candidate, Body::Hello, out);
-            }
-            State::Up { peer_session, .. } => {
-                if let Some((lane, index)) = self.pick(local, now_ns) {
-                    let piece = self.lanes.senders[lane].piece(LANE[lane], index);
-                    self.encode(local, now_ns, peer_session, Body::Data(piece), out);
-                } else if self.lanes.ack.due_ns.is_some_and(|due_ns| due_ns <= now_ns)
-                    || now_ns >= self.sent_ns + KEEPALIVE_NS
-                {
-                    self.encode(local, now_ns, peer_session, Body::Ack, out);
-                } else {
-                    return false;
-                }
-                self.lanes.ack = AckState::default();
-            }
-        }
-        self.sent_ns = now_ns;
-        self.figures.frames_sent += 1;
-        true
-    }
-
-    fn pick(&mut self, local: Local, now_ns: u64) -> Option<(usize, usize)> {
-        for lane in 0..LANES {
-            if let Some((index, again)) = self.lanes.senders[lane].pick(now_ns, local.payload_max) {
-                self.figures.frames_repeated += u64::from(again);
-                return Some((lane, index));
-            }
-        }
-        None
-    }
-
-    fn encode(
-        &self,
-        local: Local,
-        now_ns: u64,
-        peer_session: u64,
-        body: Body<'_>,
-        out: &mut Vec<u8>,
-    ) {
-        let held_ns = self.lanes.ack.arrived_ns.map_or(0, |at_ns| now_ns.saturating_sub(at_ns));
-        let acks = [0, 1].map(|lane: usize| self.lanes.receivers[lane].ack());
-        let frame = Frame {
-            from: local.node,
-            to: self.node,
-            session: self.session,
-            peer_session,
-            acks,
-            held_us: u16::try_from(held_ns / US).unwrap_or(u16::MAX),
-            body,
-        };
-        frame.encode(local.mac, self.mac, out);
     }
 }

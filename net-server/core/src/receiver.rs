@@ -12,6 +12,7 @@ use crate::wire::{Ack, Piece};
 use abi::{NodeId, ServerId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use runtime::node::Lane;
 
 /// What a frame was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +68,7 @@ impl Receiver {
     pub(crate) fn deliver(
         &mut self,
         from: NodeId,
+        lane: Lane,
         inbox: &mut Inbox,
     ) -> Result<(u64, u64), Broken> {
         let (mut messages, mut bytes) = (0, 0);
@@ -76,7 +78,7 @@ impl Receiver {
                 return Err(Broken);
             }
             let is_last = end == kept.message_len as usize;
-            if is_last && !inbox.has_room(kept.server) {
+            if is_last && !inbox.has_room(kept.server, lane) {
                 break;
             }
             let Some(kept) = self.early.remove(&self.next) else { break };
@@ -86,7 +88,7 @@ impl Receiver {
                 let message = core::mem::take(&mut self.partial);
                 messages += 1;
                 bytes += message.len() as u64;
-                inbox.push(kept.server, from, message);
+                inbox.push(kept.server, lane, from, message);
             }
         }
         Ok((messages, bytes))

@@ -11,8 +11,9 @@ extern crate alloc;
 use abi::startup::Startup;
 use abi::{CoreId, Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::{LinkUse, PingStart, PingUse};
-use net_core::{Config, Item, Net};
+use net_api::{Enrol, LinkUse, PingStart, PingUse, StrayUse};
+use net_core::limits::VERSIONS;
+use net_core::{Config, Item, Net, Notice, Peer, PublicKey, Secret};
 use nic_driver::Nic;
 use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
 use runtime::{Bulk, Lock, Msg, Operation, Platform, Service, Status, Wire};
@@ -29,27 +30,41 @@ struct State {
     armed_ns: Option<u64>,
     /// The timer server died: time is looked at whenever something else happens.
     no_timer: bool,
+    log: fn(&Notice),
 }
 
 /// net-server.
 pub struct NetService(Lock<State>);
 
 impl NetService {
-    /// The links that the configuration names, over `nic`.
-    pub fn new(startup: &Startup, nic: Option<Nic>) -> Option<Self> {
+    /// The links that the configuration names, over `nic`; `log` prints a line.
+    pub fn new(startup: &Startup, nic: Option<Nic>, log: fn(&Notice)) -> Option<Self> {
         let net = Net::new(&config(startup)?, 0);
-        let state =
-            State { net, nic, stalled: None, frame: Vec::new(), armed_ns: None, no_timer: false };
+        let state = State {
+            net,
+            nic,
+            stalled: None,
+            frame: Vec::new(),
+            armed_ns: None,
+            no_timer: false,
+            log,
+        };
         Some(Self(Lock::new(state)))
     }
 }
 
 fn config(startup: &Startup) -> Option<Config> {
     let config = &startup.config;
-    let peer = |entry: &abi::image::NodeEntry| Some((NodeId::new(entry.id)?, entry.mac));
+    let key = |node: u16| {
+        let found = config.keys.iter().find(|member| member.node == node);
+        found.map(|member| PublicKey(member.key))
+    };
+    let peer = |entry: &abi::image::NodeEntry| {
+        Some(Peer { node: NodeId::new(entry.id)?, mac: entry.mac, key: key(entry.id) })
+    };
     let peers: Vec<_> = config.nodes.iter().filter_map(peer).collect();
     let node = NodeId::new(config.node)?;
-    let (_, mac) = *peers.iter().find(|(id, _)| *id == node)?;
+    let mac = peers.iter().find(|peer| peer.node == node)?.mac;
     let hosted = config.domains.iter().flat_map(|domain| &domain.servers);
     let servers = hosted
         .filter_map(|number| ServerId::from_number(*number))
@@ -60,7 +75,9 @@ fn config(startup: &Startup) -> Option<Config> {
         peers,
         mtu: config.mtu,
         servers: servers.collect(),
-        boot_ms: u64::try_from(startup.wall_base_ns / 1_000_000).unwrap_or(0),
+        secret: startup.link_key.map(Secret::new),
+        seed: startup.seed,
+        versions: VERSIONS,
     })
 }
 
@@ -128,6 +145,9 @@ impl State {
         while let Some(server) = self.net.next_to_tell() {
             platform.notify(ServerId::Net, server, CoreId(0));
         }
+        while let Some(notice) = self.net.next_notice() {
+            (self.log)(&notice);
+        }
         let retry = self.stalled.is_some().then_some(now_ns + RETRY_NS);
         let Some(deadline_ns) = self.net.deadline_ns().into_iter().chain(retry).min() else {
             return;
@@ -181,6 +201,13 @@ impl Service for NetService {
                 let used = PingUse::get(msg).and_then(|it| state.net.ping_figures(it.node));
                 used.and_then(|figures| Msg::of(&figures))
             }
+            Enrol::NUMBER if client != ServerId::Shell => Err(Errno::EPERM),
+            Enrol::NUMBER => {
+                let key = Enrol::get(msg).map(|enrol| Secret::new(enrol.key));
+                let now_ns = platform.now_ns();
+                key.and_then(|key| state.net.enrol(&key, now_ns)).map(|()| Msg::default())
+            }
+            StrayUse::NUMBER => Msg::of(&state.net.strays()),
             _ => Err(Errno::ENOSYS),
         };
         state.settle(platform);
@@ -215,8 +242,8 @@ impl Service for NetService {
         let mut state = self.0.lock();
         let now_ns = platform.now_ns();
         let State { net, nic, .. } = &mut *state;
-        while let Some(frame) = nic.as_mut().and_then(Nic::receive) {
-            net.received(&frame, now_ns);
+        while let Some(mut frame) = nic.as_mut().and_then(Nic::receive) {
+            net.received(&mut frame, now_ns);
         }
         state.settle(platform);
     }

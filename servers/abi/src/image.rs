@@ -13,6 +13,7 @@
 //! entry 2     RootIndex: the root file system's files, a Vec<RootEntry> in postcard
 //! entry 3     RootData: the files' bytes; each file begins on a page, so that its pages can be
 //!             mapped as they are
+//! entry 4     LinkKey: the node's private key for its links, KEY_BYTES, or nothing
 //! ```
 //!
 //! # Failure
@@ -24,11 +25,14 @@ use serde::{Deserialize, Serialize};
 /// First bytes of the archive.
 pub const MAGIC: [u8; 8] = *b"KORRIGAN";
 /// Version of this format; root refuses others.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Number of entries in [`ArchiveHeader::entries`].
-pub const ENTRIES: usize = 4;
+pub const ENTRIES: usize = 5;
 /// Bytes of an encoded [`ArchiveHeader`].
 pub const HEADER_BYTES: usize = 24 + ENTRIES * 16;
+
+/// Bytes of a private or public key of a node (X25519).
+pub const KEY_BYTES: usize = 32;
 
 /// What an entry of the archive holds; the discriminant is its index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +45,8 @@ pub enum Entry {
     RootIndex = 2,
     /// The root file system's data.
     RootData = 3,
+    /// The node's private key, [`KEY_BYTES`], or nothing.
+    LinkKey = 4,
 }
 
 /// The first page of the archive, little-endian: magic (8), version (4), zero (4), total bytes
@@ -110,6 +116,9 @@ pub struct NodeConfig {
     pub node: u16,
     /// All nodes of the cluster, this one too, in ascending order of id.
     pub nodes: Vec<NodeEntry>,
+    /// Public keys of the cluster's members, in ascending order of node. A node that has none here is
+    /// no member: its frames are dropped.
+    pub keys: Vec<MemberKey>,
     /// The domains to start, in order.
     pub domains: Vec<DomainEntry>,
     /// Bytes of an Ethernet frame's payload between nodes, 1,500 to 9,000.
@@ -129,6 +138,15 @@ pub struct NodeEntry {
     pub memory_mib: u32,
     /// Ethernet address.
     pub mac: [u8; 6],
+}
+
+/// The public key of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberKey {
+    /// Its number.
+    pub node: u16,
+    /// The key.
+    pub key: [u8; KEY_BYTES],
 }
 
 /// One domain: a protection domain that hosts one server or several.
@@ -181,7 +199,7 @@ mod tests {
     fn archive_header_round_trips() {
         let header = ArchiveHeader {
             total: 0x10000,
-            entries: [(0x1000, 10), (0x2000, 0x1000), (0x3000, 5), (0x4000, 0xc000)],
+            entries: [(0x1000, 10), (0x2000, 0x1000), (0x3000, 5), (0x4000, 0xb000), (0xf000, 32)],
         };
         assert_eq!(ArchiveHeader::decode(&header.encode()), Ok(header));
     }

@@ -13,7 +13,7 @@
 //!
 //! All numbers named `..._slot` index the domain's own CNode; `..._addr` are virtual addresses in it.
 
-use crate::image::NodeConfig;
+use crate::image::{KEY_BYTES, NodeConfig};
 use crate::{CoreId, ServerId};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,9 @@ pub struct Startup {
     pub interrupts: Vec<Interrupt>,
     /// The network card, if the node has one and net is in this domain.
     pub nic: Option<NicStartup>,
+    /// The node's private key, if the image holds it and net is in this domain: no other domain sees
+    /// it.
+    pub link_key: Option<[u8; KEY_BYTES]>,
 }
 
 /// A worker thread's capabilities.

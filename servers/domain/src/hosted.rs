@@ -74,7 +74,10 @@ impl Maker {
                 *proc = Some(host);
                 Some(host)
             }
-            ServerId::Net => Some(leak(NetService::new(self.startup, self.nic())?)),
+            ServerId::Net => {
+                let log = |notice: &_| println!("net: {notice}");
+                Some(leak(NetService::new(self.startup, self.nic(), log)?))
+            }
             ServerId::Shell => Some(self.host(server, self.shell())),
             ServerId::Ckpt => None,
         }

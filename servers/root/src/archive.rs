@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The archive that the host tool appended to this program.
 
-use abi::image::{ArchiveHeader, Entry, HEADER_BYTES, NodeConfig};
+use abi::image::{ArchiveHeader, Entry, HEADER_BYTES, KEY_BYTES, NodeConfig};
 use alloc::string::{String, ToString};
 use microkernel_sys::{BootInfo, Cap, Frame, PAGE_BYTES};
 
@@ -47,6 +47,11 @@ impl Archive {
         // SAFETY: `find` checked that the archive lies in the image, the header's decoder that the
         // entry lies in the archive; nobody writes it.
         unsafe { core::slice::from_raw_parts((self.base + offset) as *const u8, len as usize) }
+    }
+
+    /// The node's private key, if the image holds one.
+    pub fn link_key(&self) -> Option<[u8; KEY_BYTES]> {
+        self.bytes(Entry::LinkKey).try_into().ok()
     }
 
     /// The frame of page `page` of an entry, mapped in root's own space.

@@ -146,6 +146,7 @@ fn connect(
             io_ports: devices::io_ports(domain),
             interrupts,
             nic,
+            link_key: archive.link_key().filter(|_| domain.hosts(ServerId::Net)),
         });
     }
     records

@@ -13,8 +13,8 @@ use cluster::View;
 use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
-use net_api::LinkUse;
-use net_core::{Item, Net};
+use net_api::{LinkUse, StrayUse};
+use net_core::{Item, Net, Peer, Secret};
 use proc_core::{FaultAnswer, ProcCore, UserFault};
 use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
 use runtime::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire};
@@ -259,6 +259,7 @@ impl Node {
             LinkUse::NUMBER => LinkUse::get(msg)
                 .and_then(|link| self.around.borrow().net.figures(link.node))
                 .and_then(|figures| Msg::of(&figures)),
+            StrayUse::NUMBER => Msg::of(&self.around.borrow().net.strays()),
             _ => Err(Errno::ENOSYS),
         };
         self.settle_net(now_ns);
@@ -372,7 +373,7 @@ impl Node {
     }
 
     /// A frame arrived.
-    pub fn received(&self, frame: &[u8], now_ns: u64) {
+    pub fn received(&self, frame: &mut [u8], now_ns: u64) {
         if self.is_dead(ServerId::Net) {
             return;
         }
@@ -561,14 +562,30 @@ fn setup(plan: &Plan) -> Setup {
     Setup { login: plan.login.clone(), nodes: plan.nodes.iter().map(entry).collect() }
 }
 
+/// Nodes' keys follow from their numbers: a run follows from its seed alone.
+fn secret(node: NodeId) -> Secret {
+    let mut bytes = [0; 32];
+    bytes[..2].copy_from_slice(&node.get().to_le_bytes());
+    Secret::new(bytes)
+}
+
 fn net_config(plan: &Plan, now_ns: u64) -> net_core::Config {
+    let peer = |node: &NodeId| {
+        let key = Some(secret(*node).public());
+        Peer { node: *node, mac: mac(*node), key }
+    };
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&plan.seed.to_le_bytes());
+    seed[8..16].copy_from_slice(&now_ns.to_le_bytes());
     net_core::Config {
         node: plan.node,
         mac: mac(plan.node),
-        peers: plan.nodes.iter().map(|node| (*node, mac(*node))).collect(),
+        peers: plan.nodes.iter().map(peer).collect(),
         mtu: 9000,
         servers: [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc, ServerId::Shell]
             .to_vec(),
-        boot_ms: 1_000_000 + now_ns / 1_000_000,
+        secret: Some(secret(plan.node)),
+        seed,
+        versions: net_core::limits::VERSIONS,
     }
 }

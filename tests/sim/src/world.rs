@@ -134,9 +134,9 @@ impl World {
 
     /// What is due by now: frames and timers.
     fn pass(&mut self) {
-        while let Some((to, frame)) = self.wire.arrived(self.now_ns) {
+        while let Some((to, mut frame)) = self.wire.arrived(self.now_ns) {
             if let Some(node) = self.nodes.get(&to) {
-                node.received(&frame, self.now_ns);
+                node.received(&mut frame, self.now_ns);
             }
         }
         for node in self.nodes.values() {

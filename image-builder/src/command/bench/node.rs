@@ -5,7 +5,7 @@ use super::commands::said;
 use super::entries::EntryPoints;
 use super::{Bench, figures};
 use crate::cluster::{Running, run_folder};
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::qemu::{Counting, Trace};
 use crate::session::shell::Shell;
 use anyhow::{Context, Result};
@@ -36,7 +36,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
 fn composition(bench: &Bench<'_>, name: &str, column: usize) -> Result<()> {
     let cluster = bench.cluster(1, 1, Some(name))?;
     let folder = run_folder(bench.workspace)?;
-    let images = images::write(bench.workspace, &cluster, bench.guest, &folder)?;
+    let images =
+        images::write(bench.workspace, &cluster, bench.guest, &folder, PrivateKeys::Included)?;
     sizes(&images.kernel, &images.modules[0].1)?;
     let points = EntryPoints::of(&bench.guest.kernel.elf64)?;
     let log = folder.join("entries.log");

@@ -17,7 +17,7 @@ use super::Bench;
 use super::commands::{Link, link, said};
 use crate::cluster::{Running, run_folder};
 use crate::config::ExtraFile;
-use crate::images;
+use crate::images::{self, PrivateKeys};
 use crate::qemu::Counting;
 use crate::session::shell::Shell;
 use anyhow::{Context, Result, ensure};
@@ -66,7 +66,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
     let path = "etc/profile.d/soak.sh".to_owned();
     cluster.root.files.push(ExtraFile { path, from: script, mode: Some(0o644) });
     let folder = run_folder(bench.workspace)?;
-    let images = images::write(bench.workspace, &cluster, bench.guest, &folder)?;
+    let images =
+        images::write(bench.workspace, &cluster, bench.guest, &folder, PrivateKeys::Included)?;
     let mut running = Running::start_as(&cluster, &images, &folder, Some(&Counting::default()))?;
     let deadline = Instant::now() + Duration::from_secs(TIME_S);
     let measured =

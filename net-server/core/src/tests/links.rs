@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Order, exactly-once, loss of a node, back-pressure, frames per call.
 
-use super::wire_sim::{BAD, MS, PERFECT, Sim, node_id};
+use super::wire_sim::{BAD, Faults, MS, PERFECT, Sim, node_id};
 use crate::Item;
 use crate::limits::{
-    INBOX_MESSAGES_MAX, MESSAGE_BYTES, SEND_BYTES_MAX, SEND_MESSAGES_MAX, SILENCE_NS,
+    INBOX_MESSAGES_MAX, MESSAGE_BYTES, SEND_BYTES_MAX, SEND_MESSAGES_MAX, SILENCE_NS, WINDOW_BYTES,
 };
 use abi::{Errno, ServerId};
 use runtime::node::{Lane, NodeMessage};
@@ -232,6 +232,81 @@ fn links_control_overtakes_pages() {
     sim.send(0, 1, Lane::Control, b"urgent").expect("sent");
     sim.run(MS / 2);
     assert_eq!(sim.take(1), Some(Item::Message(node_id(0), b"urgent".to_vec())));
+}
+
+/// The longest and the mean time of a control message, in microseconds, while `load` keeps the link
+/// busy in its own direction.
+fn control_us(mut load: impl FnMut(&mut Sim)) -> (u64, u64) {
+    const COUNT: u64 = 200;
+    // A line of 1 Gbit/s.
+    let sim = &mut Sim::new(2, 1, Faults { byte_ns: 8, ..PERFECT });
+    sim.meet();
+    let (mut longest, mut sum) = (0, 0);
+    for _ in 0..COUNT {
+        load(sim);
+        sim.run(MS);
+        sim.take_all(1);
+        sim.send(0, 1, Lane::Control, &[9; 128]).expect("room");
+        let sent_ns = sim.now_ns;
+        loop {
+            load(sim);
+            sim.run(MS / 100);
+            let items = sim.take_all(1);
+            if items.contains(&Item::Message(node_id(0), vec![9; 128])) {
+                break;
+            }
+        }
+        let took = (sim.now_ns - sent_ns) / 1000;
+        (longest, sum) = (longest.max(took), sum + took);
+    }
+    (longest, sum / COUNT)
+}
+
+#[test]
+fn links_full_of_pages_delay_control_by_one_window_at_most() {
+    let idle = control_us(|_| {});
+    let full = control_us(|sim| while sim.send(0, 1, Lane::Pages, &[1; 60_000]).is_ok() {});
+    std::println!("control, longest and mean: idle {idle:?} us, full of pages {full:?} us");
+    let window_us = (WINDOW_BYTES as u64 + 2 * 1500) * 8 / 1000;
+    assert!(idle.0 <= 130, "{idle:?}");
+    assert!(full.0 <= idle.0 + window_us + 100, "{full:?}, a window takes {window_us} us");
+}
+
+#[test]
+fn links_server_that_takes_no_pages_gets_control_first() {
+    let sim = &mut Sim::new(2, 1, PERFECT);
+    sim.meet();
+    for _ in 0..60 {
+        while sim.send(0, 1, Lane::Pages, &[1; 60_000]).is_ok() {}
+        sim.run(50 * MS);
+    }
+    assert_eq!(sim.send(0, 1, Lane::Pages, &[1; 60_000]), Err(Errno::EAGAIN), "all is full");
+    for number in 0..100 {
+        sim.send(0, 1, Lane::Control, &[number]).expect("control has its own room");
+    }
+    sim.run(50 * MS);
+    for number in 0..100 {
+        assert_eq!(sim.take(1), Some(Item::Message(node_id(0), vec![number])));
+    }
+    assert!(matches!(sim.take(1), Some(Item::Message(_, data)) if data.len() == 60_000));
+}
+
+#[test]
+fn links_message_never_passes_a_mark() {
+    let sim = &mut Sim::new(2, 1, PERFECT);
+    sim.meet();
+    sim.send(0, 1, Lane::Pages, &[1; 10]).expect("up");
+    sim.run(50 * MS);
+    sim.reboot(0, 9);
+    sim.run(1000 * MS);
+    sim.send(0, 1, Lane::Pages, &[2; 10]).expect("up");
+    sim.run(50 * MS);
+    sim.send(0, 1, Lane::Control, &[3; 10]).expect("up");
+    sim.run(50 * MS);
+    let message = |byte| Item::Message(node_id(0), vec![byte; 10]);
+    let (down, up) = (Item::Down(node_id(0)), Item::Up(node_id(0)));
+    assert_eq!(sim.take_all(1), [message(1), down, up, message(3), message(2)]);
+    assert_eq!((sim.figures(1, 0).lives, sim.figures(0, 1).lives), (2, 1));
 }
 
 #[test]

@@ -4,4 +4,6 @@
 mod hostile;
 mod links;
 mod pings;
+mod sessions;
+mod strangers;
 mod wire_sim;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Nodes on a wire that delays, drops, repeats and reorders, in virtual time, from one seed.
 
-use crate::{Config, Item, Net};
-use abi::{Errno, NodeId, ServerId};
+pub(crate) use crate::member::{config, mac, node_id, secret};
+use crate::{Item, Net};
+use abi::{Errno, ServerId};
+use net_api::{Cause, LinkFigures};
 use runtime::node::Lane;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -13,6 +15,8 @@ pub(crate) const MS: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Faults {
     pub(crate) delay_ns: u64,
+    /// Time that a byte takes on the line of its sender; frames wait for each other there.
+    pub(crate) byte_ns: u64,
     pub(crate) jitter_ns: u64,
     pub(crate) lost: u64,
     pub(crate) repeated: u64,
@@ -20,9 +24,9 @@ pub(crate) struct Faults {
 }
 
 pub(crate) const PERFECT: Faults =
-    Faults { delay_ns: MS / 10, jitter_ns: 0, lost: 0, repeated: 0, damaged: 0 };
+    Faults { delay_ns: MS / 10, byte_ns: 0, jitter_ns: 0, lost: 0, repeated: 0, damaged: 0 };
 pub(crate) const BAD: Faults =
-    Faults { delay_ns: MS, jitter_ns: 3 * MS, lost: 100, repeated: 50, damaged: 20 };
+    Faults { delay_ns: MS, byte_ns: 0, jitter_ns: 3 * MS, lost: 100, repeated: 50, damaged: 20 };
 
 pub(crate) struct Sim {
     pub(crate) nodes: Vec<Net>,
@@ -31,32 +35,32 @@ pub(crate) struct Sim {
     /// Pairs (from, to) between which nothing travels.
     pub(crate) cut: Vec<(usize, usize)>,
     pub(crate) frames: u64,
+    /// Who sent what, if it is to be kept.
+    pub(crate) tap: Option<Vec<(usize, Vec<u8>)>>,
+    /// When the line of each node is free again.
+    busy_ns: Vec<u64>,
     wire: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
     random: u64,
     serial: u64,
 }
 
-pub(crate) fn node_id(index: usize) -> NodeId {
-    NodeId::new(index as u16 + 1).expect("a node number")
-}
-
-pub(crate) fn config(index: usize, count: usize, boot_ms: u64) -> Config {
-    let mac = |i: usize| [2, 0, 0, 0, 0, i as u8 + 1];
-    Config {
-        node: node_id(index),
-        mac: mac(index),
-        peers: (0..count).map(|i| (node_id(i), mac(i))).collect(),
-        mtu: 1500,
-        servers: std::vec![ServerId::Mem, ServerId::Proc],
-        boot_ms,
-    }
-}
-
 impl Sim {
     pub(crate) fn new(count: usize, seed: u64, faults: Faults) -> Self {
-        let nodes = (0..count).map(|i| Net::new(&config(i, count, 1000), 0)).collect();
+        let nodes = (0..count).map(|i| Net::new(&config(i, count, seed), 0)).collect();
+        let busy_ns = std::vec![0; count];
         let (wire, random) = (BTreeMap::new(), seed.wrapping_mul(2) | 1);
-        Self { nodes, now_ns: 0, faults, cut: Vec::new(), frames: 0, wire, random, serial: 0 }
+        Self {
+            nodes,
+            now_ns: 0,
+            faults,
+            cut: Vec::new(),
+            frames: 0,
+            tap: None,
+            busy_ns,
+            wire,
+            random,
+            serial: 0,
+        }
     }
 
     /// xorshift64*, for the wire and for tests.
@@ -72,14 +76,17 @@ impl Sim {
         for from in 0..self.nodes.len() {
             while self.nodes[from].next_frame(self.now_ns, &mut frame) {
                 self.frames += 1;
+                if let Some(tap) = &mut self.tap {
+                    tap.push((from, frame.clone()));
+                }
                 let to = usize::from(frame[5]) - 1;
                 self.put(from, to, frame.clone());
             }
         }
     }
 
-    fn put(&mut self, from: usize, to: usize, mut frame: Vec<u8>) {
-        let Faults { delay_ns, jitter_ns, lost, repeated, damaged } = self.faults;
+    pub(crate) fn put(&mut self, from: usize, to: usize, mut frame: Vec<u8>) {
+        let Faults { delay_ns, byte_ns, jitter_ns, lost, repeated, damaged } = self.faults;
         if self.cut.contains(&(from, to)) || self.random(1000) < lost {
             return;
         }
@@ -89,7 +96,8 @@ impl Sim {
             frame[at] ^= 1 << self.random(8);
         }
         for _ in 0..copies {
-            let at_ns = self.now_ns + delay_ns + self.random(jitter_ns + 1);
+            self.busy_ns[from] = self.busy_ns[from].max(self.now_ns) + frame.len() as u64 * byte_ns;
+            let at_ns = self.busy_ns[from] + delay_ns + self.random(jitter_ns + 1);
             self.serial += 1;
             self.wire.insert((at_ns, self.serial), (to, frame.clone()));
         }
@@ -110,8 +118,8 @@ impl Sim {
             while let Some(entry) = self.wire.first_entry()
                 && entry.key().0 <= self.now_ns
             {
-                let (to, frame) = entry.remove();
-                self.nodes[to].received(&frame, self.now_ns);
+                let (to, mut frame) = entry.remove();
+                self.nodes[to].received(&mut frame, self.now_ns);
             }
             for node in &mut self.nodes {
                 node.tick(self.now_ns);
@@ -124,9 +132,9 @@ impl Sim {
     }
 
     /// A node is restarted: everything it knew is gone.
-    pub(crate) fn reboot(&mut self, index: usize, boot_ms: u64) {
+    pub(crate) fn reboot(&mut self, index: usize, boot: u64) {
         let count = self.nodes.len();
-        self.nodes[index] = Net::new(&config(index, count, boot_ms), self.now_ns);
+        self.nodes[index] = Net::new(&config(index, count, boot), self.now_ns);
     }
 
     pub(crate) fn send(
@@ -146,6 +154,16 @@ impl Sim {
 
     pub(crate) fn take_all(&mut self, node: usize) -> Vec<Item> {
         core::iter::from_fn(|| self.take(node)).collect()
+    }
+
+    /// What node `at` says of its link to node `to`.
+    pub(crate) fn figures(&self, at: usize, to: usize) -> LinkFigures {
+        self.nodes[at].figures(node_id(to)).expect("a link")
+    }
+
+    /// How many frames of node `from` node `at` dropped for this cause.
+    pub(crate) fn drops(&self, at: usize, from: usize, cause: Cause) -> u64 {
+        self.figures(at, from).drops.of(cause)
     }
 
     /// Brings all links up and takes the marks.

@@ -6,6 +6,7 @@
 
 use crate::Stop;
 use crate::limits::PINGS_DEFAULT;
+use abi::image::KEY_BYTES;
 use abi::{NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Ping(NodeId, u64),
     /// Sends a signal.
     Kill(Pid, u32),
+    /// Gives net-server the node's private key.
+    LinkKey([u8; KEY_BYTES]),
     /// What can be said.
     Help,
     /// The rescue prompt ends.
@@ -88,9 +91,10 @@ impl Command {
     /// look at whose process it is.
     pub(crate) fn needs_root(self) -> bool {
         match self {
-            Self::On(Task::Stop(_) | Task::Crash(_), _) | Self::Migrate(..) | Self::Kill(..) => {
-                true
-            }
+            Self::On(Task::Stop(_) | Task::Crash(_), _)
+            | Self::Migrate(..)
+            | Self::Kill(..)
+            | Self::LinkKey(_) => true,
             Self::On(Task::Ps | Task::Mem | Task::Net | Task::Log, _)
             | Self::Nodes
             | Self::Ping(..)
@@ -109,6 +113,7 @@ migrate PID NODE    moves a running process to another node
 mem [NODE]          memory of all nodes, or of one
 net [NODE|all]      links of this node, of one or of all
 net --ping NODE [COUNT]   times null requests to another node
+linkkey KEY         gives this node its private key, if its image holds none
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
@@ -141,6 +146,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             [pid] => Ok(Command::Kill(process(pid)?, 15)),
             [pid, number] => Ok(Command::Kill(process(pid)?, signal(number)?)),
             _ => Err("kill needs a process: kill PID [SIGNAL]".to_string()),
+        },
+        "linkkey" => match arguments {
+            [digits] => key(digits).map(Command::LinkKey),
+            _ => Err("linkkey needs the key: linkkey KEY".to_string()),
         },
         "help" => none(name, arguments, Command::Help),
         "exit" => none(name, arguments, Command::Exit),
@@ -186,6 +195,17 @@ fn node(word: &str) -> Result<NodeId, String> {
     number.ok_or_else(|| format!("{word:?} is no node: nodes have numbers, see `nodes`"))
 }
 
+fn key(digits: &str) -> Result<[u8; KEY_BYTES], String> {
+    let mut key = [0; KEY_BYTES];
+    let right = digits.len() == 2 * KEY_BYTES && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    for (index, byte) in key.iter_mut().enumerate().filter(|_| right) {
+        *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).unwrap_or(0);
+    }
+    right.then_some(key).ok_or_else(|| {
+        format!("a key has {} hexadecimal digits: see the node's .key file", 2 * KEY_BYTES)
+    })
+}
+
 fn process(word: &str) -> Result<Pid, String> {
     let pid = word.parse().ok().and_then(Pid::new);
     pid.ok_or_else(|| format!("{word:?} is no process id: see `ps`"))
@@ -226,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn command_with_a_key_reads_its_digits() {
+        let digits = "0f".repeat(KEY_BYTES - 1) + "A0";
+        let mut key = [0x0f; KEY_BYTES];
+        key[KEY_BYTES - 1] = 0xa0;
+        assert_eq!(read(&format!("linkkey {digits}")), Ok(Command::LinkKey(key)));
+    }
+
+    #[test]
     fn command_mistakes_say_what_would_be_right() {
         for (line, says) in [
             ("migrate 5", "migrate PID NODE"),
@@ -235,6 +263,8 @@ mod tests {
             ("nodes 1", "leave out"),
             ("net --ping", "net --ping NODE"),
             ("net --ping 2 many", "number of requests"),
+            ("linkkey", "linkkey KEY"),
+            ("linkkey 12", "64 hexadecimal digits"),
             ("frob", "help"),
             ("crash", "crash SERVER [NODE]"),
             ("crash disk", "console, timer, net"),

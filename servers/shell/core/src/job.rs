@@ -9,6 +9,7 @@ use crate::{Machine, Shell, Wait, text};
 use abi::{Errno, Ticket};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use net_api::Enrol;
 use proc_api::AdminReply;
 use runtime::{Answer, Client, Cx, NodeReply};
 use shell_api::{CommandEnd, RunCommand};
@@ -99,6 +100,10 @@ impl<M: Machine> Shell<M> {
             Command::Kill(pid, signal) => {
                 let wait = Wait::Signal { job: id, pid };
                 self.ask(cx, &proc_api::Signal { pid, signal }, wait);
+            }
+            Command::LinkKey(key) => {
+                let (sentence, status) = text::enrolled(cx.leaf(&Enrol { key }));
+                self.end_with(cx, id, &sentence, status);
             }
             Command::Help => self.end_with(cx, id, command::HELP, 0),
             Command::Exit if self.jobs[&id].origin == Origin::Rescue => {

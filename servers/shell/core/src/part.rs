@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use mem_api::MemoryUse;
-use net_api::LinkUse;
+use net_api::{LinkUse, StrayUse};
 use proc_api::{List, ProcessList};
 use runtime::{Crash, Cx, NodeReply, Wire};
 use shell_api::{CommandEnd, RunCommand};
@@ -244,6 +244,9 @@ fn links(cx: &mut Cx<'_>) -> String {
     for to in others {
         let figures = cx.leaf(&LinkUse { node: to }).unwrap_or_default();
         lines.push_str(&text::net_line(me, to, &figures));
+        lines.push_str(&text::drops_line(me, Some(to), &figures.drops));
     }
+    let strays = cx.leaf(&StrayUse {}).unwrap_or_default();
+    lines.push_str(&text::drops_line(me, None, &strays));
     lines
 }

@@ -5,7 +5,7 @@ use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
 use mem_api::MemoryFigures;
-use net_api::{LinkFigures, PingFigures};
+use net_api::{Cause, Drops, LinkFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
 
 pub(crate) const PS_HEADER: &str = "NODE     PID    PPID    PGID   UID STAT THR COMMAND\n";
@@ -35,16 +35,16 @@ pub(crate) fn mem_line(node: NodeId, it: &MemoryFigures) -> String {
 }
 
 pub(crate) const NET_HEADER: &str = "\
-NODE  TO STATE   RTT_US MSGS_OUT  MSGS_IN   KIB_OUT    KIB_IN FRAMES_OUT  FRAMES_IN REPEATED DROPPED
+NODE  TO STATE   LIVES   RTT_US MSGS_OUT  MSGS_IN   KIB_OUT    KIB_IN FRAMES_OUT  FRAMES_IN REPEATED DROPPED
 ";
 
 pub(crate) fn net_line(node: NodeId, to: NodeId, it: &LinkFigures) -> String {
-    let state = if it.up { "up" } else { "down" };
-    let dropped = it.dropped_malformed + it.dropped_duplicate + it.dropped_full;
     format!(
-        "{:>4} {:>3} {state:<5} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>8} {dropped:>7}\n",
+        "{:>4} {:>3} {:<7} {:>5} {:>8} {:>8} {:>8} {:>9} {:>9} {:>10} {:>10} {:>8} {:>7}\n",
         node.get(),
         to.get(),
+        it.state(),
+        it.lives,
         it.rtt_ns / 1000,
         it.messages_sent,
         it.messages_received,
@@ -53,7 +53,35 @@ pub(crate) fn net_line(node: NodeId, to: NodeId, it: &LinkFigures) -> String {
         it.frames_sent,
         it.frames_received,
         it.frames_repeated,
+        it.drops.total(),
     )
+}
+
+/// Frames of `from` that were dropped, by cause; nothing if none were.
+pub(crate) fn drops_line(node: NodeId, from: Option<NodeId>, it: &Drops) -> String {
+    if it.total() == 0 {
+        return String::new();
+    }
+    let mut line = match from {
+        Some(from) => format!("{:>4} {:>3} dropped:", node.get(), from.get()),
+        None => format!("{:>4}   - dropped:", node.get()),
+    };
+    for cause in Cause::ALL.into_iter().filter(|cause| it.of(*cause) > 0) {
+        line.push_str(&format!(" {} {}", cause.name(), it.of(cause)));
+    }
+    line.push('\n');
+    line
+}
+
+/// What became of `linkkey`, as a sentence, and its status.
+pub(crate) fn enrolled(result: Result<(), Errno>) -> (String, u8) {
+    let why = match result {
+        Ok(()) => return ("this node has its key; its links come up\n".into(), 0),
+        Err(Errno::EEXIST) => "this node has its key already",
+        Err(Errno::EINVAL) => "this is not the key that the cluster knows as this node's",
+        Err(other) => return (format!("linkkey: {other}\n"), 1),
+    };
+    (format!("linkkey: {why}\n"), 1)
 }
 
 pub(crate) const NODES_HEADER: &str = "NODE STATE CORES MEMORY_MIB   RTT_US\n";
@@ -168,12 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn dropped_frames_are_named_by_cause() {
+        let node = NodeId::new(1).expect("a node");
+        let mut drops = Drops::default();
+        assert_eq!(drops_line(node, None, &drops), "");
+        [Cause::Stale, Cause::Replayed, Cause::Stale].into_iter().for_each(|it| drops.count(it));
+        let line = drops_line(node, Some(node), &drops);
+        assert_eq!(line, "   1   1 dropped: replayed 1 stale 2\n");
+        assert_eq!(drops_line(node, None, &drops), "   1   - dropped: replayed 1 stale 2\n");
+    }
+
+    #[test]
     fn table_lines_are_as_wide_as_their_headers() {
         let node = NodeId::new(1).expect("a node");
         let line = mem_line(node, &MemoryFigures::default());
         assert_eq!(line.len(), MEM_HEADER.len());
         let line = net_line(node, node, &LinkFigures::default());
         assert_eq!(line.len(), NET_HEADER.len());
+        let up = LinkFigures { phase: net_api::Phase::Refused, ..LinkFigures::default() };
+        assert_eq!(net_line(node, node, &up).len(), NET_HEADER.len());
         assert_eq!(nodes_line(1, 1, 256, None).len(), NODES_HEADER.len());
     }
 }

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The nodes' key pairs: made once for a cluster, kept in a folder, and read again.
+//!
+//! # Model
+//! Two files for a node: `node-N.key` with its private key, which only the owner may read, and
+//! `node-N.pub` with the public one; each is a line of hexadecimal digits. If only `node-N.pub` is
+//! there, the private key is elsewhere, and the node's image holds none. Who removes both gives the
+//! node another key at its next image, and refuses the old one wherever that image runs.
+//!
+//! # Failure
+//! A key that others can read, or a file that holds none, is an error and is never replaced.
+
+use abi::image::{KEY_BYTES, NodeEntry};
+use anyhow::{Context, Result, bail, ensure};
+use net_core::Secret;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A node's keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeKey {
+    /// The public one.
+    pub public: [u8; KEY_BYTES],
+    private: Option<[u8; KEY_BYTES]>,
+}
+
+impl NodeKey {
+    /// The private one, if it is kept here.
+    pub fn private(&self) -> Option<[u8; KEY_BYTES]> {
+        self.private
+    }
+}
+
+/// The keys of these nodes, by number; those that are missing are made.
+///
+/// # Errors
+/// The folder cannot be read or written, or a key in it cannot be used.
+pub fn load(folder: &Path, nodes: &[NodeEntry]) -> Result<BTreeMap<u16, NodeKey>> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot make {}", folder.display()))?;
+    nodes.iter().map(|node| Ok((node.id, node_key(folder, node.id)?))).collect()
+}
+
+fn node_key(folder: &Path, node: u16) -> Result<NodeKey> {
+    let path = |kind| folder.join(format!("node-{node}.{kind}"));
+    let (private, public) = (path("key"), path("pub"));
+    if !private.exists() && public.exists() {
+        return Ok(NodeKey { public: read(&public)?, private: None });
+    }
+    if !private.exists() {
+        make(&private)?;
+    }
+    check_mode(&private)?;
+    let secret = read(&private)?;
+    let key = NodeKey { public: Secret::new(secret).public().0, private: Some(secret) };
+    if public.exists() {
+        let other = read(&public)?;
+        ensure!(
+            other == key.public,
+            "{} is not the public key of {}: remove the one that is wrong, or both",
+            public.display(),
+            private.display()
+        );
+    } else {
+        fs::write(&public, hex(&key.public))
+            .with_context(|| format!("cannot write {}", public.display()))?;
+    }
+    Ok(key)
+}
+
+/// Writes a new private key; if another process does so at the same time, one of them is kept.
+fn make(path: &Path) -> Result<()> {
+    let mut secret = [0; KEY_BYTES];
+    let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
+    random.context("cannot read random bytes from /dev/urandom")?;
+    let draft: PathBuf = path.with_extension(format!("draft-{}", std::process::id()));
+    let cannot = || format!("cannot write {}", draft.display());
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&draft);
+    let written = file.as_mut().map_err(|error| std::io::Error::from(error.kind()));
+    written.and_then(|file| file.write_all(hex(&secret).as_bytes())).with_context(cannot)?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft).with_context(cannot)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot write {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn check_mode(path: &Path) -> Result<()> {
+    let meta = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        meta.mode() & 0o077 == 0,
+        "{} can be read by others: `chmod 600` it, or remove it and {} to have a new key made",
+        path.display(),
+        path.with_extension("pub").display()
+    );
+    Ok(())
+}
+
+fn hex(key: &[u8; KEY_BYTES]) -> String {
+    let mut text = key.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    text.push('\n');
+    text
+}
+
+fn read(path: &Path) -> Result<[u8; KEY_BYTES]> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Some(key) = from_hex(text.trim()) else {
+        bail!("{} holds no key: it must be {} hexadecimal digits", path.display(), 2 * KEY_BYTES);
+    };
+    Ok(key)
+}
+
+fn from_hex(text: &str) -> Option<[u8; KEY_BYTES]> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |n, d| n << 4 | d)).collect();
+    (digits.len() == 2 * KEY_BYTES).then(|| bytes.try_into().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn nodes(count: u16) -> Vec<NodeEntry> {
+        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 64, mac: [0; 6] };
+        (1..=count).map(entry).collect()
+    }
+
+    #[test]
+    fn keys_are_made_once_differ_and_stay_private() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("keys/here");
+        let first = load(&place, &nodes(2)).expect("they can be made");
+        let again = load(&place, &nodes(3)).expect("they can be read");
+        assert!(first[&1] == again[&1] && first[&2] == again[&2]);
+        assert!(again[&1].public != again[&3].public);
+        let secret = again[&1].private().expect("it is here");
+        assert_eq!(Secret::new(secret).public().0, again[&1].public);
+        let mode = fs::metadata(place.join("node-1.key")).expect("a file").mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::metadata(&place).expect("a folder").mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(&place).expect("a folder").count(), 6, "no drafts are left");
+    }
+
+    #[test]
+    fn key_that_was_removed_is_replaced_by_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = load(folder.path(), &nodes(1)).expect("made");
+        for kind in ["key", "pub"] {
+            fs::remove_file(folder.path().join(format!("node-1.{kind}"))).expect("it was there");
+        }
+        let new = load(folder.path(), &nodes(1)).expect("made");
+        assert!(old[&1].public != new[&1].public);
+    }
+
+    #[test]
+    fn node_whose_private_key_is_elsewhere_has_its_public_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let both = load(folder.path(), &nodes(1)).expect("made");
+        fs::remove_file(folder.path().join("node-1.key")).expect("it was there");
+        let one = load(folder.path(), &nodes(1)).expect("read");
+        assert!(one[&1].private().is_none() && one[&1].public == both[&1].public);
+    }
+
+    #[test]
+    fn key_that_others_can_read_or_that_is_none_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        load(folder.path(), &nodes(1)).expect("made");
+        let path = folder.path().join("node-1.key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+        let error = load(folder.path(), &nodes(1)).err().expect("refused").to_string();
+        assert!(error.contains("can be read by others"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+        for wrong in ["", "12", &"g".repeat(64), &"1".repeat(65)] {
+            fs::write(&path, wrong).expect("ours");
+            let error = load(folder.path(), &nodes(1)).err().expect("refused").to_string();
+            assert!(error.contains("holds no key"), "{error}");
+        }
+        fs::write(&path, "1".repeat(64)).expect("ours");
+        let error = load(folder.path(), &nodes(1)).err().expect("refused").to_string();
+        assert!(error.contains("is not the public key"), "{error}");
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the administrator should read: sentences for the log.
+
+use crate::limits::Versions;
+use abi::NodeId;
+use core::fmt;
+
+/// Something that keeps a link down and that time alone does not mend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The nodes speak no common version.
+    NoCommonVersion {
+        /// The other node.
+        node: NodeId,
+        /// What this node speaks.
+        mine: Versions,
+        /// What it speaks.
+        theirs: Versions,
+    },
+    /// Who greets in the node's name has not its key.
+    OtherKey(NodeId),
+    /// This node has no private key.
+    NoKey(NodeId),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommonVersion { node, mine, theirs } => write!(
+                f,
+                "node {node} speaks format {theirs} of links, this node {mine}: the link stays down \
+                 until the older one of them is replaced"
+            ),
+            Self::OtherKey(node) => write!(
+                f,
+                "somebody greets as node {node} with another key than the image names: an older image, \
+                 or a stranger"
+            ),
+            Self::NoKey(node) => {
+                write!(
+                    f,
+                    "the image holds no private key for node {node}: its links stay down until `linkkey KEY` \
+                 is typed at the rescue prompt (Ctrl-])"
+                )
+            }
+        }
+    }
+}
