@@ -3,6 +3,7 @@
 
 use super::*;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -63,13 +64,25 @@ struct Pty {
     _profile: tempfile::NamedTempFile,
 }
 
+/// The busybox that `./korrigan` unpacked for the cluster, or the one that is installed.
+fn busybox() -> String {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        std::path::PathBuf::from,
+    );
+    let unpacked =
+        ["bin", "usr/bin"].map(|folder| target.join("debian").join(folder).join("busybox"));
+    let found = unpacked.iter().find(|path| path.exists());
+    found.map_or_else(|| "busybox".to_owned(), |path| path.display().to_string())
+}
+
 impl Pty {
     fn start() -> Self {
         let profile = tempfile::NamedTempFile::new().expect("a file");
         let prompt = r"PS1='\[\e]133;A\007\]\h:\w\$ '";
         std::fs::write(profile.path(), prompt).expect("it is written");
         let mut child = Command::new("script")
-            .args(["-qfc", "busybox sh", "/dev/null"])
+            .args(["-qfc", &format!("{} sh", busybox()), "/dev/null"])
             .env("ENV", profile.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

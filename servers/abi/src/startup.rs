@@ -299,6 +299,6 @@ mod tests {
     #[test]
     fn notification_bits_do_not_overlap() {
         assert!(ServerId::ALL.len() as u32 <= DEAD_BIT);
-        assert!(DEAD_ROW < crate::limits::PAGE_BYTES / 8);
+        const { assert!(DEAD_ROW < crate::limits::PAGE_BYTES / 8) };
     }
 }
