@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
-use crate::node::{self, Kind, NodeMessage};
+use crate::node::{self, Kind, Lane, NodeMessage};
 use crate::tables::{Action, Completion, Tables, Wait, completion_fits};
 use crate::{Bulk, Client, Msg, NodeReply, Operation, Platform, Status, Wire};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
@@ -117,9 +117,10 @@ impl Cx<'_> {
             Some(Wait::Local { server, ticket }) => {
                 self.tables.actions.push_back(Action::CancelAsk { server, ticket });
             }
-            Some(Wait::Node { node, request }) => {
+            Some(Wait::Node { node, request, lane }) => {
                 // A dead link fails the call itself, so a cancel that cannot leave is no loss.
-                let _ = self.send(node, Kind::Cancel, 0, 0, request, Msg::default(), Vec::new());
+                let header = (Kind::Cancel, 0, 0, request);
+                let _ = self.send_by(lane, node, header, Msg::default(), Vec::new());
             }
             None => {}
         }
@@ -128,7 +129,7 @@ impl Cx<'_> {
     /// Calls the same server on another node; the answer comes to [`crate::Core::completion`].
     pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
         let sent = Msg::of(op).and_then(|msg| {
-            let request = self.tables.new_call(node, cookie)?;
+            let request = self.tables.new_call(node, cookie, NodeMessage::lane_of(&bulk))?;
             self.send(node, Kind::Call, O::NUMBER, 0, request, msg, bulk).inspect_err(|_| {
                 self.tables.end_call(node, request);
             })
@@ -240,11 +241,23 @@ impl Cx<'_> {
         if self.tables.dead_peers.contains(&node) {
             return Err(Errno::EHOSTDOWN);
         }
+        let lane = NodeMessage::lane_of(&bulk);
+        self.send_by(lane, node, (kind, op, status, request), msg, bulk)
+    }
+
+    fn send_by(
+        &mut self,
+        lane: Lane,
+        node: NodeId,
+        (kind, op, status, request): (Kind, u16, u16, u64),
+        msg: Msg,
+        bulk: Vec<u8>,
+    ) -> Result<(), Errno> {
         let server = self.me;
         let epoch = self.view.epoch().0;
         let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
         let mut data = message.encode()?;
-        let words = node::send_words(node, message.lane(), server, data.len());
+        let words = node::send_words(node, lane, server, data.len());
         let mut msg = Msg { words, ..Msg::default() };
         let mut bulk = Bulk::new(&mut data);
         match self.platform.call(self.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {

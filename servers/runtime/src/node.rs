@@ -175,9 +175,9 @@ impl NodeMessage {
         })
     }
 
-    /// The lane that it travels in.
-    pub fn lane(&self) -> Lane {
-        if self.bulk.is_empty() { Lane::Control } else { Lane::Pages }
+    /// The lane of a message with this bulk data.
+    pub(crate) fn lane_of(bulk: &[u8]) -> Lane {
+        if bulk.is_empty() { Lane::Control } else { Lane::Pages }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `take`, calls to other nodes, timers. Shared by [`crate::Cx`] and [`crate::Host`], under one lock.
 
 use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
+use crate::node::Lane;
 use crate::{Client, Msg};
 use abi::limits::{CORES_MAX, MESSAGE_BYTES};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
@@ -137,8 +138,9 @@ pub(crate) enum Wait {
     Asking { cancelled: bool },
     /// A local server answered "later".
     Local { server: ServerId, ticket: Ticket },
-    /// Another node has it.
-    Node { node: NodeId, request: u64 },
+    /// Another node has it, or gets it by this lane: a cancel must take the same one, or it comes before
+    /// the call and finds nothing to cancel.
+    Node { node: NodeId, request: u64, lane: Lane },
 }
 
 /// What a host still has to do after unlock.
@@ -232,22 +234,24 @@ impl Tables {
         self.by_ticket.insert((server, ticket), cookie);
     }
 
-    pub(crate) fn new_call(&mut self, node: NodeId, cookie: u64) -> Result<u64, Errno> {
+    pub(crate) fn new_call(&mut self, node: NodeId, cookie: u64, lane: Lane) -> Result<u64, Errno> {
         if self.calls.len() >= NODE_CALLS_MAX {
             return Err(Errno::EAGAIN);
         }
         let request = self.next_request;
         self.next_request += 1;
         self.calls.insert(request, cookie);
-        self.waits.insert(cookie, Wait::Node { node, request });
+        self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
     }
 
     /// Ends a wait for an answer from `node`; the cookie, if it was ours and from that node.
     pub(crate) fn end_call(&mut self, node: NodeId, request: u64) -> Option<u64> {
         let cookie = *self.calls.get(&request)?;
-        if self.waits.get(&cookie) != Some(&Wait::Node { node, request }) {
-            return None;
+        match self.waits.get(&cookie) {
+            Some(Wait::Node { node: asked, request: number, .. })
+                if (*asked, *number) == (node, request) => {}
+            Some(_) | None => return None,
         }
         self.calls.remove(&request);
         self.waits.remove(&cookie);
@@ -260,7 +264,7 @@ impl Tables {
             .waits
             .values()
             .filter_map(|wait| match wait {
-                Wait::Node { node: to, request } if *to == node => Some(*request),
+                Wait::Node { node: to, request, .. } if *to == node => Some(*request),
                 Wait::Node { .. } | Wait::Local { .. } | Wait::Asking { .. } => None,
             })
             .collect();

@@ -6,6 +6,8 @@
 //! queue that the caller chooses, into the inbox of the server that it is for: so a test decides
 //! every interleaving, and a seed repeats it. A [`TestNode`] is one server's [`Platform`].
 
+#[cfg(test)]
+use crate::node::Lane;
 use crate::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken};
 use crate::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire, system};
 use abi::{CoreId, Errno, NodeId, ServerId};
@@ -63,6 +65,13 @@ impl Net {
     #[cfg(test)]
     pub(crate) fn put(&mut self, node: NodeId, server: ServerId, item: (Taken, NodeId, Vec<u8>)) {
         self.inboxes.entry((node, server)).or_default().push_back(item);
+    }
+
+    /// What is on its way from one node to another in a lane, oldest first.
+    #[cfg(test)]
+    pub(crate) fn on_its_way(&self, from: NodeId, to: NodeId, lane: Lane) -> Vec<Vec<u8>> {
+        let messages = self.lanes.get(&(from, to, lane as u8)).into_iter().flatten();
+        messages.map(|(_, data)| data.clone()).collect()
     }
 
     /// Cuts a node off for good: what is on its way from and to it is lost, the others hear of it.

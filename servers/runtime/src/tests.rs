@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The loop itself: timers, interrupts, and what becomes of calls when somebody dies.
 
-use crate::node::{Kind, NodeMessage, Taken};
+use crate::node::{Kind, Lane, NodeMessage, Taken};
 use crate::testing::{Net, TestNode};
 use crate::{
     Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform, Service,
@@ -243,4 +243,21 @@ fn interrupt_is_acknowledged_before_it_is_handled() {
     let driver = Checked(spin::Mutex::new((false, None)));
     crate::handle_interrupt(&driver, &mut world.platform, 0, || driver.0.lock().0 = true);
     assert_eq!(driver.0.lock().1, Some(true), "a shot during the handling would be lost");
+}
+
+#[test]
+fn cancel_follows_its_call_in_the_same_lane() {
+    let mut world = World::new();
+    for (cookie, lane, bulk) in [(1, Lane::Control, 0), (2, Lane::Pages, 5000)] {
+        world.step(|_, cx| {
+            cx.call_node(node(2), &Ask { number: cookie }, alloc::vec![0; bulk], cookie);
+            cx.cancel(cookie);
+        });
+        let sent = world.net.borrow().on_its_way(node(1), node(2), lane);
+        let kinds: Vec<_> = sent
+            .iter()
+            .map(|data| NodeMessage::decode(data).expect("it was encoded here").kind)
+            .collect();
+        assert_eq!(kinds, [Kind::Call, Kind::Cancel], "{lane:?}");
+    }
 }
