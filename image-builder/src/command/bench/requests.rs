@@ -20,7 +20,7 @@ use crate::config::ExtraFile;
 use crate::images::{self, PrivateKeys};
 use crate::qemu::Counting;
 use crate::session::shell::Shell;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -39,20 +39,17 @@ const START: &str = "\
 /// Waits for both programs.
 const READY: &str = "until [ $(cat /tmp/soak.pid.* 2>/dev/null | wc -l) = 2 ]; do sleep 0.1; done";
 
-/// Runs: two of each kind.
-const RUNS: usize = PAUSES_S.len() + REQUESTS.len();
-/// Asks both programs for a sample. They write it when the processor is theirs again, which is long
-/// before the pause ends; nothing here depends on when, so that it costs the same each time.
-const SAMPLE: &str = "kill -USR1 $(cat /tmp/soak.pid.*); sleep 1";
-/// All samples: node, ticks, others.
-const SAMPLES: &str = "for p in /tmp/soak.pid.*; do \
-    n=$(cat /proc/$(cat $p)/node); while read s; do echo $n $s; done </tmp/soak.${p##*.}; done";
-
 /// What one node's program said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Sample {
     ticks: u64,
     others: u64,
+}
+
+/// What passed on every node, and on the link of the first, in one run.
+struct Passed {
+    nodes: [Sample; NODES],
+    messages: u64,
 }
 
 /// Measures and prints.
@@ -77,22 +74,22 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
 
 fn runs(shell: &mut Shell, running: &mut Running) -> Result<()> {
     said(shell, running, READY)?;
+    let mut idle = Vec::new();
     for pause in PAUSES_S {
-        run(shell, running, &format!("sleep {pause}"))?;
+        idle.push(run(shell, running, &format!("sleep {pause}"))?);
     }
-    let mut sent = Vec::new();
+    let mut busy = Vec::new();
     for requests in REQUESTS {
-        sent.push(run(shell, running, &format!("net --ping 2 {requests} >/dev/null"))?);
+        busy.push(run(shell, running, &format!("net --ping 2 {requests} >/dev/null"))?);
     }
-    let runs = passed(&said(shell, running, SAMPLES)?)?;
     let count = REQUESTS[1] - REQUESTS[0];
     println!("\n## A null request between two nodes\n");
     println!("| | instructions |\n|---|---|");
     for (node, role) in ["the node that asks", "the node that answers"].into_iter().enumerate() {
-        let pair = |first: usize| [runs[first][node], runs[first + 1][node]];
-        println!("| {role} | {:.0} |", instructions(pair(0), pair(2), count));
+        let pair = |runs: &[Passed]| [runs[0].nodes[node], runs[1].nodes[node]];
+        println!("| {role} | {:.0} |", instructions(pair(&idle), pair(&busy), count));
     }
-    let messages = sent[1].saturating_sub(sent[0]) as f64 / count as f64;
+    let messages = busy[1].messages.saturating_sub(busy[0].messages) as f64 / count as f64;
     println!("\n{messages:.2} messages for each of {count} requests");
     Ok(())
 }
@@ -108,34 +105,44 @@ fn instructions(idle: [Sample; 2], busy: [Sample; 2], count: u64) -> f64 {
     (others - ticks * idle_others / idle_ticks) / count as f64
 }
 
-/// Runs a command between two samples of every node; the messages that its link carried.
-fn run(shell: &mut Shell, running: &mut Running, command: &str) -> Result<u64> {
+/// What passes while a command runs.
+fn run(shell: &mut Shell, running: &mut Running, command: &str) -> Result<Passed> {
     let sent: Link = link(shell, running)?;
-    said(shell, running, SAMPLE)?;
+    let before = samples(shell, running)?;
     said(shell, running, command)?;
-    said(shell, running, SAMPLE)?;
-    Ok(link(shell, running)?.since(sent))
+    let after = samples(shell, running)?;
+    let mut nodes = [Sample::default(); NODES];
+    for (node, passed) in nodes.iter_mut().enumerate() {
+        passed.ticks = after[node].ticks - before[node].ticks;
+        passed.others = after[node].others - before[node].others;
+    }
+    Ok(Passed { nodes, messages: link(shell, running)?.since(sent) })
 }
 
-/// What passed on every node in each of the runs: two samples for each.
-fn passed(text: &str) -> Result<Vec<[Sample; NODES]>> {
-    let mut samples: [Vec<Sample>; NODES] = Default::default();
+/// Asks the programs; they write when the processor is theirs again.
+fn samples(shell: &mut Shell, running: &mut Running) -> Result<[Sample; NODES]> {
+    let command = "for p in /tmp/soak.pid.*; do \
+         f=/tmp/soak.${p##*.}; n=$(cat $f 2>/dev/null | wc -l); kill -USR1 $(cat $p); \
+         until [ $(cat $f 2>/dev/null | wc -l) -gt $n ]; do sleep 0.01; done; \
+         echo $(cat /proc/$(cat $p)/node) $(tail -n 1 $f); done";
+    read(&said(shell, running, command)?)
+}
+
+/// The samples in lines of node, ticks and others.
+fn read(text: &str) -> Result<[Sample; NODES]> {
+    let mut samples = [None; NODES];
     for line in text.lines() {
         let words: Option<Vec<u64>> =
             line.split_whitespace().map(|word| word.parse().ok()).collect();
         if let Some([node, ticks, others]) = words.as_deref()
-            && let Some(rows) = (*node as usize).checked_sub(1).and_then(|at| samples.get_mut(at))
+            && let Some(row) = (*node as usize).checked_sub(1).and_then(|at| samples.get_mut(at))
         {
-            rows.push(Sample { ticks: *ticks, others: *others });
+            *row = Some(Sample { ticks: *ticks, others: *others });
         }
     }
-    let complete = samples.iter().all(|rows| rows.len() == 2 * RUNS);
-    ensure!(complete, "not every node's program wrote {} samples: {text}", 2 * RUNS);
-    let grown = |rows: &[Sample], run: usize| Sample {
-        ticks: rows[2 * run + 1].ticks - rows[2 * run].ticks,
-        others: rows[2 * run + 1].others - rows[2 * run].others,
-    };
-    Ok((0..RUNS).map(|run| core::array::from_fn(|node| grown(&samples[node], run))).collect())
+    let missing = || format!("not every node's program answered: {text}");
+    let [Some(first), Some(second)] = samples else { anyhow::bail!(missing()) };
+    Ok([first, second])
 }
 
 #[cfg(test)]
@@ -153,15 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_read_by_node_and_run() {
-        let lines = |node: usize| {
-            let line = |at: usize| format!("{node} {} {}\n", at * at * 10, at * node);
-            (0..2 * RUNS).map(line).collect::<String>()
-        };
-        let runs = passed(&(lines(2) + "something else\n" + &lines(1))).expect("all samples");
-        assert_eq!(runs.len(), RUNS);
-        assert_eq!(runs[0], [Sample { ticks: 10, others: 1 }, Sample { ticks: 10, others: 2 }]);
-        assert_eq!(runs[1], [Sample { ticks: 50, others: 1 }, Sample { ticks: 50, others: 2 }]);
-        assert!(passed(&lines(1)).is_err());
+    fn samples_are_read_by_node() {
+        let samples = read("2 30 4\r\nsomething else\n1 10 2\n").expect("two samples");
+        assert_eq!(samples, [Sample { ticks: 10, others: 2 }, Sample { ticks: 30, others: 4 }]);
+        assert!(read("1 10 2\n").is_err());
     }
 }
