@@ -85,6 +85,7 @@ impl Tables {
     }
 
     /// A page was mapped at `addr`; whether it is the first of its table.
+    #[inline]
     pub fn mapped(&mut self, addr: u64) -> bool {
         let Some(row) = self.row(addr) else { return false };
         row.mapped += 1;
@@ -92,6 +93,7 @@ impl Tables {
     }
 
     /// A page at `addr` is mapped no more; whether it was the last of its table.
+    #[inline]
     pub fn unmapped(&mut self, addr: u64) -> bool {
         let Some(row) = self.row(addr) else { return false };
         assert!(row.mapped > 0, "only mapped pages are unmapped");
@@ -116,6 +118,7 @@ impl Tables {
         out
     }
 
+    #[inline]
     fn row(&mut self, addr: u64) -> Option<&mut Row> {
         let number = addr / TABLE_BYTES;
         if self.rows.get(self.last).is_none_or(|row| row.number != number) {
