@@ -16,6 +16,7 @@ use abi::{Errno, NodeId, ObjectId, Pid, SpaceId, ThreadId, Ticket};
 use alloc::vec::Vec;
 use core::task::Poll;
 use fs_api::file::Hold;
+use fs_api::name::FileKind;
 use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
 use proc_api::peer::{
     MoveCommit, MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal,
@@ -330,6 +331,9 @@ impl<M: Machine> ProcCore<M> {
                 match (result, step.checked_sub(1).and_then(|at| outgoing.wanted.get(at))) {
                     (Ok(_), Some(file)) => outgoing.held.push(*file),
                     (Ok(_), None) => {}
+                    // A directory of a node that is down is of no more use there than here; the working
+                    // directory, whose description may rest there, must not keep a process from moving.
+                    (Err(Errno::EHOSTDOWN), Some(file)) if file.kind == FileKind::Directory => {}
                     (Err(errno), _) => outgoing.failed = Some(errno),
                 }
             }
