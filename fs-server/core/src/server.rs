@@ -162,7 +162,7 @@ impl Core for FsCore {
             Event::NodeUp(node) => {
                 for (inode, place) in self.tree.announced_here() {
                     // A link that breaks again brings another NodeUp.
-                    let _ = cx.tell_node(node, &peer::Overlaid { inode, place }, Vec::new());
+                    let _ = cx.inform_node(node, &peer::Overlaid { inode, place }, Vec::new());
                 }
             }
             // Calls to it have failed; what a dead client held stays held.

@@ -66,6 +66,8 @@ const TWO_CORE_CHECKS: &[(&str, Check)] = &[
     ),
     ("fpu_state_of_other_core", fpu::fpu_state_of_other_core),
     ("stall_while_entering_keeps_pc", scheduling::stall_while_entering_keeps_pc),
+    ("idle_cores_wake_and_preempt", scheduling::idle_cores_wake_and_preempt),
+    ("kernel_lock_starves_no_core", scheduling::kernel_lock_starves_no_core),
 ];
 
 fn main(boot: BootInfo<'static>) -> ! {

@@ -57,6 +57,25 @@ pub extern "C" fn call_with_nt() {
     )
 }
 
+/// Counts at the address in rdi, for ever.
+#[unsafe(naked)]
+pub extern "C" fn count_for_ever() {
+    naked_asm!("2: inc qword ptr [rdi]", "jmp 2b")
+}
+
+/// Yields, and counts at the address in rdi how often, for ever.
+#[unsafe(naked)]
+pub extern "C" fn yield_for_ever() {
+    naked_asm!(
+        "mov rbx, rdi",
+        "2: mov rdx, -7",
+        "xor esi, esi",
+        "syscall",
+        "inc qword ptr [rbx]",
+        "jmp 2b"
+    )
+}
+
 /// Counts at the address in rdi to 30 million, then makes a system call.
 #[unsafe(naked)]
 pub extern "C" fn count_then_call() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Stopping and starting threads (edits 09, 10, 20, 22).
+//! Stopping and starting threads (edits 09, 10, 20, 22, 27, 29).
 
 use microkernel_sys::{
     Cap, CapData, Endpoint, Fault, MessageInfo, Registers, Rights, State, Tcb, ThreadState, init,
@@ -7,7 +7,7 @@ use microkernel_sys::{
 };
 
 use crate::ensure;
-use crate::env::{Env, Outcome, PRIORITY, fault_of_same_core, slot_of, start, wait_for};
+use crate::env::{Env, Outcome, PRIORITY, Page, fault_of_same_core, slot_of, start, wait_for};
 use crate::programs;
 
 const SYSCALL_LABEL: u64 = 2;
@@ -114,6 +114,53 @@ pub fn stall_while_entering_keeps_pc(env: &mut Env) -> Outcome {
         step.ok_or("the calls stopped coming")??;
     }
     Ok(())
+}
+
+/// An idle core runs what becomes ready on it, lets threads of one priority take turns, and idles again.
+pub fn idle_cores_wake_and_preempt(env: &mut Env) -> Outcome {
+    let counts = [env.page(), env.page()];
+    let moves_on = |page: Page| {
+        let before = page.word(0);
+        wait_for(|| (page.word(0) != before).then_some(()))
+    };
+    let mut threads = [Cap::<Tcb>::NULL; 2];
+    for (thread, page) in threads.iter_mut().zip(counts) {
+        *thread = env.foreign_thread(Cap::NULL);
+        thread.set_affinity(1).map_err(|_| "cannot move")?;
+        start(*thread, programs::count_for_ever, page.address);
+        moves_on(page).ok_or("a thread of an idle core does not run")?;
+    }
+    for _ in 0..10 {
+        for page in counts {
+            moves_on(page).ok_or("a thread is not preempted for another")?;
+        }
+    }
+    for _ in 0..10 {
+        for thread in threads {
+            thread.suspend().map_err(|_| "cannot suspend")?;
+        }
+        for (thread, page) in threads.into_iter().zip(counts) {
+            thread.resume().map_err(|_| "cannot resume")?;
+            moves_on(page).ok_or("a thread does not run after its core was idle")?;
+        }
+    }
+    Ok(())
+}
+
+/// Two cores that want nothing but the kernel both get it.
+pub fn kernel_lock_starves_no_core(env: &mut Env) -> Outcome {
+    const ENTRIES: u64 = 20_000;
+    let count = env.page();
+    let thread = env.native_thread();
+    thread.set_affinity(1).map_err(|_| "cannot move")?;
+    start(thread, programs::yield_for_ever, count.address);
+    let mut own = 0;
+    let done = wait_for(|| {
+        yield_now();
+        own += 1;
+        (own >= ENTRIES && count.word(0) >= ENTRIES).then_some(())
+    });
+    done.ok_or("a core did not get the kernel often enough")
 }
 
 /// Answers a call if one waits.

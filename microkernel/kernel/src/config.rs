@@ -14,10 +14,10 @@ pub const ROOT_CNODE_SIZE_BITS: u32 = 16;
 pub const UNTYPEDS_MAX: u32 = 230;
 
 /// The kernel's timer tick in milliseconds.
-pub const TICK_MS: u32 = 2;
+pub const TICK_MS: u32 = 10;
 
 /// How many ticks a thread runs before another of its priority does.
-pub const TIME_SLICE_TICKS: u32 = 5;
+pub const TIME_SLICE_TICKS: u32 = 1;
 
 /// Where the configuration goes in the source tree. The Makefile looks here before it looks in the build folder.
 pub const AUTOCONF_PATH: &str = "include/plat/pc99/autoconf.h";

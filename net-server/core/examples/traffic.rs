@@ -13,7 +13,7 @@
 use abi::{NodeId, ServerId};
 use net_core::limits::VERSIONS;
 use net_core::{Config, Net, Peer, Secret};
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 use std::time::Instant;
 
 const MESSAGE_BYTES: usize = 60_000;
@@ -75,7 +75,10 @@ fn main() {
     let (start, mut frames, mut got) = (Instant::now(), 0, 0);
     let wanted = mib << 20;
     while got < wanted {
-        while a.send(node(2), Lane::Pages, ServerId::Mem, vec![1; MESSAGE_BYTES]).is_ok() {}
+        while a
+            .send(node(2), (Lane::Pages, Urge::New), ServerId::Mem, vec![1; MESSAGE_BYTES])
+            .is_ok()
+        {}
         frames += exchange(&mut a, &mut b, &mut frame, now_ns);
         while let Ok(Some(_)) = b.take(ServerId::Mem, usize::MAX, now_ns) {
             got += MESSAGE_BYTES;

@@ -17,7 +17,7 @@ use crate::{Net, Notice};
 use abi::ServerId;
 use alloc::vec::Vec;
 use net_api::Cause;
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 
 const MS: u64 = 1_000_000;
 /// Operations of one script that are performed: the rest of a longer one is not.
@@ -117,7 +117,7 @@ impl Run {
             6 => {
                 let lane = if bytes.byte() % 2 == 0 { Lane::Control } else { Lane::Pages };
                 let data = alloc::vec![1; 8 * bytes.number() as u16 as usize];
-                let _ = self.net.send(node_id(1), lane, ServerId::Mem, data);
+                let _ = self.net.send(node_id(1), (lane, Urge::New), ServerId::Mem, data);
                 self.collect();
             }
             7 => {
@@ -228,6 +228,9 @@ impl Run {
                 Notice::NoCommonVersion { .. } => 40,
                 Notice::OtherKey(_) => 41,
                 Notice::NoKey(_) => 42,
+                Notice::Silent { .. } => 43,
+                Notice::Answers(_) => 44,
+                Notice::Slow(_) => 45,
             };
             self.seen |= 1 << bit;
         }

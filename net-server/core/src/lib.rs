@@ -54,12 +54,12 @@ use alloc::vec::Vec;
 pub use envelope::Mac;
 use inbox::Inbox;
 pub use inbox::Item;
-use limits::{MTU_MAX, MTU_MIN, Versions};
+use limits::{MTU_MAX, MTU_MIN, STANDSTILL_NS, Versions};
 use link::{Link, Local};
 use net_api::{Cause, Drops, LinkFigures, Phase, PingFigures};
 pub use notice::Notice;
 use opening::Myself;
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 use secure::{LinkKeys, Random, Side, TAG_BYTES};
 pub use secure::{PublicKey, Secret};
 
@@ -111,6 +111,7 @@ pub struct Net {
     /// Frames that belong to no link.
     strays: Drops,
     notice: Option<Notice>,
+    ticked_ns: u64,
 }
 
 #[derive(Debug)]
@@ -148,6 +149,7 @@ impl Net {
             inbox: Inbox::new(&config.servers),
             turn: 0,
             strays: Drops::default(),
+            ticked_ns: now_ns,
             notice: secret.is_none().then_some(Notice::NoKey(config.node)),
         }
     }
@@ -180,20 +182,29 @@ impl Net {
     /// Queues a message for `server` of `node`.
     ///
     /// # Errors
-    /// EINVAL: no other node of the cluster. EHOSTDOWN: it does not answer. EAGAIN: the queue is
-    /// full. EMSGSIZE: empty, or longer than [`limits::MESSAGE_BYTES`].
+    /// EINVAL: no other node of the cluster. EHOSTDOWN: it does not answer, or takes what is owed to it
+    /// so slowly that the link was given up. EAGAIN: the queue is full. EMSGSIZE: empty, or longer than
+    /// [`limits::MESSAGE_BYTES`].
     pub fn send(
         &mut self,
         node: NodeId,
-        lane: Lane,
+        (lane, urge): (Lane, Urge),
         server: ServerId,
         data: Vec<u8>,
     ) -> Result<(), Errno> {
         if !self.is_peer(node) {
             return Err(Errno::EINVAL);
         }
-        let link = self.links().iter_mut().find(|link| link.node == node);
-        link.ok_or(Errno::EHOSTDOWN)?.send(server, lane, data)
+        let Self { linked, inbox, ticked_ns, .. } = self;
+        let Some(Linked { local, links }) = linked else { return Err(Errno::EHOSTDOWN) };
+        let link = links.iter_mut().find(|link| link.node == node).ok_or(Errno::EHOSTDOWN)?;
+        match link.send(server, lane, urge, data) {
+            Err(Errno::EAGAIN) if urge == Urge::Owed => {
+                link.give_up(local, *ticked_ns, inbox);
+                Err(Errno::EHOSTDOWN)
+            }
+            sent => sent,
+        }
     }
 
     /// Takes the next item for a server, and whether more follow.
@@ -288,10 +299,15 @@ impl Net {
         link.map(Link::ping_figures).ok_or(Errno::EINVAL)
     }
 
-    /// Time has passed.
+    /// Time has passed. What has arrived until now must have been given to [`Self::received`] before.
     pub fn tick(&mut self, now_ns: u64) {
-        let Self { linked, inbox, .. } = self;
+        let Self { linked, inbox, ticked_ns, .. } = self;
+        let stood_ns = now_ns.saturating_sub(*ticked_ns);
+        *ticked_ns = now_ns;
         if let Some(Linked { local, links }) = linked {
+            if stood_ns >= STANDSTILL_NS {
+                links.iter_mut().for_each(|link| link.excuse(stood_ns, now_ns));
+            }
             links.iter_mut().for_each(|link| link.tick(local, now_ns, inbox));
         }
     }

@@ -47,6 +47,11 @@ pub const MESSAGE_BYTES: usize = abi::limits::WINDOW_BYTES;
 pub const SEND_MESSAGES_MAX: usize = 256;
 /// Bytes that wait in one lane of a link; the next message gets EAGAIN.
 pub const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Messages that wait in one lane where the next one is owed to the peer: an answer or cancel for each
+/// call that a server may have open, and facts. Beyond it the link goes down.
+pub const OWED_MESSAGES_MAX: usize = SEND_MESSAGES_MAX + runtime::limits::NODE_CALLS_MAX;
+/// Bytes of these above [`SEND_BYTES_MAX`]: they are short.
+pub const OWED_BYTES_MAX: usize = 512 * 1024;
 /// Frames of one lane under way: as many as a selective acknowledgement names.
 pub const WINDOW_FRAMES: u64 = 64;
 /// Bytes of one lane under way: what fits the socket buffer of a virtual network with room to spare.
@@ -77,6 +82,9 @@ pub const RTO_MAX_NS: u64 = 400 * MS;
 pub const KEEPALIVE_NS: u64 = 200 * MS;
 /// A node that was silent for so long is down: what needs it ends within two seconds.
 pub const SILENCE_NS: u64 = 1500 * MS;
+/// A node that did not look at the clock for so long stood still: it looks at least every
+/// [`KEEPALIVE_NS`]. What the others said meanwhile may be lost.
+pub const STANDSTILL_NS: u64 = 2 * KEEPALIVE_NS;
 /// While a node is down it is greeted so often.
 pub const HELLO_NS: u64 = 200 * MS;
 /// A handshake that got no further for so long is begun anew.

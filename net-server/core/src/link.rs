@@ -32,7 +32,7 @@ use crate::wire::LANES;
 use abi::{Errno, NodeId, ServerId};
 use alloc::vec::Vec;
 use net_api::{Cause, LinkFigures, Phase, PingFigures};
-use runtime::node::{Lane, NodeMessage};
+use runtime::node::{Lane, NodeMessage, Urge};
 
 const LANE: [Lane; LANES] = [Lane::Control, Lane::Pages];
 
@@ -153,13 +153,14 @@ impl Link {
         &mut self,
         server: ServerId,
         lane: Lane,
+        urge: Urge,
         data: Vec<u8>,
     ) -> Result<(), Errno> {
         if matches!(self.state, State::Down(_)) {
             return Err(Errno::EHOSTDOWN);
         }
         let bytes = data.len() as u64;
-        self.lanes.senders[lane as usize].push(server, data)?;
+        self.lanes.senders[lane as usize].push(server, urge, data)?;
         self.figures.messages_sent += 1;
         self.figures.bytes_sent += bytes;
         Ok(())
@@ -184,7 +185,7 @@ impl Link {
     /// Sends what is due of null requests and answers. What finds the lane full goes later.
     fn send_pings(&mut self, now_ns: u64) {
         while let Some(message) = self.pings.due() {
-            if self.send(ServerId::Net, Lane::Control, message).is_err() {
+            if self.send(ServerId::Net, Lane::Control, Urge::New, message).is_err() {
                 return;
             }
             self.pings.sent(now_ns);
@@ -209,6 +210,7 @@ impl Link {
         self.lanes = Lanes::default();
         (self.refused, self.key_doubted) = (None, false);
         self.figures.lives += 1;
+        self.notice = Some(Notice::Answers(self.node));
         // The peer may wait for the first frame of the session.
         self.lanes.ack.now();
         for server in self.dead.clone() {
@@ -261,10 +263,25 @@ impl Link {
         }
     }
 
+    /// What is owed to the peer found no room any more.
+    pub(crate) fn give_up(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
+        self.notice = Some(Notice::Slow(self.node));
+        self.down(local, now_ns, inbox);
+    }
+
+    /// This node itself stood still, and could hear nobody: that is no silence of the peer.
+    pub(crate) fn excuse(&mut self, stood_ns: u64, now_ns: u64) {
+        if let State::Up { heard_ns, .. } = &mut self.state {
+            *heard_ns = heard_ns.saturating_add(stood_ns).min(now_ns);
+        }
+    }
+
     /// Time has passed.
     pub(crate) fn tick(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
         let State::Up { heard_ns, .. } = self.state else { return };
         if now_ns >= heard_ns + SILENCE_NS {
+            let silent_ms = now_ns.saturating_sub(heard_ns) / 1_000_000;
+            self.notice = Some(Notice::Silent { node: self.node, silent_ms });
             self.down(local, now_ns, inbox);
             return;
         }

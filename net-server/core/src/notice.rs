@@ -5,7 +5,7 @@ use crate::limits::Versions;
 use abi::NodeId;
 use core::fmt;
 
-/// Something that keeps a link down and that time alone does not mend.
+/// What became of a link, or what keeps it down and is not mended by time alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// The nodes speak no common version.
@@ -21,6 +21,17 @@ pub enum Notice {
     OtherKey(NodeId),
     /// This node has no private key.
     NoKey(NodeId),
+    /// Nothing was heard of a node for too long.
+    Silent {
+        /// The other node.
+        node: NodeId,
+        /// For how long, milliseconds.
+        silent_ms: u64,
+    },
+    /// A node takes what it is owed more slowly than it asks for more.
+    Slow(NodeId),
+    /// A link is up.
+    Answers(NodeId),
 }
 
 impl fmt::Display for Notice {
@@ -31,6 +42,14 @@ impl fmt::Display for Notice {
                 "node {node} speaks format {theirs} of links, this node {mine}: the link stays down \
                  until the older one of them is replaced"
             ),
+            Self::Silent { node, silent_ms } => {
+                write!(f, "node {node} counts as down: it was silent for {silent_ms} ms")
+            }
+            Self::Slow(node) => write!(
+                f,
+                "node {node} counts as down: it takes answers more slowly than it asks for them"
+            ),
+            Self::Answers(node) => write!(f, "node {node} answers"),
             Self::OtherKey(node) => write!(
                 f,
                 "somebody greets as node {node} with another key than the image names: an older image, \

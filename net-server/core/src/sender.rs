@@ -8,8 +8,8 @@
 //! RFC 6298 for the time-out, RFC 2018 for selective acknowledgement.
 
 use crate::limits::{
-    ACK_DELAY_NS, MESSAGE_BYTES, REORDER_FRAMES, RTO_FIRST_NS, RTO_MAX_NS, RTO_MIN_NS,
-    SEND_BYTES_MAX, SEND_MESSAGES_MAX, WINDOW_BYTES, WINDOW_FRAMES,
+    ACK_DELAY_NS, MESSAGE_BYTES, OWED_BYTES_MAX, OWED_MESSAGES_MAX, REORDER_FRAMES, RTO_FIRST_NS,
+    RTO_MAX_NS, RTO_MIN_NS, SEND_BYTES_MAX, SEND_MESSAGES_MAX, WINDOW_BYTES, WINDOW_FRAMES,
 };
 use crate::wire::{Ack, Piece};
 use abi::{Errno, ServerId};
@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 
 /// Round-trip time of a link.
 #[derive(Clone, Copy, Default, Debug)]
@@ -90,12 +90,21 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn push(&mut self, server: ServerId, data: Vec<u8>) -> Result<(), Errno> {
+    pub(crate) fn push(
+        &mut self,
+        server: ServerId,
+        urge: Urge,
+        data: Vec<u8>,
+    ) -> Result<(), Errno> {
         if data.is_empty() || data.len() > MESSAGE_BYTES {
             return Err(Errno::EMSGSIZE);
         }
-        let full = self.queued_bytes + data.len() > SEND_BYTES_MAX;
-        if full || self.queue.len() >= SEND_MESSAGES_MAX {
+        let (messages_max, bytes_max) = match urge {
+            Urge::New => (SEND_MESSAGES_MAX, SEND_BYTES_MAX),
+            Urge::Owed => (OWED_MESSAGES_MAX, SEND_BYTES_MAX + OWED_BYTES_MAX),
+        };
+        let full = self.queued_bytes + data.len() > bytes_max;
+        if full || self.queue.len() >= messages_max {
             return Err(Errno::EAGAIN);
         }
         self.push_always(server, data);

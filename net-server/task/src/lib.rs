@@ -15,7 +15,7 @@ use net_api::{Enrol, LinkUse, PingStart, PingUse, StrayUse};
 use net_core::limits::VERSIONS;
 use net_core::{Config, Item, Net, Notice, Peer, PublicKey, Secret};
 use nic_driver::Nic;
-use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
+use runtime::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken, read_send_words};
 use runtime::{Bulk, Lock, Msg, Operation, Platform, Service, Status, Wire};
 
 /// After the card refused a frame it is offered again so late, if no interrupt comes before.
@@ -83,17 +83,12 @@ fn config(startup: &Startup) -> Option<Config> {
 
 impl State {
     fn send(&mut self, client: ServerId, words: [u64; 4], data: &[u8]) -> Result<(), Errno> {
-        let node = u16::try_from(words[0]).ok().and_then(NodeId::new).ok_or(Errno::EINVAL)?;
-        let lane = match words[1] {
-            0 => Lane::Control,
-            1 => Lane::Pages,
-            _ => return Err(Errno::EINVAL),
-        };
+        let (node, lane, urge) = read_send_words(words)?;
         // A server speaks to its own kind only.
         if words[2] != client as u64 {
             return Err(Errno::EPERM);
         }
-        self.net.send(node, lane, client, data.to_vec())
+        self.net.send(node, (lane, urge), client, data.to_vec())
     }
 
     fn take(
@@ -114,6 +109,16 @@ impl State {
             Item::Up(node) => (Taken::Up, node),
         };
         Ok([what as u64, u64::from(node.get()), u64::from(more), 0])
+    }
+
+    /// Takes all frames that the card holds; the time of it.
+    fn receive(&mut self, platform: &mut dyn Platform) -> u64 {
+        let now_ns = platform.now_ns();
+        let Self { net, nic, .. } = self;
+        while let Some(mut frame) = nic.as_mut().and_then(Nic::receive) {
+            net.received(&mut frame, now_ns);
+        }
+        now_ns
     }
 
     fn transmit(&mut self, now_ns: u64) {
@@ -224,7 +229,9 @@ impl Service for NetService {
         if from == ServerId::Timer {
             let mut state = self.0.lock();
             state.armed_ns = None;
-            state.net.tick(platform.now_ns());
+            // What has arrived counts before anybody is called silent.
+            let now_ns = state.receive(platform);
+            state.net.tick(now_ns);
             state.settle(platform);
         }
     }
@@ -240,11 +247,7 @@ impl Service for NetService {
 
     fn interrupt(&self, platform: &mut dyn Platform, _bit: u8) {
         let mut state = self.0.lock();
-        let now_ns = platform.now_ns();
-        let State { net, nic, .. } = &mut *state;
-        while let Some(mut frame) = nic.as_mut().and_then(Nic::receive) {
-            net.received(&mut frame, now_ns);
-        }
+        state.receive(platform);
         state.settle(platform);
     }
 }

@@ -106,7 +106,7 @@ impl<M: Machine> ProcCore<M> {
         let Some(node) = node else { return };
         let tell = Tell { about: 0, fact: *fact, from: cx.node(), hops: 0 };
         // A node that does not answer has lost what it knew.
-        let _ = cx.tell_node(node, &tell, Vec::new());
+        let _ = cx.inform_node(node, &tell, Vec::new());
     }
 
     /// Tells the node where a process is something about it.
@@ -121,7 +121,7 @@ impl<M: Machine> ProcCore<M> {
             Place::There(_) if tell.hops >= HOPS_MAX => Err(Errno::ELOOP),
             Place::There(node) => {
                 let tell = Tell { hops: tell.hops + 1, ..tell };
-                cx.tell_node(node, &tell, Vec::new())
+                cx.inform_node(node, &tell, Vec::new())
             }
             Place::Nowhere => Err(Errno::ESRCH),
         };
@@ -386,7 +386,7 @@ pub(crate) fn signal<M: Machine>(
             if here > 0 {
                 for node in others {
                     // Members there are gone with the node.
-                    let _ = call.cx.tell_node(node, &message, Vec::new());
+                    let _ = call.cx.inform_node(node, &message, Vec::new());
                 }
                 return Ok(Next::Done(0));
             }

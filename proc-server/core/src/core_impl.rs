@@ -195,7 +195,7 @@ impl<M: Machine> ProcCore<M> {
                 };
                 for node in crate::cluster::others(cx) {
                     // Members there are gone with the node.
-                    let _ = cx.tell_node(node, &message, Vec::new());
+                    let _ = cx.inform_node(node, &message, Vec::new());
                 }
             }
             (ServerId::Mem, EVENT_SPACE_LOST) => {

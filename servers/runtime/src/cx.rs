@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
-use crate::node::{self, Kind, Lane, NodeMessage};
+use crate::node::{self, Kind, Lane, NodeMessage, Urge};
 use crate::tables::{Action, Completion, Tables, Wait, completion_fits};
 use crate::{Bulk, Client, Msg, NodeReply, Operation, Platform, Status, Wire};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
@@ -120,7 +120,8 @@ impl Cx<'_> {
             Some(Wait::Node { node, request, lane }) => {
                 // A dead link fails the call itself, so a cancel that cannot leave is no loss.
                 let header = (Kind::Cancel, 0, 0, request);
-                let _ = self.send_by(lane, node, header, Msg::default(), Vec::new());
+                let how = (lane, Urge::Owed);
+                let _ = self.send_by(how, node, header, Msg::default(), Vec::new());
             }
             None => {}
         }
@@ -130,7 +131,8 @@ impl Cx<'_> {
     pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
         let sent = Msg::of(op).and_then(|msg| {
             let request = self.tables.new_call(node, cookie, NodeMessage::lane_of(&bulk))?;
-            self.send(node, Kind::Call, O::NUMBER, 0, request, msg, bulk).inspect_err(|_| {
+            let header = (Kind::Call, O::NUMBER, 0, request);
+            self.send(Urge::New, node, header, msg, bulk).inspect_err(|_| {
                 self.tables.end_call(node, request);
             })
         });
@@ -150,8 +152,31 @@ impl Cx<'_> {
         op: &O,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
+        self.tell(Urge::New, node, op, bulk)
+    }
+
+    /// The same for what is told only once: a full queue takes it all the same, or the link goes down.
+    ///
+    /// # Errors
+    /// EHOSTDOWN: the node does not answer. EMSGSIZE.
+    pub fn inform_node<O: Operation>(
+        &mut self,
+        node: NodeId,
+        op: &O,
+        bulk: Vec<u8>,
+    ) -> Result<(), Errno> {
+        self.tell(Urge::Owed, node, op, bulk)
+    }
+
+    fn tell<O: Operation>(
+        &mut self,
+        urge: Urge,
+        node: NodeId,
+        op: &O,
+        bulk: Vec<u8>,
+    ) -> Result<(), Errno> {
         let msg = Msg::of(op)?;
-        self.send(node, Kind::Tell, O::NUMBER, 0, 0, msg, bulk)
+        self.send(urge, node, (Kind::Tell, O::NUMBER, 0, 0), msg, bulk)
     }
 
     /// Opens a ticket for a request that ends later.
@@ -219,22 +244,29 @@ impl Cx<'_> {
         if request == 0 {
             return;
         }
-        let (status, msg, bulk) = match result {
-            Ok(msg) => (0, msg, bulk),
-            Err(errno) => (errno.number(), Msg::default(), Vec::new()),
-        };
+        let header = |status| (Kind::Reply, 0, status, request);
         // If the link is down the caller's side has failed the call already.
-        let _ = self.send(node, Kind::Reply, 0, status, request, msg, bulk);
+        let _ = match result {
+            // Bulk data waits for room, and the caller asks again where there is none.
+            Ok(msg) if !bulk.is_empty() => match self.send(Urge::New, node, header(0), msg, bulk) {
+                Err(Errno::EAGAIN) => {
+                    let status = header(Errno::EAGAIN.number());
+                    self.send(Urge::Owed, node, status, Msg::default(), Vec::new())
+                }
+                sent => sent,
+            },
+            Ok(msg) => self.send(Urge::Owed, node, header(0), msg, bulk),
+            Err(errno) => {
+                self.send(Urge::Owed, node, header(errno.number()), Msg::default(), Vec::new())
+            }
+        };
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the header's fields")]
     fn send(
         &mut self,
+        urge: Urge,
         node: NodeId,
-        kind: Kind,
-        op: u16,
-        status: u16,
-        request: u64,
+        header: (Kind, u16, u16, u64),
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
@@ -242,12 +274,12 @@ impl Cx<'_> {
             return Err(Errno::EHOSTDOWN);
         }
         let lane = NodeMessage::lane_of(&bulk);
-        self.send_by(lane, node, (kind, op, status, request), msg, bulk)
+        self.send_by((lane, urge), node, header, msg, bulk)
     }
 
     fn send_by(
         &mut self,
-        lane: Lane,
+        how: (Lane, Urge),
         node: NodeId,
         (kind, op, status, request): (Kind, u16, u16, u64),
         msg: Msg,
@@ -257,7 +289,7 @@ impl Cx<'_> {
         let epoch = self.view.epoch().0;
         let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
         let mut data = message.encode()?;
-        let words = node::send_words(node, lane, server, data.len());
+        let words = node::send_words(node, how, server, data.len());
         let mut msg = Msg { words, ..Msg::default() };
         let mut bulk = Bulk::new(&mut data);
         match self.platform.call(self.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {

@@ -9,8 +9,8 @@ use spin::{Once, RelaxStrategy};
 /// A mutual exclusion lock for data that several workers of a server share.
 pub type Lock<T> = spin::mutex::Mutex<T, SpinThenYield>;
 
-/// Loads to try before yielding: longer than a short critical section on another core.
-const SPINS_BEFORE_YIELD: u32 = 64;
+/// Turns of an empty loop before yielding: longer than a short critical section on another core.
+const SPINS_BEFORE_YIELD: u32 = 1000;
 
 static YIELD: Once<fn()> = Once::new();
 
@@ -25,8 +25,10 @@ pub struct SpinThenYield;
 
 impl RelaxStrategy for SpinThenYield {
     fn relax() {
-        for _ in 0..SPINS_BEFORE_YIELD {
-            core::hint::spin_loop();
+        // Not the pause instruction: where QEMU translates, it costs QEMU's global lock, for which the
+        // holder of this one may wait.
+        for turn in 0..SPINS_BEFORE_YIELD {
+            core::hint::black_box(turn);
         }
         if let Some(yield_now) = YIELD.get() {
             yield_now();

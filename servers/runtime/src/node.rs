@@ -16,8 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Version of this format.
 pub const VERSION: u8 = 1;
 
-/// net-server: send a message to a node; words: node, lane, destination server, length; the message
-/// is the bulk data. A leaf. Fails with EHOSTDOWN or, where the queue is full, EAGAIN.
+/// net-server: send a message to a node; words: [`send_words`]; the message is the bulk data. A leaf.
+/// Fails with EHOSTDOWN or, where the queue is full and the message not [`Urge::Owed`], EAGAIN.
 pub const NET_SEND: u16 = 1;
 /// net-server: take the next message for the calling server into the bulk data; answers words: what
 /// (a [`Taken`] number), node, more. A leaf.
@@ -31,6 +31,17 @@ pub enum Lane {
     Control = 0,
     /// Messages with bulk data.
     Pages = 1,
+}
+
+/// What happens to a message whose queue is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Urge {
+    /// It is refused with EAGAIN: whoever asks can ask again.
+    New = 0,
+    /// It is queued beyond the bound for others: an answer, a cancel, a fact that nobody tells again.
+    /// Where even that room ends, the link goes down, which both ends notice.
+    Owed = 1,
 }
 
 /// What [`NET_TAKE`] brought.
@@ -181,9 +192,37 @@ impl NodeMessage {
     }
 }
 
-/// The request of [`NET_SEND`].
-pub fn send_words(node: NodeId, lane: Lane, server: ServerId, len: usize) -> [u64; 4] {
-    [u64::from(node.get()), lane as u64, server as u64, len as u64]
+/// Shift of the [`Urge`] in the word that has the lane.
+const URGE_SHIFT: u32 = 8;
+
+/// The request of [`NET_SEND`]: node, lane and urge, destination server, length.
+pub fn send_words(
+    node: NodeId,
+    (lane, urge): (Lane, Urge),
+    server: ServerId,
+    len: usize,
+) -> [u64; 4] {
+    let how = lane as u64 | (urge as u64) << URGE_SHIFT;
+    [u64::from(node.get()), how, server as u64, len as u64]
+}
+
+/// Reads the request of [`NET_SEND`].
+///
+/// # Errors
+/// EINVAL: no such node, lane or urge exists.
+pub fn read_send_words(words: [u64; 4]) -> Result<(NodeId, Lane, Urge), Errno> {
+    let node = u16::try_from(words[0]).ok().and_then(NodeId::new).ok_or(Errno::EINVAL)?;
+    let lane = match words[1] & ((1 << URGE_SHIFT) - 1) {
+        0 => Lane::Control,
+        1 => Lane::Pages,
+        _ => return Err(Errno::EINVAL),
+    };
+    let urge = match words[1] >> URGE_SHIFT {
+        0 => Urge::New,
+        1 => Urge::Owed,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok((node, lane, urge))
 }
 
 /// Reads the answer of [`NET_TAKE`].

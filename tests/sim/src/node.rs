@@ -16,7 +16,7 @@ use mem_core::MemCore;
 use net_api::{LinkUse, StrayUse};
 use net_core::{Item, Net, Peer, Secret};
 use proc_core::{FaultAnswer, ProcCore, UserFault};
-use runtime::node::{Lane, NET_SEND, NET_TAKE, TIMER_ARM, Taken};
+use runtime::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken, read_send_words};
 use runtime::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
@@ -273,10 +273,9 @@ impl Node {
     }
 
     fn net_send(&self, from: ServerId, words: [u64; 4], data: &[u8]) -> Result<(), Errno> {
-        let node = u16::try_from(words[0]).ok().and_then(NodeId::new).ok_or(Errno::EINVAL)?;
-        let lane = if words[1] == 0 { Lane::Control } else { Lane::Pages };
+        let (node, lane, urge) = read_send_words(words)?;
         assert_eq!(words[2], from as u64, "a server speaks to its own kind");
-        self.around.borrow_mut().net.send(node, lane, from, data.to_vec())
+        self.around.borrow_mut().net.send(node, (lane, urge), from, data.to_vec())
     }
 
     fn net_take(&self, from: ServerId, now_ns: u64, bulk: &mut Bulk<'_>) -> Result<Msg, Errno> {

@@ -125,7 +125,7 @@ impl FsCore {
             if before != after {
                 let home = cx.view().home(file.slot());
                 // If the home does not answer, neither does the file.
-                let _ = cx.tell_node(home, &Rewind { file, from: after, to: before }, Vec::new());
+                let _ = cx.inform_node(home, &Rewind { file, from: after, to: before }, Vec::new());
             }
         })?;
         Ok(bytes)

@@ -9,7 +9,7 @@ use crate::wire::{Ack, Body, Frame, Piece, decode};
 use abi::ServerId;
 use net_api::Cause;
 use proptest::prelude::*;
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 use std::vec::Vec;
 
 fn lane(pages: bool) -> Lane {
@@ -111,7 +111,7 @@ proptest! {
             net.received(&mut member.seal(&content), now_ns);
             net.received(&mut member.seal(&garbage), now_ns);
             net.tick(now_ns);
-            let _ = net.send(node_id(1), lane, server, payload);
+            let _ = net.send(node_id(1), (lane, Urge::New), server, payload);
             frames(net, now_ns);
             if !net.figures(node_id(1)).expect("a link").up {
                 member = Member::connect(net, now_ns);

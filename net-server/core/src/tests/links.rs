@@ -2,12 +2,13 @@
 //! Order, exactly-once, loss of a node, back-pressure, frames per call.
 
 use super::wire_sim::{BAD, Faults, MS, PERFECT, Sim, node_id};
-use crate::Item;
 use crate::limits::{
-    INBOX_MESSAGES_MAX, MESSAGE_BYTES, SEND_BYTES_MAX, SEND_MESSAGES_MAX, SILENCE_NS, WINDOW_BYTES,
+    INBOX_MESSAGES_MAX, MESSAGE_BYTES, OWED_MESSAGES_MAX, SEND_BYTES_MAX, SEND_MESSAGES_MAX,
+    SILENCE_NS, WINDOW_BYTES,
 };
+use crate::{Item, Notice};
 use abi::{Errno, ServerId};
-use runtime::node::{Lane, NodeMessage};
+use runtime::node::{Lane, NodeMessage, Urge};
 use std::vec;
 use std::vec::Vec;
 
@@ -150,6 +151,52 @@ fn links_tell_within_two_seconds_that_a_node_is_gone() {
     let items = sim.take_all(1);
     assert_eq!(items.len(), 3, "two marks, and nothing of what was dropped: {items:?}");
     assert_eq!(items[2], Item::Message(node_id(0), b"again".to_vec()));
+}
+
+#[test]
+fn links_full_of_new_messages_take_what_is_owed_and_then_go_down() {
+    let mut sim = Sim::new(2, 9, PERFECT);
+    sim.meet();
+    let _ = sim.nodes[0].next_notice();
+    while sim.send(0, 1, Lane::Control, b"new").is_ok() {}
+    let owed = |sim: &mut Sim| {
+        let how = (Lane::Control, Urge::Owed);
+        sim.nodes[0].send(node_id(1), how, ServerId::Mem, b"owed".to_vec())
+    };
+    for _ in SEND_MESSAGES_MAX..OWED_MESSAGES_MAX {
+        assert_eq!(owed(&mut sim), Ok(()));
+    }
+    assert_eq!(owed(&mut sim), Err(Errno::EHOSTDOWN), "never silently lost");
+    assert!(!sim.figures(0, 1).up);
+    assert_eq!(sim.take(0), Some(Item::Down(node_id(1))));
+    assert_eq!(sim.nodes[0].next_notice(), Some(Notice::Slow(node_id(1))));
+}
+
+#[test]
+fn links_say_once_that_a_node_is_silent_and_that_it_answers() {
+    let mut sim = Sim::new(2, 3, PERFECT);
+    sim.meet();
+    assert_eq!(sim.nodes[0].next_notice(), Some(Notice::Answers(node_id(1))));
+    sim.cut = vec![(1, 0)];
+    sim.run(SILENCE_NS + 300 * MS);
+    let silent_ms = SILENCE_NS / MS;
+    assert_eq!(sim.nodes[0].next_notice(), Some(Notice::Silent { node: node_id(1), silent_ms }));
+    assert_eq!(sim.nodes[0].next_notice(), None);
+}
+
+#[test]
+fn links_of_a_node_that_stood_still_itself_stay_up() {
+    let mut sim = Sim::new(2, 5, PERFECT);
+    sim.meet();
+    // Its host did not run it, and what the peer said meanwhile is lost.
+    let stood_ns = 10 * SILENCE_NS;
+    sim.nodes[0].tick(sim.now_ns + stood_ns);
+    assert!(sim.figures(0, 1).up, "it cannot know");
+    // From here on it can.
+    for step in 1..=10 {
+        sim.nodes[0].tick(sim.now_ns + stood_ns + step * SILENCE_NS / 9);
+    }
+    assert!(!sim.figures(0, 1).up);
 }
 
 #[test]
@@ -322,7 +369,9 @@ fn links_idle_cost_five_frames_a_second_each_way() {
 fn links_messages_for_a_server_that_does_not_run_are_counted() {
     let sim = &mut Sim::new(2, 1, PERFECT);
     sim.meet();
-    sim.nodes[0].send(node_id(1), Lane::Control, ServerId::Ckpt, vec![1]).expect("sent");
+    sim.nodes[0]
+        .send(node_id(1), (Lane::Control, Urge::New), ServerId::Ckpt, vec![1])
+        .expect("sent");
     sim.run(50 * MS);
     assert_eq!((sim.take(1), sim.nodes[1].unwanted()), (None, 1));
 }
@@ -385,7 +434,9 @@ fn links_tell_of_a_dead_server_in_every_life_and_go_on() {
     assert_eq!(sim.take_all(0), [Item::Message(node_id(1), gone.clone())]);
     assert_eq!(sim.take(1), None);
     // Another server of the same node still gets its messages.
-    sim.nodes[0].send(node_id(1), Lane::Control, ServerId::Proc, b"x".to_vec()).expect("room");
+    sim.nodes[0]
+        .send(node_id(1), (Lane::Control, Urge::New), ServerId::Proc, b"x".to_vec())
+        .expect("room");
     sim.run(2000 * MS);
     let taken = core::iter::from_fn(|| {
         sim.nodes[1].take(ServerId::Proc, usize::MAX, 0).expect("it fits").map(|(item, _)| item)

@@ -5,7 +5,7 @@ use super::wire_sim::{BAD, MS, PERFECT, Sim, node_id};
 use crate::limits::{PINGS_MAX, SEND_MESSAGES_MAX, SILENCE_NS};
 use abi::{Errno, ServerId};
 use net_api::PingFigures;
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 
 fn figures(sim: &Sim) -> PingFigures {
     sim.nodes[0].ping_figures(node_id(1)).expect("a link")
@@ -83,7 +83,12 @@ fn message_that_is_no_null_request_is_left_alone() {
     let sim = &mut Sim::new(2, 1, PERFECT);
     sim.meet();
     for message in [&b"x"[..], &[3; 9], &[2, 1, 0, 0, 0, 0, 0, 0, 0]] {
-        let sent = sim.nodes[1].send(node_id(0), Lane::Control, ServerId::Net, message.to_vec());
+        let sent = sim.nodes[1].send(
+            node_id(0),
+            (Lane::Control, Urge::New),
+            ServerId::Net,
+            message.to_vec(),
+        );
         sent.expect("room");
     }
     sim.run(100 * MS);

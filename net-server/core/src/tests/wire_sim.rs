@@ -5,7 +5,7 @@ pub(crate) use crate::member::{config, mac, node_id, secret};
 use crate::{Item, Net};
 use abi::{Errno, ServerId};
 use net_api::{Cause, LinkFigures};
-use runtime::node::Lane;
+use runtime::node::{Lane, Urge};
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -144,7 +144,7 @@ impl Sim {
         lane: Lane,
         data: &[u8],
     ) -> Result<(), Errno> {
-        self.nodes[from].send(node_id(to), lane, ServerId::Mem, data.to_vec())
+        self.nodes[from].send(node_id(to), (lane, Urge::New), ServerId::Mem, data.to_vec())
     }
 
     pub(crate) fn take(&mut self, node: usize) -> Option<Item> {

@@ -511,7 +511,7 @@ impl<M: Machine> ProcCore<M> {
         let Info { signal, code, words } = info;
         let message = SendSignal { target, signal, code, words, uid: 0, hops: 0 };
         // If the node is down the process is gone with it.
-        let _ = cx.tell_node(outgoing.to, &message, Vec::new());
+        let _ = cx.inform_node(outgoing.to, &message, Vec::new());
     }
 
     /// The process stays: it goes on here, and the target forgets what it has.
@@ -520,7 +520,7 @@ impl<M: Machine> ProcCore<M> {
         if outgoing.stage != Stage::Gather && outgoing.stage != Stage::Freeze {
             let held = postcard::to_allocvec(&outgoing.held).unwrap_or_default();
             // A node that is down holds nothing any more.
-            let _ = cx.tell_node(outgoing.to, &MoveDiscard { token: number }, held);
+            let _ = cx.inform_node(outgoing.to, &MoveDiscard { token: number }, held);
         }
         let me = self.own_asker(&outgoing);
         if let (true, Asker::Thread(id)) = (me, outgoing.asker)
