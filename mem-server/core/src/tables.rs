@@ -84,21 +84,27 @@ impl Tables {
         self.rows.insert(at, Row { number: addr / TABLE_BYTES, slot, mapped: 0 });
     }
 
-    /// A page was mapped at `addr`; whether it is the first of its table.
+    /// A page was mapped at `addr`.
     #[inline]
-    pub fn mapped(&mut self, addr: u64) -> bool {
-        let Some(row) = self.row(addr) else { return false };
-        row.mapped += 1;
-        row.mapped == 1
+    pub fn mapped(&mut self, addr: u64) {
+        if let Some(row) = self.row(addr) {
+            row.mapped += 1;
+        }
     }
 
-    /// A page at `addr` is mapped no more; whether it was the last of its table.
+    /// A page at `addr` is mapped no more.
     #[inline]
-    pub fn unmapped(&mut self, addr: u64) -> bool {
-        let Some(row) = self.row(addr) else { return false };
-        assert!(row.mapped > 0, "only mapped pages are unmapped");
-        row.mapped -= 1;
-        row.mapped == 0
+    pub fn unmapped(&mut self, addr: u64) {
+        if let Some(row) = self.row(addr) {
+            assert!(row.mapped > 0, "only mapped pages are unmapped");
+            row.mapped -= 1;
+        }
+    }
+
+    /// How many page tables map something, and how many pages that is. Looks at all of them.
+    pub fn in_use(&self) -> (u64, u64) {
+        let live = self.rows.iter().filter(|row| row.mapped > 0);
+        live.fold((0, 0), |(tables, pages), row| (tables + 1, pages + u64::from(row.mapped)))
     }
 
     /// Takes page tables out, highest first, until `keep` are left, then the tables above that have
@@ -145,13 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn mapped_and_unmapped_tell_a_tables_first_and_last_page() {
+    fn in_use_counts_tables_that_map_something_and_their_pages() {
         let mut tables = with_page_tables(&[5, 1]);
-        assert!(tables.mapped(TABLE_BYTES));
-        assert!(!tables.mapped(TABLE_BYTES + 4096));
-        assert!(tables.mapped(5 * TABLE_BYTES + 4096));
-        assert!(!tables.unmapped(TABLE_BYTES));
-        assert!(tables.unmapped(TABLE_BYTES + 4096));
+        assert_eq!(tables.in_use(), (0, 0));
+        tables.mapped(TABLE_BYTES);
+        tables.mapped(TABLE_BYTES + 4096);
+        assert_eq!(tables.in_use(), (1, 2));
+        tables.mapped(5 * TABLE_BYTES + 4096);
+        assert_eq!(tables.in_use(), (2, 3));
+        tables.unmapped(TABLE_BYTES);
+        tables.unmapped(TABLE_BYTES + 4096);
+        assert_eq!(tables.in_use(), (1, 1));
     }
 
     #[test]

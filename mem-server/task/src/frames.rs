@@ -8,15 +8,14 @@
 
 use crate::objects::Objects;
 use crate::slots::Slots;
+use crate::tables::TablePool;
 use abi::Errno;
 use abi::limits::PAGE_BYTES;
 use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
 use mem_core::FrameNo;
 use microkernel_rt::pages::Pages;
-use microkernel_sys::{
-    Caching, Cap, Frame, MapError, PageDirectory, PageTable, Pdpt, Table, VSpace,
-};
+use microkernel_sys::{Cap, Frame, MapError, VSpace};
 
 /// Frames made at once: large enough to spread the cost, small enough to be no pause.
 const BATCH: u64 = 128;
@@ -82,10 +81,16 @@ impl Frames {
     }
 
     /// A frame full of zeroes.
-    pub fn allocate(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<FrameNo, Errno> {
+    pub fn allocate(
+        &mut self,
+        objects: &mut Objects,
+        tables: &mut TablePool,
+        slots: &mut Slots,
+    ) -> Result<FrameNo, Errno> {
         self.check_heap()?;
-        if self.free.is_empty() {
-            self.make(objects, slots)?;
+        if self.free.is_empty() && self.make(objects, tables, slots).is_err() {
+            let frame = tables.to_frame(slots).ok_or(Errno::ENOMEM)?;
+            self.add(frame, objects, tables, slots)?;
         }
         let number = self.free.pop().ok_or(Errno::ENOMEM)?;
         let row = &mut self.rows[number as usize];
@@ -109,7 +114,12 @@ impl Frames {
         Ok(())
     }
 
-    fn make(&mut self, objects: &mut Objects, slots: &mut Slots) -> Result<(), Errno> {
+    fn make(
+        &mut self,
+        objects: &mut Objects,
+        tables: &mut TablePool,
+        slots: &mut Slots,
+    ) -> Result<(), Errno> {
         if objects.left_bytes() < objects.total_bytes() / KERNEL_SHARE {
             return Err(Errno::ENOMEM);
         }
@@ -122,30 +132,35 @@ impl Frames {
             objects.create::<Frame>(0, slots.at(first), 1).inspect_err(|_| slots.give(first))?;
         }
         for slot in first..first + count {
-            self.map_here(Cap::new(slot), objects, slots)?;
-            self.rows.push(Row::new(slot, false));
+            self.add(slot, objects, tables, slots)?;
         }
-        let end = self.rows.len() as u32;
-        self.free.extend((end - count as u32..end).rev());
+        // The first ones are given out first.
+        let made = self.free.len() - count as usize;
+        self.free[made..].reverse();
         Ok(())
     }
 
-    fn map_here(
+    /// The frame in `slot`, full of zeroes, is one more that nobody uses.
+    fn add(
         &mut self,
-        frame: Cap<Frame>,
+        slot: u64,
         objects: &mut Objects,
+        tables: &mut TablePool,
         slots: &mut Slots,
     ) -> Result<(), Errno> {
         loop {
             let at = self.pages.next_address();
-            match self.pages.push(frame, self.space) {
-                Ok(()) => return Ok(()),
+            match self.pages.push(Cap::new(slot), self.space) {
+                Ok(()) => break,
                 Err(MapError::Missing(table)) => {
-                    add_table(table, self.space, at, objects, slots)?;
+                    tables.add(table, self.space, at, objects, slots)?;
                 }
                 Err(MapError::Occupied | MapError::Other(_)) => return Err(Errno::ENOMEM),
             }
         }
+        self.rows.push(Row::new(slot, false));
+        self.free.push(self.rows.len() as u32 - 1);
+        Ok(())
     }
 
     /// Nothing maps the frame any more.
@@ -227,36 +242,5 @@ impl Frames {
     /// Bytes of frames in use.
     pub fn used_bytes(&self) -> u64 {
         (self.rows.len() - self.free.len()) as u64 * PAGE_BYTES as u64
-    }
-}
-
-/// Makes a table and maps it; its slot.
-pub fn add_table(
-    table: Table,
-    space: Cap<VSpace>,
-    at: u64,
-    objects: &mut Objects,
-    slots: &mut Slots,
-) -> Result<u64, Errno> {
-    let slot = slots.take()?;
-    let place = slots.at(slot);
-    let made = match table {
-        Table::PageTable => objects.create::<PageTable>(0, place, 1),
-        Table::PageDirectory => objects.create::<PageDirectory>(0, place, 1),
-        Table::Pdpt => objects.create::<Pdpt>(0, place, 1),
-    };
-    made.inspect_err(|_| slots.give(slot))?;
-    // A table that cannot be mapped is lost with its memory: untyped memory is only ever cut.
-    map_table(table, slot, space, at).map_err(|_| Errno::ENOMEM)?;
-    Ok(slot)
-}
-
-/// Maps a table that is mapped nowhere.
-pub fn map_table(level: Table, slot: u64, space: Cap<VSpace>, addr: u64) -> Result<(), MapError> {
-    let caching = Caching::WriteBack;
-    match level {
-        Table::PageTable => Cap::<PageTable>::new(slot).map(space, addr, caching),
-        Table::PageDirectory => Cap::<PageDirectory>::new(slot).map(space, addr, caching),
-        Table::Pdpt => Cap::<Pdpt>::new(slot).map(space, addr, caching),
     }
 }

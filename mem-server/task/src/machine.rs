@@ -5,6 +5,7 @@ use crate::frames::Frames;
 use crate::objects::Objects;
 use crate::slots::Slots;
 use crate::spaces::Spaces;
+use crate::tables::TablePool;
 use crate::threads::Threads;
 use abi::limits::PAGE_BYTES;
 use abi::startup::Startup;
@@ -20,6 +21,7 @@ pub struct Sel4Machine {
     slots: Slots,
     objects: Objects,
     frames: Frames,
+    tables: TablePool,
     spaces: Spaces,
     threads: Threads,
 }
@@ -34,6 +36,7 @@ impl Sel4Machine {
         Some(Self {
             objects: Objects::new(memory),
             frames: Frames::new(pages, root_pages, memory, startup.vspace_slot),
+            tables: TablePool::default(),
             spaces: Spaces::new(memory, domains),
             threads: Threads::new(memory),
             slots,
@@ -43,7 +46,11 @@ impl Sel4Machine {
 
 impl Machine for Sel4Machine {
     fn allocate(&mut self) -> Result<FrameNo, Errno> {
-        self.frames.allocate(&mut self.objects, &mut self.slots)
+        let Self { frames, objects, tables, slots, .. } = self;
+        frames.allocate(objects, tables, slots).or_else(|_| {
+            self.spaces.strip(tables);
+            frames.allocate(objects, tables, slots)
+        })
     }
 
     fn free(&mut self, frame: FrameNo) {
@@ -71,7 +78,7 @@ impl Machine for Sel4Machine {
     }
 
     fn destroy_space(&mut self, space: HardSpace) {
-        self.spaces.destroy(space);
+        self.spaces.destroy(space, &mut self.tables);
     }
 
     fn map(
@@ -81,7 +88,7 @@ impl Machine for Sel4Machine {
         frame: FrameNo,
         writable: bool,
     ) -> Result<MapHandle, Errno> {
-        let parts = (&mut self.frames, &mut self.objects, &mut self.slots);
+        let parts = (&mut self.frames, &mut self.tables, &mut self.objects, &mut self.slots);
         self.spaces.map(space, addr, frame, writable, parts)
     }
 
@@ -109,9 +116,8 @@ impl Machine for Sel4Machine {
     }
 
     fn figures(&self) -> MachineFigures {
-        let (spaces, threads) = (&self.spaces, &self.threads);
-        let pages = spaces.pages_in_use() * PAGE_BYTES as u64;
-        let kernel_bytes = pages + threads.in_use() * THREAD_BYTES;
+        let (spaces, threads) = (self.spaces.in_use(), &self.threads);
+        let kernel_bytes = spaces.pages * PAGE_BYTES as u64 + threads.in_use() * THREAD_BYTES;
         let used_bytes = self.frames.used_bytes() + kernel_bytes;
         let total_bytes = self.objects.total_bytes();
         let free_bytes = self.objects.left_bytes() + self.frames.free_bytes();
@@ -120,7 +126,7 @@ impl Machine for Sel4Machine {
             free_bytes,
             kernel_bytes,
             pooled_bytes: total_bytes.saturating_sub(free_bytes + used_bytes),
-            slots: spaces.slots_in_use(),
+            slots: spaces.slots,
         }
     }
 }

@@ -3,20 +3,20 @@
 //!
 //! # Limits
 //! An address space keeps its tables when it is pooled, but at most [`POOLED_TABLES_MAX`] page tables and
-//! what is above those: a program with a scattered layout leaves no more. The others wait for whoever
-//! needs tables of their level.
+//! what is above those: a program with a scattered layout leaves no more. The others go to the
+//! [`TablePool`].
 
-use crate::frames::{Frames, add_table, map_table};
+use crate::frames::Frames;
 use crate::objects::Objects;
 use crate::slots::Slots;
+use crate::tables::TablePool;
 use abi::Errno;
 use abi::startup::MemoryStartup;
 use alloc::vec::Vec;
-use mem_core::tables::{Level, Tables};
+use mem_core::tables::Tables;
 use mem_core::{FrameNo, HardSpace, MapHandle};
 use microkernel_sys::{
-    AsidControl, AsidPool, Caching, Cap, Error, Frame, MapError, PageDirectory, PageTable, Pdpt,
-    Rights, Table, Untyped, VSpace,
+    AsidControl, AsidPool, Caching, Cap, Frame, MapError, PageTable, Rights, Untyped, VSpace,
 };
 
 /// Page tables that a pooled space may keep: code and heap of most programs lie at the same addresses,
@@ -39,8 +39,6 @@ const NONE: u32 = u32::MAX;
 pub struct Spaces {
     rows: Vec<Row>,
     free: Vec<u32>,
-    /// Tables that are mapped nowhere, and empty, by level.
-    tables: [Vec<u64>; Level::COUNT],
     /// The frame that the capability in each slot maps, or [`NONE`].
     mappings: Vec<u32>,
     pools: Vec<Cap<AsidPool>>,
@@ -48,10 +46,6 @@ pub struct Spaces {
     control: Cap<AsidControl>,
     /// Spaces that programs have.
     in_use: u64,
-    /// Page tables that map something.
-    live_tables: u64,
-    /// Pages that are mapped.
-    mapped: u64,
 }
 
 impl Spaces {
@@ -60,7 +54,6 @@ impl Spaces {
         Self {
             rows: Vec::new(),
             free: Vec::new(),
-            tables: Default::default(),
             // All at once: a table that grows needs its old room and the new one.
             mappings: Vec::with_capacity(memory.slots_end as usize),
             pools: alloc::vec![Cap::new(memory.asid_pool_slot)],
@@ -68,8 +61,6 @@ impl Spaces {
             ids_left: IDS_PER_POOL - 2 - domains,
             control: Cap::new(memory.asid_control_slot),
             in_use: 0,
-            live_tables: 0,
-            mapped: 0,
         }
     }
 
@@ -117,15 +108,23 @@ impl Spaces {
     }
 
     /// Nothing is mapped in the space any more: keep it for the next program.
-    pub fn destroy(&mut self, space: HardSpace) {
+    pub fn destroy(&mut self, space: HardSpace, tables: &mut TablePool) {
         self.in_use -= 1;
-        for (level, slot) in self.rows[space.0 as usize].tables.shrink(POOLED_TABLES_MAX) {
-            // An unmapped table is empty: the kernel clears it.
-            if unmap_table(level, slot).is_ok() {
-                self.tables[level as usize].push(slot);
-            }
-        }
+        self.shrink(space.0, POOLED_TABLES_MAX, tables);
         self.free.push(space.0);
+    }
+
+    /// Takes the tables of all pooled spaces: the memory is needed.
+    pub fn strip(&mut self, tables: &mut TablePool) {
+        for index in self.free.clone() {
+            self.shrink(index, 0, tables);
+        }
+    }
+
+    fn shrink(&mut self, space: u32, keep: usize, tables: &mut TablePool) {
+        for (level, slot) in self.rows[space as usize].tables.shrink(keep) {
+            tables.give(level, slot);
+        }
     }
 
     /// The capability of a space.
@@ -140,9 +139,9 @@ impl Spaces {
         addr: u64,
         frame: FrameNo,
         writable: bool,
-        parts: (&mut Frames, &mut Objects, &mut Slots),
+        parts: (&mut Frames, &mut TablePool, &mut Objects, &mut Slots),
     ) -> Result<MapHandle, Errno> {
-        let (frames, objects, slots) = parts;
+        let (frames, pool, objects, slots) = parts;
         let slot = frames.take_spare(frame, slots)?;
         let handle = u32::try_from(slot).ok().and_then(core::num::NonZeroU32::new);
         let cap = Cap::<Frame>::new(slot);
@@ -151,9 +150,14 @@ impl Spaces {
             match cap.map(vspace, addr, rights(writable), Caching::WriteBack) {
                 Ok(()) => break,
                 Err(MapError::Missing(table)) => {
-                    if let Err(errno) = self.add(space, table, addr, objects, slots) {
-                        frames.give_spare(frame, slot, slots);
-                        return Err(errno);
+                    match pool.add(table, vspace, addr, objects, slots) {
+                        Ok((level, table)) => {
+                            self.rows[space.0 as usize].tables.add(level, addr, table);
+                        }
+                        Err(errno) => {
+                            frames.give_spare(frame, slot, slots);
+                            return Err(errno);
+                        }
                     }
                 }
                 Err(MapError::Occupied | MapError::Other(_)) => {
@@ -167,37 +171,8 @@ impl Spaces {
             self.mappings.resize(index + 1, NONE);
         }
         self.mappings[index] = frame.0;
-        self.mapped += 1;
-        self.live_tables += u64::from(self.rows[space.0 as usize].tables.mapped(addr));
+        self.rows[space.0 as usize].tables.mapped(addr);
         Ok(MapHandle(handle.ok_or(Errno::ENOMEM)?))
-    }
-
-    fn add(
-        &mut self,
-        space: HardSpace,
-        table: Table,
-        addr: u64,
-        objects: &mut Objects,
-        slots: &mut Slots,
-    ) -> Result<(), Errno> {
-        let vspace = self.cap(space);
-        let level = match table {
-            Table::PageTable => Level::PageTable,
-            Table::PageDirectory => Level::PageDirectory,
-            Table::Pdpt => Level::Pdpt,
-        };
-        let slot = match self.tables[level as usize].pop() {
-            Some(slot) => {
-                if map_table(table, slot, vspace, addr).is_err() {
-                    self.tables[level as usize].push(slot);
-                    return Err(Errno::ENOMEM);
-                }
-                slot
-            }
-            None => add_table(table, vspace, addr, objects, slots)?,
-        };
-        self.rows[space.0 as usize].tables.add(level, addr, slot);
-        Ok(())
     }
 
     /// Undoes a mapping at `addr`.
@@ -217,8 +192,7 @@ impl Spaces {
         }
         Cap::<Frame>::new(slot).unmap().expect("mem-server holds this capability");
         frames.give_spare(FrameNo(frame), slot, slots);
-        self.mapped -= 1;
-        self.live_tables -= u64::from(self.rows[space.0 as usize].tables.unmapped(addr));
+        self.rows[space.0 as usize].tables.unmapped(addr);
     }
 
     /// Changes the right of a mapping.
@@ -235,25 +209,24 @@ impl Spaces {
         }
     }
 
-    /// Objects of a page each that programs use now: their spaces' top tables and lowest ones.
-    pub fn pages_in_use(&self) -> u64 {
-        self.in_use + self.live_tables
+    /// What programs use now: objects of a page each, which are their spaces' top tables and lowest
+    /// ones, and capability slots. Looks at all tables, as it is asked seldom and mapping is frequent.
+    pub fn in_use(&self) -> SpaceUse {
+        let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        let (tables, mapped) = self.rows.iter().map(|row| row.tables.in_use()).fold((0, 0), add);
+        let pages = self.in_use + tables;
+        SpaceUse { pages, slots: mapped + pages }
     }
+}
 
-    /// Capability slots that programs use now.
-    pub fn slots_in_use(&self) -> u64 {
-        self.mapped + self.pages_in_use()
-    }
+/// See [`Spaces::in_use`].
+pub struct SpaceUse {
+    /// Objects of a page each.
+    pub pages: u64,
+    /// Capability slots.
+    pub slots: u64,
 }
 
 fn rights(writable: bool) -> Rights {
     if writable { Rights::READ_WRITE } else { Rights::READ }
-}
-
-fn unmap_table(level: Level, slot: u64) -> Result<(), Error> {
-    match level {
-        Level::PageTable => Cap::<PageTable>::new(slot).unmap(),
-        Level::PageDirectory => Cap::<PageDirectory>::new(slot).unmap(),
-        Level::Pdpt => Cap::<Pdpt>::new(slot).unmap(),
-    }
 }

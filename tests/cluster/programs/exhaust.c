@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// exhaust STEP: maps memory and writes to one page in each STEP bytes, until it is killed. A mapping is
-// 64 MiB, so that the address space does not end first.
+// exhaust STEP [PAGES]: maps memory and writes to one page in each STEP bytes, until it is killed or has
+// written to PAGES of them. A mapping is 64 MiB, so that the address space does not end first.
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -8,9 +8,13 @@ enum { CHUNK = 64 << 20 };
 
 int main(int argc, char **argv) {
     size_t step = argc > 1 ? strtoul(argv[1], 0, 10) : 4096;
+    size_t left = argc > 2 ? strtoul(argv[2], 0, 10) : (size_t)-1;
     for (;;) {
         char *chunk = mmap(0, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (chunk == MAP_FAILED || step == 0) return 1;
-        for (size_t at = 0; at < CHUNK; at += step) chunk[at] = 1;
+        for (size_t at = 0; at < CHUNK; at += step) {
+            if (left-- == 0) return 0;
+            chunk[at] = 1;
+        }
     }
 }
