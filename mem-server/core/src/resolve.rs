@@ -63,8 +63,9 @@ impl<M: Machine> MemCore<M> {
         let space = spaces.get_mut(id)?;
         let (start, area) = space.areas.find_or_grow(page).ok_or(Errno::EFAULT)?;
         permit(&area, access)?;
-        if let Some((frame, _)) = space.pages.get(page).page {
-            return own(frames, space, page, frame, &area, access);
+        let entry = space.pages.get(page);
+        if let Some((frame, _)) = entry.page {
+            return own(frames, space, (page, entry), frame, &area, access);
         }
         if let Some(moving) = &space.moving
             && moving.rests_elsewhere(page, fetches)
@@ -72,7 +73,7 @@ impl<M: Machine> MemCore<M> {
             return Err(moving.miss(page));
         }
         let Source::Object { object, first } = area.source else {
-            return anonymous(frames, space, page, access);
+            return anonymous(frames, space, (page, entry), access);
         };
         let target = objects.get_mut(object)?;
         let at_home = home(cx, object) == cx.node();
@@ -86,7 +87,7 @@ impl<M: Machine> MemCore<M> {
         let (frame, _) = target.page(frames, wanted, at_home)?;
         match access {
             Access::Read => Ok(Found { frame, writable: false }),
-            Access::Write => privatise(frames, space, page, frame),
+            Access::Write => privatise(frames, space, (page, entry), frame),
         }
     }
 
@@ -125,7 +126,7 @@ fn permit(area: &Area, access: Access) -> Result<(), Errno> {
 fn own<M: Machine>(
     frames: &mut Frames<M>,
     space: &mut Space,
-    page: u64,
+    at: (u64, Entry),
     frame: FrameNo,
     area: &Area,
     access: Access,
@@ -136,7 +137,7 @@ fn own<M: Machine>(
     match access {
         Access::Read => Ok(Found { frame, writable: false }),
         Access::Write => {
-            let found = privatise(frames, space, page, frame)?;
+            let found = privatise(frames, space, at, frame)?;
             frames.release(frame);
             Ok(found)
         }
@@ -146,25 +147,26 @@ fn own<M: Machine>(
 fn anonymous<M: Machine>(
     frames: &mut Frames<M>,
     space: &mut Space,
-    page: u64,
+    at: (u64, Entry),
     access: Access,
 ) -> Result<Found, Miss> {
     let zero = frames.zero();
     match access {
         Access::Read => Ok(Found { frame: zero, writable: false }),
-        Access::Write => privatise(frames, space, page, zero),
+        Access::Write => privatise(frames, space, at, zero),
     }
 }
 
-/// Gives the space a copy of `frame` as its own page; what was mapped there is unmapped.
+/// Gives the space a copy of `frame` as its own page; what was mapped there, as its entry says, is
+/// unmapped.
 fn privatise<M: Machine>(
     frames: &mut Frames<M>,
     space: &mut Space,
-    page: u64,
+    (page, before): (u64, Entry),
     frame: FrameNo,
 ) -> Result<Found, Miss> {
     let copy = frames.duplicate(frame)?;
-    if let Some(mapping) = space.pages.get(page).mapping {
+    if let Some(mapping) = before.mapping {
         frames.machine.unmap(space.hard, page * PAGE, mapping.handle);
     }
     space.pages.set(page, Entry { page: Some((copy, Hold::Only)), mapping: None });
