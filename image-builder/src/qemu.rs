@@ -53,6 +53,9 @@ impl fmt::Display for Accelerator {
 pub struct Counting {
     /// What QEMU logs meanwhile, if anything.
     pub trace: Option<Trace>,
+    /// Idle time passes as fast as the host's; else it is skipped. Nodes that listen to each other need
+    /// it: where one idles through seconds that the other works through, it takes the other for dead.
+    pub idles: bool,
 }
 
 /// A log of the node's blocks of code.
@@ -88,11 +91,14 @@ impl Machine {
         command.args(["-machine", "pc", "-nodefaults", "-no-user-config", "-no-reboot"]);
         match &self.counting {
             None => command.args(["-accel", self.accelerator.option(), "-cpu", "max,-la57"]),
-            Some(_) => command
+            Some(counting) => command
                 // Without erms and fsrm: QEMU counts every turn of a `rep movsb`, where processors
                 // with them copy whole lines.
                 .args(["-accel", "tcg,thread=single", "-cpu", "max,-la57,-erms,-fsrm"])
-                .args(["-icount", "shift=0,sleep=off"]),
+                .args([
+                    "-icount",
+                    if counting.idles { "shift=0,sleep=on" } else { "shift=0,sleep=off" },
+                ]),
         };
         if let Some(trace) = self.counting.as_ref().and_then(|counting| counting.trace.as_ref()) {
             command.args(["-d", "exec,cpu", "-dfilter", &trace.filter, "-D"]).arg(&trace.log);

@@ -67,11 +67,14 @@ pub fn round_trip_ms(shell: &mut Shell, running: &mut Running, count: u64) -> Re
 }
 
 fn read_link(text: &str) -> Result<Link> {
-    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = rows.into_iter().find(|row| row.starts_with(&["1", "2", "up"]));
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = rows.iter().find(|row| row.starts_with(&["1", "2", "up"]));
     let row = row.with_context(|| format!("node 2 is not up: {text}"))?;
-    let number = |column: usize| row.get(column).and_then(|word| word.parse().ok());
-    let (Some(sent), Some(received)) = (number(4), number(5)) else {
+    let number = |name: &str| {
+        let column = rows.iter().find_map(|row| row.iter().position(|word| *word == name))?;
+        row.get(column)?.parse().ok()
+    };
+    let (Some(sent), Some(received)) = (number("MSGS_OUT"), number("MSGS_IN")) else {
         bail!("`net` printed other columns: {text}");
     };
     Ok(Link { sent, received })
@@ -117,8 +120,8 @@ mod tests {
 
     #[test]
     fn link_is_read() {
-        let text =
-            "NODE TO STATE RTT_US MSGS_OUT MSGS_IN\n   1   3 up  9 1 1\n   1   2 up 672 13 4 0 0\n";
+        let text = "NODE TO STATE LIVES RTT_US MSGS_OUT MSGS_IN\n\
+            \x20  1   3 up 1  9 1 1\n   1   2 up 1 672 13 4 0 0\n";
         let link = read_link(text).expect("a row");
         assert_eq!(link, Link { sent: 13, received: 4 });
         assert_eq!(link.since(Link { sent: 10, received: 2 }), 5);

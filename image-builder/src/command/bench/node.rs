@@ -42,7 +42,7 @@ fn composition(bench: &Bench<'_>, name: &str, column: usize) -> Result<()> {
     let points = EntryPoints::of(&bench.guest.kernel.elf64)?;
     let log = folder.join("entries.log");
     let trace = Trace { log: log.clone(), filter: points.filter() };
-    let counting = Counting { trace: Some(trace) };
+    let counting = Counting { trace: Some(trace), idles: false };
     let mut running = Running::start_as(&cluster, &images, &folder, Some(&counting))?;
     let (memory, printed) =
         program(&mut running).inspect_err(|_| eprint!("{}", running.tails()))?;

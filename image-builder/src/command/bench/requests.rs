@@ -65,7 +65,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
     let folder = run_folder(bench.workspace)?;
     let images =
         images::write(bench.workspace, &cluster, bench.guest, &folder, PrivateKeys::Included)?;
-    let mut running = Running::start_as(&cluster, &images, &folder, Some(&Counting::default()))?;
+    let counting = Counting { idles: true, ..Counting::default() };
+    let mut running = Running::start_as(&cluster, &images, &folder, Some(&counting))?;
     let deadline = Instant::now() + Duration::from_secs(TIME_S);
     let measured =
         Shell::open(&mut running, deadline).and_then(|mut shell| runs(&mut shell, &mut running));
@@ -107,16 +108,17 @@ fn instructions(idle: [Sample; 2], busy: [Sample; 2], count: u64) -> f64 {
 
 /// What passes while a command runs.
 fn run(shell: &mut Shell, running: &mut Running, command: &str) -> Result<Passed> {
-    let sent: Link = link(shell, running)?;
     let before = samples(shell, running)?;
+    let sent: Link = link(shell, running)?;
     said(shell, running, command)?;
+    let messages = link(shell, running)?.since(sent);
     let after = samples(shell, running)?;
     let mut nodes = [Sample::default(); NODES];
     for (node, passed) in nodes.iter_mut().enumerate() {
         passed.ticks = after[node].ticks - before[node].ticks;
         passed.others = after[node].others - before[node].others;
     }
-    Ok(Passed { nodes, messages: link(shell, running)?.since(sent) })
+    Ok(Passed { nodes, messages })
 }
 
 /// Asks the programs; they write when the processor is theirs again.
