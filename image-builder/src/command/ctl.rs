@@ -28,16 +28,20 @@ pub fn ctl(workspace: &Workspace, args: &CtlArgs) -> Result<ExitCode> {
     let run = find::one(&workspace.target().join("run"), args.run.as_deref())?;
     let (answer, stream) = client::call(&run.folder, &wanted)?;
     match answer {
-        Answer::Done(what) => println!("{what}"),
+        Answer::Done(what) => print(&what),
         Answer::Refused(why) => bail!("{why}"),
         Answer::Cluster(status) if matches!(command, CtlCommand::List { json: true }) => {
-            let text = serde_json::to_string_pretty(&status).context("cannot print the list")?;
-            println!("{text}");
+            print(&serde_json::to_string_pretty(&status).context("cannot print the list")?);
         }
-        Answer::Cluster(status) => println!("run {}: {status}", run.id),
+        Answer::Cluster(status) => print(&format!("run {}: {status}", run.id)),
         Answer::Console => console(&stream)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line; whoever reads our output may stop reading.
+fn print(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
 }
 
 fn wanted(command: &CtlCommand) -> Result<Call> {

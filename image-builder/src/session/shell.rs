@@ -38,6 +38,12 @@ impl Shell {
                     boots[node] = None;
                     continue;
                 }
+                Heard::Ended(node) if was_killed(running, node) => {
+                    bail!(
+                        "node {} was killed before its login shell was there",
+                        running.nodes[node].id
+                    )
+                }
                 Heard::Ended(node) => bail!("node {} ended", running.nodes[node].id),
                 Heard::TimeUp => {
                     bail!("the time is up, and {}", waiting_for(running, &boots, prompt))
