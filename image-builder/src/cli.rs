@@ -2,6 +2,7 @@
 //! The command line, as people see it with `--help`.
 
 use clap::{Args, Parser, Subcommand};
+use cluster_tests::SLOW_MS_MAX;
 use std::path::PathBuf;
 
 /// A cluster of machines that looks like one machine: build it, run it in QEMU, test it.
@@ -21,6 +22,8 @@ pub enum Command {
     /// Run command lines at node 1's login shell, print their output and end with the first
     /// failing status.
     Exec(ExecArgs),
+    /// Act on a cluster that runs: end, stop and boot nodes, cut and slow links, see consoles.
+    Ctl(CtlArgs),
     /// Write the boot images, one per node, and say how to boot them by hand.
     Image(ImageArgs),
     /// Run the checks and tests: what CI runs.
@@ -78,6 +81,109 @@ pub struct ExecArgs {
     /// Command lines, each typed in turn at node 1's login shell.
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub commands: Vec<String>,
+}
+
+/// What `ctl --help` ends with.
+const CTL_HELP: &str = "\
+Start a cluster with `./korrigan run` (or `exec`, or `test`) in one terminal, and break it from another:
+
+    ./korrigan ctl                   what runs
+    ./korrigan ctl kill 3            as a power cut would; `boot 3` brings it back
+    ./korrigan ctl pause 2           `resume 2` within 1.5 s, or the others take it for lost
+    ./korrigan ctl cut 1 2 --one-way what 1 sends to 2 is lost, not what 2 sends to 1
+    ./korrigan ctl slow 1 2 25       25 ms each way; with `lose 1 2 10`, both
+    ./korrigan ctl heal              all links are good again
+    ./korrigan ctl console 2         Ctrl-A q leaves it";
+
+/// `ctl`'s arguments.
+#[derive(Args, Debug)]
+#[command(after_help = CTL_HELP)]
+pub struct CtlArgs {
+    /// Which cluster, if several run: its ID, or the end of it.
+    #[arg(long, value_name = "ID", global = true)]
+    pub run: Option<String>,
+    /// What to do [default: list].
+    #[command(subcommand)]
+    pub command: Option<CtlCommand>,
+}
+
+/// What `ctl` does.
+#[derive(Subcommand, Debug)]
+pub enum CtlCommand {
+    /// Show nodes and links.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a node at once, as a power cut would.
+    Kill {
+        /// The node's number.
+        node: u16,
+    },
+    /// Boot a node again that was killed or has ended: same image, same command line, same log.
+    Boot {
+        /// The node's number.
+        node: u16,
+    },
+    /// Stop a node in its tracks, as a debugger would. After 1.5 s the others take it for lost.
+    Pause {
+        /// The node's number.
+        node: u16,
+    },
+    /// Let a paused node go on.
+    Resume {
+        /// The node's number.
+        node: u16,
+    },
+    /// Cut a link: nothing passes.
+    Cut {
+        /// Which link.
+        #[command(flatten)]
+        link: LinkArgs,
+    },
+    /// Make everything on a link take longer.
+    Slow {
+        /// Which link.
+        #[command(flatten)]
+        link: LinkArgs,
+        /// Milliseconds, one way; 0 for as quick as it is.
+        #[arg(value_parser = clap::value_parser!(u64).range(..=SLOW_MS_MAX))]
+        ms: u64,
+    },
+    /// Lose frames of a link.
+    Lose {
+        /// Which link.
+        #[command(flatten)]
+        link: LinkArgs,
+        /// How many of a hundred are lost.
+        #[arg(value_parser = clap::value_parser!(u8).range(..=100))]
+        percent: u8,
+    },
+    /// Make the link between two nodes good again, or all links.
+    Heal {
+        /// The two nodes' numbers; every link if there are none.
+        #[arg(num_args = 2, value_names = ["A", "B"])]
+        nodes: Vec<u16>,
+    },
+    /// Show a node's console on this terminal and type on it; Ctrl-A q leaves it. What is typed at
+    /// node 1 while `exec` or `test` runs mixes with their commands.
+    Console {
+        /// The node's number.
+        node: u16,
+    },
+}
+
+/// A link.
+#[derive(Args, Debug)]
+pub struct LinkArgs {
+    /// One node's number.
+    pub a: u16,
+    /// The other's.
+    pub b: u16,
+    /// Only what goes from A to B.
+    #[arg(long)]
+    pub one_way: bool,
 }
 
 /// `image`'s arguments.

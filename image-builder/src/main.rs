@@ -5,7 +5,8 @@
 //! ```text
 //! cluster.toml ─ config ─┐
 //! cargo, make ─ guest ───┼─ images (rootfs, archive, elf) ─ cluster (qemu, switch) ─ session
-//! Debian ─ busybox ──────┘                                        run, exec, test
+//! Debian ─ busybox ──────┘                                     │  run, exec, test
+//!                                                    ctl ─ control
 //! ```
 //! What decides is apart from what does I/O: `config`, `rootfs`, `archive`, `elf`, `switch::core`
 //! and `session` are tested without a cluster.
@@ -17,6 +18,7 @@ mod cli;
 mod cluster;
 mod command;
 mod config;
+mod control;
 mod elf;
 mod guest;
 mod images;
@@ -53,6 +55,7 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => command::run::run(&workspace, args),
         Command::Exec(args) => command::exec::exec(&workspace, args),
+        Command::Ctl(args) => command::ctl::ctl(&workspace, args),
         Command::Image(args) => command::image::image(&workspace, args),
         Command::Bench(args) => command::bench::bench(&workspace, args),
         Command::Test(args) => testing::test(&workspace, args),

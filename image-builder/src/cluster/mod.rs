@@ -9,19 +9,27 @@
 //! # Limits
 //! Events wait in a queue of [`EVENTS_MAX`]; a node that prints faster waits for the reader.
 
+mod console;
 mod folder;
 mod node;
+mod orders;
+mod status;
 
+pub use console::Console;
 pub use node::{Farewell, Node};
+pub use status::{NodeState, Status};
 
 use crate::config::Cluster;
+use crate::control::{Asked, Patience, Server};
 use crate::images::Images;
 use crate::qemu::{Accelerator, Counting, Machine};
 use crate::switch::{Link, PortSocket, SwitchThread};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
+use node::Place;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -53,6 +61,15 @@ pub enum Event {
     Typed(Vec<u8>),
     /// The terminal is closed.
     TerminalClosed,
+    /// Somebody asks for something through the control socket.
+    Asked(Asked),
+    /// Somebody who looks on from another terminal typed this on a node's console.
+    TypedAt {
+        /// Index of the node.
+        node: usize,
+        /// What was typed.
+        bytes: Vec<u8>,
+    },
 }
 
 /// A cluster that runs.
@@ -66,8 +83,11 @@ pub struct Running {
     /// What executes the nodes.
     pub accelerator: Accelerator,
     machines: Vec<Machine>,
+    consoles: Vec<Arc<Console>>,
     folder: PathBuf,
     switch: SwitchThread,
+    /// Serves `./korrigan ctl` until this is dropped; `None` if the folder can hold no socket.
+    _control: Option<Server>,
 }
 
 /// Makes the folder of a new run: images and logs.
@@ -99,6 +119,7 @@ impl Running {
     ) -> Result<Self> {
         let (sender, events) = sync_channel(EVENTS_MAX);
         let accelerator = Accelerator::find();
+        let consoles: Vec<Arc<Console>> = cluster.nodes.iter().map(|_| Arc::default()).collect();
         let (mut nodes, mut machines, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (entry, (_, module))) in cluster.nodes.iter().zip(&images.modules).enumerate() {
             let port = PortSocket::new()?;
@@ -110,39 +131,70 @@ impl Running {
                 netdev: Some(port.netdev("n0")?),
                 counting: counting.cloned(),
             };
-            nodes.push(Node::start(index, &machine, folder, sender.clone())?);
+            let place = Place { index, folder, console: &consoles[index], sender: &sender };
+            nodes.push(Node::start(&place, &machine)?);
             machines.push(machine);
             ports.push(port);
         }
-        std::thread::sleep(Duration::from_millis(START_MS));
-        for index in 0..nodes.len() {
-            while !nodes[index].is_running() {
-                ports[index] = another_port(&nodes[index])?;
-                machines[index].netdev = Some(ports[index].netdev("n0")?);
-                nodes[index] = Node::start(index, &machines[index], folder, sender.clone())?;
-                std::thread::sleep(Duration::from_millis(START_MS));
-            }
-        }
         // The seed is fixed: a lossy link loses the same frames of the same traffic every time.
         let switch = SwitchThread::start(ports, 1)?;
+        let ids = nodes.iter().map(|node: &Node| node.id).zip(consoles.iter().cloned()).collect();
+        let control = Server::start(folder, sender.clone(), ids, Patience::default())
+            .inspect_err(|error| eprintln!("korrigan: `./korrigan ctl` will not work: {error:#}"))
+            .ok();
         let folder = folder.to_path_buf();
-        Ok(Self { nodes, events, sender, accelerator, machines, folder, switch })
+        let mut running = Self {
+            nodes,
+            events,
+            sender,
+            accelerator,
+            machines,
+            consoles,
+            folder,
+            switch,
+            _control: control,
+        };
+        std::thread::sleep(Duration::from_millis(START_MS));
+        for index in 0..running.nodes.len() {
+            running.until_started(index)?;
+        }
+        Ok(running)
     }
 
-    /// Boots a node again that has ended.
+    /// Boots a node again, with the same image and command line.
     ///
     /// # Errors
     /// QEMU does not start.
     pub fn restart(&mut self, index: usize) -> Result<()> {
         self.nodes[index].kill();
-        let (machine, sender) = (&self.machines[index], self.sender.clone());
-        self.nodes[index] = Node::start(index, machine, &self.folder, sender)?;
+        self.start_node(index)?;
+        std::thread::sleep(Duration::from_millis(START_MS));
+        self.until_started(index)
+    }
+
+    /// Starts a node whose QEMU ended at once again, as long as another program takes its port.
+    fn until_started(&mut self, index: usize) -> Result<()> {
+        while !self.nodes[index].is_running() {
+            let port = another_port(&self.nodes[index])?;
+            self.machines[index].netdev = Some(port.netdev("n0")?);
+            self.switch.replug(index, port);
+            self.start_node(index)?;
+            std::thread::sleep(Duration::from_millis(START_MS));
+        }
+        Ok(())
+    }
+
+    fn start_node(&mut self, index: usize) -> Result<()> {
+        let (folder, console, sender) = (&self.folder, &self.consoles[index], &self.sender);
+        let place = Place { index, folder, console, sender };
+        self.nodes[index] = Node::start(&place, &self.machines[index])?;
         Ok(())
     }
 
     /// Sets the rule of the link between two nodes, both ways, named by index.
     pub fn set_link(&self, a: usize, b: usize, link: Link) {
         self.switch.set_link(a, b, link);
+        self.switch.set_link(b, a, link);
     }
 
     /// Index of the node with this number.
@@ -151,7 +203,10 @@ impl Running {
     /// The cluster has no such node.
     pub fn index(&self, id: u16) -> Result<usize> {
         let found = self.nodes.iter().position(|node| node.id == id);
-        found.with_context(|| format!("the cluster has no node {id}"))
+        found.with_context(|| {
+            let ids: Vec<String> = self.nodes.iter().map(|node| node.id.to_string()).collect();
+            format!("the cluster has no node {id}: it has {}", ids.join(", "))
+        })
     }
 
     /// Where the logs are.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One node's QEMU: its process, its console, its log.
 
-use super::Event;
+use super::{Console, Event, NodeState};
 use crate::qemu::{Machine, tied_to_us};
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Bytes read from a console at a time.
@@ -24,12 +26,34 @@ const LAST_WORDS: [(&str, Farewell); 2] =
 /// Why a node's QEMU has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Farewell {
-    /// `halt` was asked for, or the tool ended it.
+    /// The tool ended it.
+    Killed,
+    /// `halt` was asked for.
     Halted,
     /// `reboot` was asked for.
     Restarting,
     /// Nobody asked.
     Crashed,
+}
+
+/// What the tool has done to a QEMU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    On,
+    Paused,
+    Off,
+}
+
+/// Where a node belongs in its cluster.
+pub struct Place<'a> {
+    /// Its index.
+    pub index: usize,
+    /// Where its logs go.
+    pub folder: &'a Path,
+    /// Those who look on.
+    pub console: &'a Arc<Console>,
+    /// Where its events go.
+    pub sender: &'a SyncSender<Event>,
 }
 
 /// A node's QEMU; it ends when this is dropped.
@@ -41,8 +65,7 @@ pub struct Node {
     child: Child,
     input: Option<SyncSender<Vec<u8>>>,
     complaints: PathBuf,
-    /// True once the tool has ended it: then it is no crash.
-    killed: bool,
+    switch: Switch,
     /// Where in the log the console of this start begins.
     log_start: u64,
 }
@@ -52,12 +75,8 @@ impl Node {
     ///
     /// # Errors
     /// QEMU is not installed, or the logs cannot be written.
-    pub fn start(
-        index: usize,
-        machine: &Machine,
-        folder: &Path,
-        sender: SyncSender<Event>,
-    ) -> Result<Self> {
+    pub fn start(place: &Place<'_>, machine: &Machine) -> Result<Self> {
+        let &Place { index, folder, console, sender } = place;
         let id = machine.node.id;
         let log = folder.join(format!("node-{id}.log"));
         let complaints = folder.join(format!("node-{id}.qemu"));
@@ -66,6 +85,13 @@ impl Node {
             let file = OpenOptions::new().create(true).append(true).open(path);
             file.with_context(|| format!("cannot write {}", path.display()))
         };
+        let mut file = create(&log)?;
+        if file.metadata().is_ok_and(|meta| meta.len() > 0) {
+            let line = format!("\r\n--- node {id} boots again ---\r\n");
+            // A full disk must not end the session.
+            let _ = file.write_all(line.as_bytes());
+            console.show(line.as_bytes());
+        }
         let mut child = tied_to_us(&machine.command())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -74,15 +100,16 @@ impl Node {
             .context("cannot start setpriv (Debian package util-linux): is it installed?")?;
         let stdin = child.stdin.take().context("a piped input is there")?;
         let stdout = child.stdout.take().context("a piped output is there")?;
-        let file = create(&log)?;
         let process = child.id();
         let log_start = file.metadata().map_or(0, |meta| meta.len());
         let thread = std::thread::Builder::new().name(format!("console-{id}"));
+        let copy = Copy { index, process, log: file, console: Arc::clone(console) };
+        let sender = sender.clone();
         thread
-            .spawn(move || read_console(index, process, stdout, file, &sender))
+            .spawn(move || read_console(copy, stdout, &sender))
             .context("cannot start a console's thread")?;
         let input = Some(start_writer(id, stdin)?);
-        Ok(Self { id, log, child, input, complaints, killed: false, log_start })
+        Ok(Self { id, log, child, input, complaints, switch: Switch::On, log_start })
     }
 
     /// Types bytes on the console.
@@ -106,9 +133,64 @@ impl Node {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Process number of its QEMU.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it is doing.
+    pub fn state(&mut self) -> NodeState {
+        match (self.switch, self.is_running()) {
+            (Switch::Off, _) => NodeState::Killed,
+            (Switch::On, true) => NodeState::Running,
+            (Switch::Paused, true) => NodeState::Paused,
+            (Switch::On | Switch::Paused, false) => match self.farewell() {
+                Farewell::Killed => NodeState::Killed,
+                Farewell::Halted | Farewell::Restarting => NodeState::Halted,
+                Farewell::Crashed => NodeState::Crashed,
+            },
+        }
+    }
+
+    /// Stops its QEMU; nothing happens if it is stopped already. A stopped QEMU can be killed, and
+    /// ends with the tool, like any other.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        self.switch = Switch::Paused;
+        Ok(())
+    }
+
+    /// Lets a stopped QEMU go on; nothing happens if it runs.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        self.switch = Switch::On;
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        // Only a process that was not waited for keeps its number.
+        anyhow::ensure!(self.is_running(), "node {} has ended", self.id);
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let process = process.context("a process has a number above 0")?;
+        kill_process(process, signal).with_context(|| format!("cannot signal node {}", self.id))
+    }
+
     /// Ends its QEMU at once, as a power cut would.
     pub fn kill(&mut self) {
-        self.killed = true;
+        if self.is_running() {
+            self.switch = Switch::Off;
+        }
+        self.end();
+    }
+
+    /// Waits for a QEMU whose console is closed, and ends it if that is not enough.
+    pub fn end(&mut self) {
         self.input = None;
         // It may have ended by itself; then there is nothing to kill and wait returns at once.
         let _ = self.child.kill();
@@ -117,8 +199,8 @@ impl Node {
 
     /// Why its QEMU has ended, by the last words in its log.
     pub fn farewell(&self) -> Farewell {
-        if self.killed {
-            return Farewell::Halted;
+        if self.switch == Switch::Off {
+            return Farewell::Killed;
         }
         let log = fs::read(&self.log).unwrap_or_default();
         let start = (self.log_start as usize).max(log.len().saturating_sub(TAIL_BYTES));
@@ -155,28 +237,31 @@ impl Drop for Node {
     }
 }
 
-/// Copies the console to the log and to the events until QEMU ends.
-fn read_console(
+/// Where a console is copied to.
+struct Copy {
     index: usize,
     process: u32,
-    mut console: ChildStdout,
-    mut log: File,
-    sender: &SyncSender<Event>,
-) {
+    log: File,
+    console: Arc<Console>,
+}
+
+/// Copies the console to the log, to those who look on and to the events, until QEMU ends.
+fn read_console(mut copy: Copy, mut stdout: ChildStdout, sender: &SyncSender<Event>) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let bytes = match console.read(&mut buffer) {
+        let bytes = match stdout.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(len) => &buffer[..len],
         };
         // A full disk must not end the session; what is lost is the log.
-        let _ = log.write_all(bytes);
-        if sender.send(Event::Output { node: index, bytes: bytes.to_vec() }).is_err() {
+        let _ = copy.log.write_all(bytes);
+        copy.console.show(bytes);
+        if sender.send(Event::Output { node: copy.index, bytes: bytes.to_vec() }).is_err() {
             return;
         }
     }
     // Nobody listens any more: nothing to tell.
-    let _ = sender.send(Event::Ended { node: index, process });
+    let _ = sender.send(Event::Ended { node: copy.index, process: copy.process });
 }
 
 /// Starts the thread that types: a node that takes no input must not hold up the others.

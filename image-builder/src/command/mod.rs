@@ -2,6 +2,7 @@
 //! The tool's commands, one file each.
 
 pub mod bench;
+pub mod ctl;
 pub mod exec;
 pub mod image;
 pub mod keys;

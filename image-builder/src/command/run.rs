@@ -44,6 +44,7 @@ fn banner(running: &Running) {
         println!("  node {}: log {}", node.id, node.log.display());
     }
     println!("{HELP}");
+    println!("In another terminal: `./korrigan ctl --help` ends nodes, cuts links, and more");
 }
 
 /// Starts the thread that reads the terminal.
@@ -82,20 +83,12 @@ impl Screen {
 
     /// Shows consoles until the person quits or every node has ended.
     fn show(&mut self, running: &mut Running) -> Result<()> {
-        let mut alive = running.nodes.len();
-        loop {
+        while running.is_of_use() {
             match running.events.recv().context("all consoles are closed")? {
                 Event::Output { node, bytes } => self.output(node, &bytes)?,
                 // A node that was booted again is in another process.
                 Event::Ended { node, process } if !running.nodes[node].is_process(process) => {}
-                Event::Ended { node, .. } => {
-                    if self.ended(running, node)? {
-                        alive -= 1;
-                    }
-                    if alive == 0 {
-                        return Ok(());
-                    }
-                }
+                Event::Ended { node, .. } => ended(running, node)?,
                 Event::TerminalClosed => return Ok(()),
                 Event::Typed(bytes) => {
                     for key in self.keys.feed(&bytes) {
@@ -105,25 +98,18 @@ impl Screen {
                         self.key(running, key)?;
                     }
                 }
+                Event::TypedAt { node, bytes } => {
+                    // What a node does not take is lost, as at a keyboard that is not plugged in.
+                    let _ = running.nodes[node].write(&bytes);
+                }
+                Event::Asked(asked) => {
+                    if let Some(done) = running.answer(asked) {
+                        say(&done)?;
+                    }
+                }
             }
         }
-    }
-
-    /// Says why a node ended, and boots it again if that was asked for; false if it did.
-    fn ended(&mut self, running: &mut Running, index: usize) -> Result<bool> {
-        let (id, farewell) = (running.nodes[index].id, running.nodes[index].farewell());
-        match farewell {
-            Farewell::Halted => say(&format!("node {id} is halted"))?,
-            Farewell::Restarting => {
-                say(&format!("node {id} restarts"))?;
-                running.restart(index)?;
-            }
-            Farewell::Crashed => {
-                let log = running.nodes[index].log.display();
-                say(&format!("node {id} crashed; its log is {log}"))?;
-            }
-        }
-        Ok(farewell != Farewell::Restarting)
+        Ok(())
     }
 
     fn output(&mut self, node: usize, bytes: &[u8]) -> Result<()> {
@@ -161,6 +147,28 @@ impl Screen {
         let (front, back) = self.recent[index].as_slices();
         print(front)?;
         print(back)
+    }
+}
+
+/// Says why a node ended, and boots it again if that was asked for.
+fn ended(running: &mut Running, index: usize) -> Result<()> {
+    let id = running.nodes[index].id;
+    match running.nodes[index].farewell() {
+        // Whoever said so was told.
+        Farewell::Killed => Ok(()),
+        Farewell::Halted => {
+            running.nodes[index].end();
+            say(&format!("node {id} is halted; `./korrigan ctl boot {id}` boots it again"))
+        }
+        Farewell::Restarting => {
+            say(&format!("node {id} restarts"))?;
+            running.restart(index)
+        }
+        Farewell::Crashed => {
+            running.nodes[index].end();
+            let log = running.nodes[index].log.display();
+            say(&format!("node {id} crashed; its log is {log}"))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Runs a session over a running cluster's console: waits, types, and watches all nodes meanwhile.
 
 use super::{Action, Session};
-use crate::cluster::{Event, Farewell, Running};
+use crate::cluster::{Event, Farewell, NodeState, Running};
 use anyhow::{Result, bail, ensure};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ const BOOT_TAIL_BYTES: usize = 4096;
 /// The login shell of the cluster's first node.
 pub struct Shell {
     session: Session,
+    /// The QEMU that it is in: a node that was booted again has another.
+    process: u32,
     deadline: Instant,
 }
 
@@ -24,12 +26,24 @@ impl Shell {
     /// # Errors
     /// A node ends, or the time is up.
     pub fn open(running: &mut Running, deadline: Instant) -> Result<Self> {
-        let mut shell = Self { session: Session::default(), deadline };
+        let process = running.nodes[0].process();
+        let mut shell = Self { session: Session::default(), process, deadline };
         let mut boots = vec![Some(String::new()); running.nodes.len()];
         let mut prompt = false;
         while !prompt || boots.iter().any(Option::is_some) {
             let (node, bytes) = match next(running, deadline)? {
                 Heard::Output(node, bytes) => (node, bytes),
+                // Somebody did that from outside: the others go on without it.
+                Heard::Ended(node) if node > 0 && was_killed(running, node) => {
+                    boots[node] = None;
+                    continue;
+                }
+                Heard::Ended(node) if was_killed(running, node) => {
+                    bail!(
+                        "node {} was killed before its login shell was there",
+                        running.nodes[node].id
+                    )
+                }
                 Heard::Ended(node) => bail!("node {} ended", running.nodes[node].id),
                 Heard::TimeUp => {
                     bail!("the time is up, and {}", waiting_for(running, &boots, prompt))
@@ -64,14 +78,20 @@ impl Shell {
         loop {
             let bytes = match next(running, self.deadline)? {
                 Heard::Output(0, bytes) => bytes,
+                Heard::Ended(0) if was_killed(running, 0) => {
+                    bail!("node 1 was killed, and this command ran there: {command}")
+                }
                 // The shell went with its node, as the command asked.
                 Heard::Ended(0) => {
-                    self.session = Session::default();
+                    self.renew(running);
                     return Ok(0);
                 }
                 Heard::Output(..) | Heard::Ended(_) => continue,
                 Heard::TimeUp => bail!("the time is up, and this command still runs: {command}"),
             };
+            if self.renew(running) {
+                bail!("node 1 was killed and booted again, and this command ran there: {command}");
+            }
             for action in self.session.feed(&bytes) {
                 match action {
                     Action::Type(line) => running.nodes[0].write(&line)?,
@@ -85,23 +105,48 @@ impl Shell {
 
     /// Waits for the prompt of a shell that was started again with its node.
     fn until_idle(&mut self, running: &mut Running, command: &str) -> Result<()> {
+        self.renew(running);
         while !self.session.is_idle() {
-            ensure!(running.nodes[0].is_running(), "node 1 is halted: nobody runs {command}");
-            let bytes = match next(running, self.deadline)? {
-                Heard::Output(0, bytes) => bytes,
-                Heard::Output(..) | Heard::Ended(_) => continue,
+            let state = running.nodes[0].state();
+            ensure!(state.is_alive(), "node 1 is {state}: nobody runs {command}");
+            match next(running, self.deadline)? {
+                Heard::Output(0, bytes) => self.overhear(running, &bytes)?,
+                Heard::Output(..) | Heard::Ended(_) => {}
                 Heard::TimeUp => {
                     bail!("the time is up, and node 1 has not come back for {command}")
-                }
-            };
-            for action in self.session.feed(&bytes) {
-                if let Action::Type(line) = action {
-                    running.nodes[0].write(&line)?;
                 }
             }
         }
         Ok(())
     }
+
+    /// Takes what node 1's console printed while no command ran: the prompt may be in it.
+    ///
+    /// # Errors
+    /// The node takes no input.
+    pub fn overhear(&mut self, running: &mut Running, bytes: &[u8]) -> Result<()> {
+        self.renew(running);
+        for action in self.session.feed(bytes) {
+            if let Action::Type(line) = action {
+                running.nodes[0].write(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins anew if node 1 was booted again; true if it was.
+    fn renew(&mut self, running: &Running) -> bool {
+        let again = !running.nodes[0].is_process(self.process);
+        if again {
+            self.process = running.nodes[0].process();
+            self.session = Session::default();
+        }
+        again
+    }
+}
+
+fn was_killed(running: &mut Running, node: usize) -> bool {
+    running.nodes[node].state() == NodeState::Killed
 }
 
 /// What is heard of the nodes.
@@ -127,15 +172,26 @@ pub fn next(running: &mut Running, deadline: Instant) -> Result<Heard> {
         let node = match running.events.recv_timeout(left) {
             Ok(Event::Output { node, bytes }) => return Ok(Heard::Output(node, bytes)),
             Ok(Event::Typed(_) | Event::TerminalClosed) => continue,
+            Ok(Event::Asked(asked)) => {
+                if let Some(done) = running.answer(asked) {
+                    eprintln!("korrigan: {done}");
+                }
+                continue;
+            }
+            Ok(Event::TypedAt { node, bytes }) => {
+                // What a node does not take is lost, as at a keyboard that is not plugged in.
+                let _ = running.nodes[node].write(&bytes);
+                continue;
+            }
             Ok(Event::Ended { node, process }) if running.nodes[node].is_process(process) => node,
             Ok(Event::Ended { .. }) => continue,
             Err(RecvTimeoutError::Timeout) => return Ok(Heard::TimeUp),
             Err(RecvTimeoutError::Disconnected) => bail!("all nodes have ended"),
         };
         match running.nodes[node].farewell() {
-            Farewell::Halted => {
+            Farewell::Halted | Farewell::Killed => {
                 // Its console is closed; the process itself may take a moment longer.
-                running.nodes[node].kill();
+                running.nodes[node].end();
                 return Ok(Heard::Ended(node));
             }
             Farewell::Restarting => {

@@ -8,6 +8,10 @@
 //! known address goes to that port, any other to all ports but its own. Each ordered pair of ports
 //! is a link with a [`Link`] rule: cut, delay, loss. Time is microseconds that the caller counts.
 //!
+//! # Invariants
+//! A link delivers in the order in which it was given, also when its delay shrinks. Once a link is
+//! cut nothing comes out of it, not even what was on its way.
+//!
 //! # Limits
 //! [`ADDRESSES_MAX`] addresses and [`DELAYED_MAX`] frames on their way. An address more is not
 //! learnt (its frames are flooded); a frame more is dropped and counted, as a real switch does.
@@ -61,21 +65,50 @@ impl fmt::Display for Counters {
     }
 }
 
+/// What passed over one link, in one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Frames handed over.
+    pub forwarded: u64,
+    /// Frames that were cut, lost, or dropped because too many waited.
+    pub dropped: u64,
+}
+
 /// A frame on its way over a slow link, in order of arrival.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Delayed {
     due_us: u64,
     /// Keeps frames that are due together in the order in which they came.
     serial: u64,
+    from: Port,
     to: Port,
     frame: Vec<u8>,
+}
+
+/// One direction of a link.
+#[derive(Clone, Default)]
+struct Way {
+    rule: Link,
+    traffic: Traffic,
+    /// Frames that are on their way.
+    waiting: usize,
+    /// When the last of them is due.
+    last_due_us: u64,
+}
+
+/// What becomes of a frame at a link.
+enum Fate {
+    AtOnce,
+    Later { due_us: u64 },
+    Dropped,
 }
 
 /// The switch.
 pub struct Switch {
     ports: usize,
     addresses: BTreeMap<[u8; 6], Port>,
-    links: BTreeMap<(Port, Port), Link>,
+    /// Each ordered pair of ports, by source first.
+    ways: Vec<Way>,
     delayed: BinaryHeap<Reverse<Delayed>>,
     serial: u64,
     random: u64,
@@ -88,7 +121,7 @@ impl Switch {
         Self {
             ports,
             addresses: BTreeMap::new(),
-            links: BTreeMap::new(),
+            ways: vec![Way::default(); ports * ports],
             delayed: BinaryHeap::new(),
             serial: 0,
             random: seed,
@@ -98,11 +131,18 @@ impl Switch {
 
     /// Sets the rule of the link between two ports, in one direction.
     pub fn set_link(&mut self, from: Port, to: Port, link: Link) {
-        if link == Link::default() {
-            self.links.remove(&(from, to));
-        } else {
-            self.links.insert((from, to), link);
-        }
+        self.way(from, to).rule = link;
+    }
+
+    /// The rule of the link between two ports, in one direction, and what passed over it so far.
+    pub fn link(&self, from: Port, to: Port) -> (Link, Traffic) {
+        let way = &self.ways[from * self.ports + to];
+        (way.rule, way.traffic)
+    }
+
+    fn way(&mut self, from: Port, to: Port) -> &mut Way {
+        assert!(from < self.ports && to < self.ports, "both ports are of this switch");
+        &mut self.ways[from * self.ports + to]
     }
 
     /// What passed and what did not, so far.
@@ -119,30 +159,57 @@ impl Switch {
         };
         self.learn(source, from);
         let mut at_once = Vec::new();
-        for port in self.targets(from, to) {
-            let link = self.links.get(&(from, port)).copied().unwrap_or_default();
-            if link.cut {
-                self.counters.cut += 1;
-            } else if link.loss_ppm > 0 && self.random_below(MILLION) < u64::from(link.loss_ppm) {
-                self.counters.lost += 1;
-            } else if link.delay_us > 0 {
-                self.delay(now_us + link.delay_us, port, frame);
-            } else {
-                self.counters.forwarded += 1;
-                at_once.push(port);
+        for to in self.targets(from, to) {
+            match self.fate(now_us, from, to) {
+                Fate::AtOnce => {
+                    self.forwarded(from, to);
+                    at_once.push(to);
+                }
+                Fate::Later { due_us } => self.delay(due_us, from, to, frame),
+                Fate::Dropped => self.way(from, to).traffic.dropped += 1,
             }
         }
         at_once
     }
 
-    /// The next frame whose time has come, and the port that gets it.
+    /// A frame that is due now, and the port it goes to; `None` if there is none yet.
     pub fn due(&mut self, now_us: u64) -> Option<(Port, Vec<u8>)> {
-        if self.next_due_us()? > now_us {
-            return None;
+        while self.next_due_us()? <= now_us {
+            let Reverse(Delayed { from, to, frame, .. }) = self.delayed.pop()?;
+            let way = self.way(from, to);
+            way.waiting -= 1;
+            if way.rule.cut {
+                way.traffic.dropped += 1;
+                self.counters.cut += 1;
+                continue;
+            }
+            self.forwarded(from, to);
+            return Some((to, frame));
         }
-        let Reverse(delayed) = self.delayed.pop()?;
+        None
+    }
+
+    fn forwarded(&mut self, from: Port, to: Port) {
         self.counters.forwarded += 1;
-        Some((delayed.to, delayed.frame))
+        self.way(from, to).traffic.forwarded += 1;
+    }
+
+    fn fate(&mut self, now_us: u64, from: Port, to: Port) -> Fate {
+        let Way { rule, waiting, last_due_us, .. } = *self.way(from, to);
+        if rule.cut {
+            self.counters.cut += 1;
+            return Fate::Dropped;
+        }
+        if rule.loss_ppm > 0 && self.random_below(MILLION) < u64::from(rule.loss_ppm) {
+            self.counters.lost += 1;
+            return Fate::Dropped;
+        }
+        if rule.delay_us == 0 && waiting == 0 {
+            return Fate::AtOnce;
+        }
+        // Never before a frame that waits already: the delay may have shrunk since.
+        let earliest_us = if waiting > 0 { last_due_us } else { 0 };
+        Fate::Later { due_us: earliest_us.max(now_us.saturating_add(rule.delay_us)) }
     }
 
     /// When the next frame is due.
@@ -167,14 +234,18 @@ impl Switch {
         }
     }
 
-    fn delay(&mut self, due_us: u64, to: Port, frame: &[u8]) {
+    fn delay(&mut self, due_us: u64, from: Port, to: Port, frame: &[u8]) {
         if self.delayed.len() >= DELAYED_MAX {
             self.counters.overrun += 1;
+            self.way(from, to).traffic.dropped += 1;
             return;
         }
+        let way = self.way(from, to);
+        way.waiting += 1;
+        way.last_due_us = due_us;
         self.serial += 1;
         let frame = frame.to_vec();
-        self.delayed.push(Reverse(Delayed { due_us, serial: self.serial, to, frame }));
+        self.delayed.push(Reverse(Delayed { due_us, serial: self.serial, from, to, frame }));
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to lose frames with.
@@ -255,6 +326,54 @@ mod tests {
     }
 
     #[test]
+    fn link_that_gets_quicker_keeps_its_order() {
+        let mut switch = Switch::new(2, 1);
+        let slow = |delay_us| Link { delay_us, ..Link::default() };
+        switch.set_link(0, 1, slow(100));
+        assert!(switch.frame(0, 0, &frame(ALL, A, 0)).is_empty());
+        switch.set_link(0, 1, slow(10));
+        assert!(switch.frame(1, 0, &frame(ALL, A, 1)).is_empty());
+        switch.set_link(0, 1, Link::default());
+        assert!(switch.frame(2, 0, &frame(ALL, A, 2)).is_empty());
+        assert_eq!(switch.due(99), None);
+        for tag in 0..3 {
+            assert_eq!(switch.due(100), Some((1, frame(ALL, A, tag))));
+        }
+        assert_eq!(switch.frame(101, 0, &frame(ALL, A, 3)), [1]);
+    }
+
+    #[test]
+    fn slow_link_holds_up_no_other() {
+        let mut switch = Switch::new(3, 1);
+        switch.set_link(0, 1, Link { delay_us: 100, ..Link::default() });
+        assert_eq!(switch.frame(0, 0, &frame(ALL, A, 0)), [2]);
+        assert_eq!(switch.frame(1, 2, &frame(ALL, B, 1)), [0, 1]);
+    }
+
+    #[test]
+    fn cut_link_swallows_what_was_on_its_way() {
+        let mut switch = Switch::new(2, 1);
+        switch.set_link(0, 1, Link { delay_us: 100, ..Link::default() });
+        switch.frame(0, 0, &frame(ALL, A, 0));
+        switch.set_link(0, 1, Link { cut: true, delay_us: 100, ..Link::default() });
+        assert_eq!(switch.due(100), None);
+        assert_eq!(switch.counters().cut, 1);
+        assert_eq!(switch.next_due_us(), None);
+    }
+
+    #[test]
+    fn each_way_of_a_link_counts_its_own_frames() {
+        let mut switch = Switch::new(2, 1);
+        switch.frame(0, 0, &frame(ALL, A, 0));
+        let cut = Link { cut: true, ..Link::default() };
+        switch.set_link(0, 1, cut);
+        switch.frame(0, 0, &frame(ALL, A, 0));
+        switch.frame(0, 1, &frame(ALL, B, 0));
+        assert_eq!(switch.link(0, 1), (cut, Traffic { forwarded: 1, dropped: 1 }));
+        assert_eq!(switch.link(1, 0), (Link::default(), Traffic { forwarded: 1, dropped: 0 }));
+    }
+
+    #[test]
     fn slow_link_drops_and_counts_beyond_its_bound() {
         let mut switch = Switch::new(2, 1);
         switch.set_link(0, 1, Link { delay_us: 100, ..Link::default() });
@@ -262,6 +381,7 @@ mod tests {
             switch.frame(0, 0, &frame(ALL, A, 0));
         }
         assert_eq!(switch.counters().overrun, 7);
+        assert_eq!(switch.link(0, 1).1.dropped, 7);
     }
 
     #[test]

@@ -6,16 +6,18 @@
 //! QEMU's, so that nobody else's datagrams get in.
 //!
 //! # Failure
-//! A QEMU that is not there (yet, or any more) loses its frames, as a link without a peer does.
+//! A QEMU that is not there (yet, or any more) loses its frames, as a link without a peer does. One
+//! that is booted again may have another socket: see [`SwitchThread::replug`].
 
 mod core;
 
-pub use core::{Counters, Link};
+pub use core::{Counters, Link, Traffic};
 
 use core::Switch;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,9 +71,13 @@ impl PortSocket {
     }
 }
 
+/// Sockets that the thread takes in place of a port's old one.
+type Plugs = Mutex<BTreeMap<usize, UdpSocket>>;
+
 /// The running switch; it ends when this is dropped.
 pub struct SwitchThread {
     switch: Arc<Mutex<Switch>>,
+    plugs: Arc<Plugs>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,10 +89,12 @@ impl SwitchThread {
     /// The thread cannot be started.
     pub fn start(ports: Vec<PortSocket>, seed: u64) -> Result<Self> {
         let switch = Arc::new(Mutex::new(Switch::new(ports.len(), seed)));
+        let plugs = Arc::new(Plugs::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker {
+        let mut worker = Worker {
             sockets: ports.into_iter().map(|port| port.socket).collect(),
             switch: Arc::clone(&switch),
+            plugs: Arc::clone(&plugs),
             stop: Arc::clone(&stop),
             start: Instant::now(),
         };
@@ -94,14 +102,23 @@ impl SwitchThread {
             .name("switch".to_owned())
             .spawn(move || worker.run())
             .context("cannot start the switch's thread")?;
-        Ok(Self { switch, stop, thread: Some(thread) })
+        Ok(Self { switch, plugs, stop, thread: Some(thread) })
     }
 
-    /// Sets the rule of the link between two ports, in both directions.
-    pub fn set_link(&self, a: usize, b: usize, link: Link) {
-        let mut switch = self.switch.lock().unwrap_or_else(PoisonError::into_inner);
-        switch.set_link(a, b, link);
-        switch.set_link(b, a, link);
+    /// Sets the rule of the link from one port to another.
+    pub fn set_link(&self, from: usize, to: usize, link: Link) {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner).set_link(from, to, link);
+    }
+
+    /// The rule of the link from one port to another, and what passed over it so far.
+    pub fn link(&self, from: usize, to: usize) -> (Link, Traffic) {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner).link(from, to)
+    }
+
+    /// Gives a port another socket: a node that was booted again could not have its old one. Frames
+    /// wait in the new one until the thread takes it, at most [`IDLE_MS`].
+    pub fn replug(&self, port: usize, socket: PortSocket) {
+        self.plugs.lock().unwrap_or_else(PoisonError::into_inner).insert(port, socket.socket);
     }
 
     /// What passed and what did not, so far.
@@ -123,15 +140,21 @@ impl Drop for SwitchThread {
 struct Worker {
     sockets: Vec<UdpSocket>,
     switch: Arc<Mutex<Switch>>,
+    plugs: Arc<Plugs>,
     stop: Arc<AtomicBool>,
     start: Instant,
 }
 
 impl Worker {
-    fn run(&self) {
+    fn run(&mut self) {
         let mut buffer = vec![0; FRAME_BYTES_MAX];
         while !self.stop.load(Ordering::Relaxed) {
             self.wait();
+            let plugs =
+                std::mem::take(&mut *self.plugs.lock().unwrap_or_else(PoisonError::into_inner));
+            for (port, socket) in plugs {
+                self.sockets[port] = socket;
+            }
             for port in 0..self.sockets.len() {
                 self.drain(port, &mut buffer);
             }
@@ -208,9 +231,27 @@ mod tests {
         assert_eq!(ends[1].recv(&mut buffer).expect("it arrives"), frame.len());
         assert_eq!(switch.counters().forwarded, 1);
 
-        switch.set_link(0, 1, Link { delay_us: 20_000, ..Link::default() });
+        switch.set_link(1, 0, Link { delay_us: 20_000, ..Link::default() });
         ends[1].send(&frame).expect("it sends");
         assert_eq!(ends[0].recv(&mut buffer).expect("it arrives late"), frame.len());
+    }
+
+    #[test]
+    fn node_behind_another_socket_is_reached_again() {
+        let ports = [PortSocket::new().expect("a port"), PortSocket::new().expect("a port")];
+        let sender = qemu_end(&ports[0]);
+        let switch = SwitchThread::start(ports.into(), 1).expect("it starts");
+        let port = PortSocket::new().expect("a port");
+        let end = qemu_end(&port);
+        switch.replug(1, port);
+        end.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out is taken");
+        let mut buffer = [0; 100];
+        // The switch takes the socket when it wakes; until then frames go to the old one.
+        let arrived = (0..100).any(|_| {
+            sender.send(&[0xff; 60]).expect("it sends");
+            end.recv(&mut buffer).is_ok()
+        });
+        assert!(arrived);
     }
 
     #[test]

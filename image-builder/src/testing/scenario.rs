@@ -9,11 +9,10 @@ use crate::config::Cluster;
 use crate::guest::Guest;
 use crate::images::{self, PrivateKeys};
 use crate::session::shell::{Heard, Shell, next};
-use crate::switch::Link;
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use cluster_tests::{
-    Action, Difference, Quality, Scenario, Status, Step, Variant, compare, compare_exactly,
+    Action, Difference, Scenario, Status, Step, Variant, compare, compare_exactly,
 };
 use std::time::{Duration, Instant};
 
@@ -98,18 +97,9 @@ impl Stage {
                 self.seen[index].clear();
                 running.nodes[index].write(bytes)?;
             }
-            Action::Wait { node, text } => self.wait(running, *node, text)?,
-            Action::Kill { node } => {
-                let index = running.index(*node)?;
-                running.nodes[index].kill();
-            }
-            Action::Start { node } => {
-                let index = running.index(*node)?;
-                running.restart(index)?;
-            }
-            Action::Link { a, b, quality } => {
-                let (a, b) = (running.index(*a)?, running.index(*b)?);
-                running.set_link(a, b, link(*quality));
+            Action::Wait { node, text } => self.wait(running, shell, *node, text)?,
+            Action::Order(order) => {
+                running.obey(*order)?;
             }
         }
         Ok(())
@@ -138,7 +128,13 @@ impl Stage {
     }
 
     /// Waits until a console has shown `text`; nothing may have been read past it before.
-    fn wait(&mut self, running: &mut Running, node: u16, text: &[u8]) -> Result<()> {
+    fn wait(
+        &mut self,
+        running: &mut Running,
+        shell: &mut Shell,
+        node: u16,
+        text: &[u8],
+    ) -> Result<()> {
         let wanted = running.index(node)?;
         loop {
             let seen = &mut self.seen[wanted];
@@ -147,7 +143,12 @@ impl Stage {
                 return Ok(());
             }
             match next(running, self.deadline)? {
-                Heard::Output(index, bytes) => self.seen[index].extend(bytes),
+                Heard::Output(index, bytes) => {
+                    if index == 0 {
+                        shell.overhear(running, &bytes)?;
+                    }
+                    self.seen[index].extend(bytes);
+                }
                 Heard::Ended(_) => {}
                 Heard::TimeUp => {
                     let text = String::from_utf8_lossy(text);
@@ -162,14 +163,4 @@ fn command(running: &mut Running, shell: &mut Shell, text: &str) -> Result<(Stri
     let mut printed = Vec::new();
     let status = shell.run(running, text, &mut |bytes| printed.extend_from_slice(bytes))?;
     Ok((String::from_utf8_lossy(&printed).into_owned(), status))
-}
-
-fn link(quality: Quality) -> Link {
-    let good = Link::default();
-    match quality {
-        Quality::Good => good,
-        Quality::Cut => Link { cut: true, ..good },
-        Quality::DelayMs(ms) => Link { delay_us: ms.saturating_mul(1000), ..good },
-        Quality::LossPercent(percent) => Link { loss_ppm: percent * 10_000, ..good },
-    }
 }

@@ -11,10 +11,12 @@
 
 mod compare;
 mod header;
+mod order;
 mod parse;
 
 pub use compare::{Difference, compare, compare_exactly};
 pub use header::{Header, Variant};
+pub use order::{Between, Fault, ONE_WAY, Order, SLOW_MS_MAX};
 pub use parse::{Mistake, parse};
 
 /// One file of tests.
@@ -67,25 +69,8 @@ pub enum Action {
         /// What it must show.
         text: Vec<u8>,
     },
-    /// Ends a node as a power cut would.
-    Kill {
-        /// The node's number.
-        node: u16,
-    },
-    /// Boots a node again that was ended.
-    Start {
-        /// The node's number.
-        node: u16,
-    },
-    /// Changes the link between two nodes, both ways.
-    Link {
-        /// One node's number.
-        a: u16,
-        /// The other's.
-        b: u16,
-        /// What the link is from now on.
-        quality: Quality,
-    },
+    /// Does something to a node or a link, as `./korrigan ctl` does.
+    Order(Order),
 }
 
 /// How a command must end.
@@ -108,17 +93,4 @@ impl Status {
             Self::Any => true,
         }
     }
-}
-
-/// What a link is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Quality {
-    /// Everything passes at once.
-    Good,
-    /// Nothing passes.
-    Cut,
-    /// Everything takes this many milliseconds longer.
-    DelayMs(u64),
-    /// This many frames of a hundred are lost.
-    LossPercent(u32),
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads a scenario. README.md beside this crate explains the format.
 
-use crate::{Action, Header, Quality, Scenario, Status, Step};
+use crate::{Action, Header, Order, Scenario, Status, Step};
 use std::fmt;
 
 /// A line that is not right.
@@ -153,10 +153,10 @@ fn directive(text: &str) -> Result<Action, String> {
             let (node, text) = node_and_text(rest)?;
             Ok(Action::Wait { node, text })
         }
-        "kill" => Ok(Action::Kill { node: node(rest)? }),
-        "start" => Ok(Action::Start { node: node(rest)? }),
-        "link" => link(rest),
-        _ => Err(format!("unknown `@ {verb}`: there are type, wait, kill, start and link")),
+        _ => match Order::parse(text) {
+            Ok(order) => Ok(Action::Order(order)),
+            Err(why) => Err(format!("{why} (`@` takes type and wait, too)")),
+        },
     }
 }
 
@@ -195,22 +195,6 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
         });
     }
     Ok(out)
-}
-
-fn link(text: &str) -> Result<Action, String> {
-    let usage = "`@ link A B` takes good, cut, delay MS or loss PERCENT";
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let quality = match words.get(2..) {
-        Some(["good"]) => Quality::Good,
-        Some(["cut"]) => Quality::Cut,
-        Some(["delay", ms]) => Quality::DelayMs(ms.parse().map_err(|_| usage)?),
-        Some(["loss", percent]) => match percent.parse() {
-            Ok(percent @ 0..=100) => Quality::LossPercent(percent),
-            _ => return Err(usage.to_owned()),
-        },
-        _ => return Err(usage.to_owned()),
-    };
-    Ok(Action::Link { a: node(words[0])?, b: node(words[1])?, quality })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! Each kind of line, right and wrong.
 
 use super::*;
+use crate::{Between, Fault};
 
 fn mistake(text: &str, line: usize, part: &str) {
     let mistake = parse(text).expect_err("it is not right");
@@ -36,12 +37,14 @@ fn output_that_looks_like_a_step_is_escaped() {
 
 #[test]
 fn directives_are_read() {
-    let text = "@ type 2 \"a\\r\\x03\\\"\"\n@ wait \"x y\"\n@ link 1 2 delay 5\n@ link 1 3 cut\n";
+    let text = "@ type 2 \"a\\r\\x03\\\"\"\n@ wait \"x y\"\n@ slow 1 2 5\n@ heal\n";
     let steps = parse(text).expect("it is right").steps;
     assert_eq!(steps[0].action, Action::Type { node: 2, bytes: b"a\r\x03\"".to_vec() });
     assert_eq!(steps[1].action, Action::Wait { node: 1, text: b"x y".to_vec() });
-    assert_eq!(steps[2].action, Action::Link { a: 1, b: 2, quality: Quality::DelayMs(5) });
-    assert_eq!(steps[3].action, Action::Link { a: 1, b: 3, quality: Quality::Cut });
+    let link = Between { a: 1, b: 2, one_way: false };
+    let slow = Order::Worsen { link, fault: Fault::SlowMs(5) };
+    assert_eq!(steps[2].action, Action::Order(slow));
+    assert_eq!(steps[3].action, Action::Order(Order::Heal { link: None }));
 }
 
 #[test]
@@ -54,9 +57,9 @@ fn mistakes_name_their_line() {
     mistake("$ x\n? 256\n", 2, "0 to 255");
     mistake("= x\n? 1\n", 2, "`$`");
     mistake("@ kill x\n", 1, "node's number");
-    mistake("@ link 1\n", 1, "good, cut");
+    mistake("@ cut 1\n", 1, "cut A B");
     mistake("@ type x\n", 1, "double quotes");
-    mistake("@ dance\n", 1, "there are type");
+    mistake("@ dance\n", 1, "type and wait");
     mistake("$ x\nout\n> y\n", 3, "continues a command");
 }
 
