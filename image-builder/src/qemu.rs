@@ -147,7 +147,7 @@ mod tests {
         }
         assert!(!text.contains("icount"), "{text}");
         let trace = Trace { log: "l".into(), filter: "0x1..0x2".into() };
-        let counting = Counting { trace: Some(trace) };
+        let counting = Counting { trace: Some(trace), idles: false };
         let text = typed(&Machine { counting: Some(counting), ..machine }.command());
         assert!(text.contains("-icount shift=0,sleep=off"), "{text}");
         assert!(text.contains("-dfilter 0x1..0x2 -D l"), "{text}");
