@@ -49,14 +49,29 @@ impl<C: Core> Host<C> {
         msg: &mut Msg,
         bulk: &mut Bulk<'_>,
     ) -> Status {
+        let status = self.request_locked(platform, client, op, msg, bulk);
+        if op != system::TAKE {
+            self.run_actions(platform);
+        }
+        status
+    }
+
+    /// The step of [`Self::request`] without what it asks for.
+    pub(crate) fn request_locked(
+        &self,
+        platform: &mut dyn Platform,
+        client: ServerId,
+        op: u16,
+        msg: &mut Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Status {
         let core = platform.core();
         match op {
             system::TAKE => self.answer_take(client, core, msg),
             system::CANCEL => self.answer_cancel(platform, client, msg),
             _ => {
                 let from = Client::Server { id: client, core };
-                let answer = self.step(platform, |it, cx| it.request(cx, from, op, msg, bulk));
-                match answer {
+                match self.locked(platform, |it, cx| it.request(cx, from, op, msg, bulk)) {
                     Answer::Done(reply) => {
                         *msg = reply;
                         Status::Done
@@ -76,7 +91,7 @@ impl<C: Core> Host<C> {
 
     fn answer_cancel(&self, platform: &mut dyn Platform, client: ServerId, msg: &Msg) -> Status {
         let ticket = Ticket::from_word(msg.words[0]);
-        self.step(platform, |it, cx| match cx.tables.tickets.client(ticket) {
+        self.locked(platform, |it, cx| match cx.tables.tickets.client(ticket) {
             Some(Client::Server { id, .. }) if id == client => it.cancel(cx, ticket),
             Some(_) | None => {}
         });
@@ -94,7 +109,7 @@ impl<C: Core> Host<C> {
         result
     }
 
-    fn locked<R>(
+    pub(crate) fn locked<R>(
         &self,
         platform: &mut dyn Platform,
         run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
@@ -110,29 +125,55 @@ impl<C: Core> Host<C> {
     }
 
     fn run_actions(&self, platform: &mut dyn Platform) {
-        loop {
-            let Some(action) = self.inner.lock().tables.actions.pop_front() else { return };
-            match action {
-                Action::Ask { server, op, mut msg, cookie } => {
-                    let bulk = &mut Bulk::none();
-                    match platform.call(self.me, server, op, &mut msg, bulk) {
-                        Status::Done => self.finish(platform, cookie, Ok(local_reply(msg))),
-                        Status::Failed(errno) => self.finish(platform, cookie, Err(errno)),
-                        Status::Pending(ticket) => self.wait(cookie, server, ticket),
-                    }
-                }
-                Action::CancelAsk { server, ticket } => {
-                    let mut msg = Msg { words: [ticket.to_word(), 0, 0, 0], ..Msg::default() };
-                    platform.call(self.me, server, system::CANCEL, &mut msg, &mut Bulk::none());
-                }
-                Action::Notify { client, core } => platform.notify(self.me, client, core),
-                Action::Complete { cookie, result } => self.finish(platform, cookie, result),
-                Action::Arm { deadline_ns } => {
-                    let mut msg = Msg { words: [deadline_ns, 0, 0, 0], ..Msg::default() };
-                    let timer = ServerId::Timer;
-                    platform.call(self.me, timer, node::TIMER_ARM, &mut msg, &mut Bulk::none());
-                }
+        while let Some(action) = self.next_action() {
+            self.perform(platform, action);
+        }
+    }
+
+    /// The oldest thing that a step asked for and that nobody has begun. Workers of several cores take
+    /// turns here, so that what one step asked for may be performed in any order.
+    pub(crate) fn next_action(&self) -> Option<Action> {
+        self.inner.lock().tables.actions.pop_front()
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.inner.lock().tables.actions.is_empty()
+    }
+
+    pub(crate) fn perform(&self, platform: &mut dyn Platform, action: Action) {
+        match action {
+            Action::Ask { server, op, mut msg, cookie } => {
+                let status = platform.call(self.me, server, op, &mut msg, &mut Bulk::none());
+                self.asked(platform, server, cookie, status, msg);
             }
+            Action::CancelAsk { server, ticket } => {
+                let mut msg = Msg { words: [ticket.to_word(), 0, 0, 0], ..Msg::default() };
+                platform.call(self.me, server, system::CANCEL, &mut msg, &mut Bulk::none());
+            }
+            Action::Notify { client, core } => platform.notify(self.me, client, core),
+            Action::Complete { cookie, result } => self.finish(platform, cookie, result),
+            Action::Arm { deadline_ns } => {
+                let mut msg = Msg { words: [deadline_ns, 0, 0, 0], ..Msg::default() };
+                let timer = ServerId::Timer;
+                platform.call(self.me, timer, node::TIMER_ARM, &mut msg, &mut Bulk::none());
+            }
+        }
+    }
+
+    /// A server answered an ask.
+    pub(crate) fn asked(
+        &self,
+        platform: &mut dyn Platform,
+        server: ServerId,
+        cookie: u64,
+        status: Status,
+        msg: Msg,
+    ) {
+        match status {
+            Status::Done => self.finish(platform, cookie, Ok(local_reply(msg))),
+            Status::Failed(errno) => self.finish(platform, cookie, Err(errno)),
+            Status::Pending(ticket) => self.wait(cookie, server, ticket),
         }
     }
 
@@ -150,74 +191,70 @@ impl<C: Core> Host<C> {
     /// Collects everything that `server` holds for this one on this core. Called when its
     /// notification came.
     pub fn collect(&self, platform: &mut dyn Platform, server: ServerId) {
-        match server {
-            ServerId::Net => self.collect_messages(platform),
-            ServerId::Timer => self.collect_timers(platform),
-            _ => self.collect_completions(platform, server),
+        self.begin_collecting(server);
+        while self.collect_one(platform, server) {
+            self.run_actions(platform);
         }
         self.run_actions(platform);
     }
 
-    fn collect_completions(&self, platform: &mut dyn Platform, server: ServerId) {
-        loop {
-            let mut msg = Msg::default();
-            let status = platform.call(self.me, server, system::TAKE, &mut msg, &mut Bulk::none());
-            if status != Status::Done {
-                return;
-            }
-            match Completion::unpack(&msg) {
-                Ok(Some(Completion::Ticket { ticket, result })) => {
-                    self.locked(platform, |core, cx| {
-                        let Some(cookie) = cx.tables.by_ticket.remove(&(server, ticket)) else {
-                            return;
-                        };
-                        cx.tables.waits.remove(&cookie);
-                        core.completion(cx, cookie, result.map(local_reply));
-                    });
-                }
-                Ok(Some(Completion::Event { number, msg })) => {
-                    let event = Event::Upcall { from: server, number, msg };
-                    self.locked(platform, |core, cx| core.event(cx, event));
-                }
-                Ok(None) | Err(_) => return,
-            }
-            self.run_actions(platform);
+    pub(crate) fn begin_collecting(&self, server: ServerId) {
+        if server == ServerId::Timer {
+            self.inner.lock().tables.unarmed();
         }
     }
 
-    fn collect_timers(&self, platform: &mut dyn Platform) {
-        self.inner.lock().tables.unarmed();
-        loop {
-            let more = self.locked(platform, |core, cx| {
-                let Some(cookie) = cx.tables.expired(cx.now_ns) else { return false };
-                core.event(cx, Event::Timer(cookie));
-                true
-            });
-            if !more {
-                return;
-            }
-            self.run_actions(platform);
+    /// Collects one thing and runs it; `false` if there was none.
+    pub(crate) fn collect_one(&self, platform: &mut dyn Platform, server: ServerId) -> bool {
+        match server {
+            ServerId::Net => self.collect_message(platform),
+            ServerId::Timer => self.collect_timer(platform),
+            _ => self.collect_completion(platform, server),
         }
     }
 
-    /// Takes messages from other nodes and runs them in the order of arrival: taking and running are
-    /// one step under the lock.
-    fn collect_messages(&self, platform: &mut dyn Platform) {
-        loop {
-            let more = {
-                let mut inner = self.inner.lock();
-                let Inner { core, tables, scratch } = &mut *inner;
-                let mut buffer =
-                    scratch.take().unwrap_or_else(|| vec![0; WINDOW_BYTES].into_boxed_slice());
-                let more = self.take_message(core, &mut self.cx(platform, tables), &mut buffer);
-                *scratch = Some(buffer);
-                more
-            };
-            if !more {
-                return;
-            }
-            self.run_actions(platform);
+    fn collect_completion(&self, platform: &mut dyn Platform, server: ServerId) -> bool {
+        let mut msg = Msg::default();
+        let status = platform.call(self.me, server, system::TAKE, &mut msg, &mut Bulk::none());
+        if status != Status::Done {
+            return false;
         }
+        match Completion::unpack(&msg) {
+            Ok(Some(Completion::Ticket { ticket, result })) => {
+                self.locked(platform, |core, cx| {
+                    let Some(cookie) = cx.tables.by_ticket.remove(&(server, ticket)) else {
+                        return;
+                    };
+                    cx.tables.waits.remove(&cookie);
+                    core.completion(cx, cookie, result.map(local_reply));
+                });
+            }
+            Ok(Some(Completion::Event { number, msg })) => {
+                let event = Event::Upcall { from: server, number, msg };
+                self.locked(platform, |core, cx| core.event(cx, event));
+            }
+            Ok(None) | Err(_) => return false,
+        }
+        true
+    }
+
+    fn collect_timer(&self, platform: &mut dyn Platform) -> bool {
+        self.locked(platform, |core, cx| {
+            let Some(cookie) = cx.tables.expired(cx.now_ns) else { return false };
+            core.event(cx, Event::Timer(cookie));
+            true
+        })
+    }
+
+    /// Takes a message from another node and runs it: taking and running are one step under the lock,
+    /// so that messages are run in the order of arrival.
+    fn collect_message(&self, platform: &mut dyn Platform) -> bool {
+        let mut inner = self.inner.lock();
+        let Inner { core, tables, scratch } = &mut *inner;
+        let mut buffer = scratch.take().unwrap_or_else(|| vec![0; WINDOW_BYTES].into_boxed_slice());
+        let more = self.take_message(core, &mut self.cx(platform, tables), &mut buffer);
+        *scratch = Some(buffer);
+        more
     }
 
     fn take_message(&self, core: &mut C, cx: &mut Cx<'_>, buffer: &mut [u8]) -> bool {
@@ -258,7 +295,12 @@ impl<C: Core> Host<C> {
 
     /// Another server of this node died: ends what waits for it, and tells the core.
     pub fn server_down(&self, platform: &mut dyn Platform, server: ServerId) {
-        self.step(platform, |core, cx| {
+        self.server_down_locked(platform, server);
+        self.run_actions(platform);
+    }
+
+    pub(crate) fn server_down_locked(&self, platform: &mut dyn Platform, server: ServerId) {
+        self.locked(platform, |core, cx| {
             for cookie in cx.tables.server_down(server) {
                 core.completion(cx, cookie, Err(Errno::EIO));
             }

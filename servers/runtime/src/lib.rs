@@ -36,6 +36,8 @@ mod msg;
 pub mod node;
 mod op;
 mod service;
+#[cfg(any(test, feature = "testing"))]
+pub mod stepping;
 mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

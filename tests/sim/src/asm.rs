@@ -61,6 +61,11 @@ impl Asm {
         self.op(Op::Set, a, a, n);
     }
 
+    /// a = the label's address
+    pub fn set_label(&mut self, a: Reg, label: Label) {
+        self.jump_if(Op::Set, a, a, label);
+    }
+
     /// a = b
     pub fn copy(&mut self, a: Reg, b: Reg) {
         self.op(Op::Move, a, b, 0);

@@ -7,6 +7,7 @@
 //! Code and data stand in the process's memory, so that a program moves with its pages and by nothing
 //! else. One number in the FPU state can be counted up and read.
 
+use crate::history::Note;
 use crate::memory::Memory;
 use crate::threads::{Activity, Fault, Thread};
 use mem_api::Access;
@@ -59,10 +60,12 @@ pub enum Op {
     FpuAdd,
     /// a = the FPU's number
     FpuGet,
+    /// notes r15, n and a, with the instant, for the checkers: see [`crate::history`]
+    Note,
 }
 
 impl Op {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Set,
         Self::Move,
         Self::Add,
@@ -81,6 +84,7 @@ impl Op {
         Self::JumpLess,
         Self::FpuAdd,
         Self::FpuGet,
+        Self::Note,
     ];
 }
 
@@ -196,6 +200,10 @@ fn step(thread: &mut Thread, memory: &mut Memory) -> Result<(), Fault> {
             thread.fpu.0[FPU_NUMBER..FPU_NUMBER + 8].copy_from_slice(&number.to_le_bytes());
         }
         Op::FpuGet => *a = fpu_number(thread),
+        Op::Note => {
+            let value = *a;
+            memory.notes.push(Note { process: registers.r15, number: n, value });
+        }
         Op::Jump | Op::JumpEqual | Op::JumpOther | Op::JumpLess => {}
     }
     if jump {

@@ -19,14 +19,23 @@
 
 pub mod asm;
 pub mod check;
+pub mod checkers;
+pub mod clock;
 pub mod console;
+pub mod faults;
+pub mod history;
 pub mod isa;
 pub mod memory;
+mod network;
 pub mod node;
 pub mod programs;
 pub mod rng;
 pub mod root;
 pub mod scenario;
+pub mod storm;
 pub mod threads;
+pub mod trace;
 pub mod wire;
+pub mod worker;
+pub mod workload;
 pub mod world;

@@ -1,41 +1,186 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs scenarios of the simulator from seeds, without end or for one seed.
+//! Runs the simulator from seeds. A failure prints its seed and the command that repeats it, and leaves a
+//! trace to read.
 
 #![forbid(unsafe_code)]
 
+use sim::faults::Fault;
 use sim::scenario;
-use sim::wire::Weather;
+use sim::storm::{self, Options};
+use sim::trace;
 use sim::world::Setting;
-use std::env;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, fs, panic};
 
 const USAGE: &str = "\
-Usage: sim [--seed S] [--runs N] [--moves M]
-Moves a counting program M times (100) over three nodes, with a good and a bad network, for N seeds
-(1) from S (1) on. A failure prints its seed.
+Usage: sim [--seed S] [--runs N] [--nodes N] [--cores C] [--ticks T] [--faults LIST]
+           [--seconds T] [--ci] [--full] [--threads M]
+Runs whole clusters in one thread. Clients on several nodes do random operations on shared files, names,
+pipes and children and are moved about, while faults begin and end; then the world heals, and everything
+must end within 10 s of its time and be right.
+
+  --seed S        first seed (1)
+  --runs N        seeds to run (1), one after the other from S on
+  --nodes N       nodes (3)
+  --cores C       CPU cores of each (each run has 1 or 2)
+  --ticks T       milliseconds of the world's time with faults (1500)
+  --faults LIST   of: loss double reorder delay cut oneway slow pause crash drift epoch; with commas;
+                  all (the default) or none
+  --seconds T     ends after this time, however many runs there were
+  --ci            a fixed set of seeds, then fresh ones, in --seconds (120)
+  --full          fresh seeds for hours: --seconds 14400
+  --threads M     moves a program with threads, a pipe and alarms M times instead
+A failure prints the seed and the command that repeats it, and writes target/sim/SEED.txt.
 ";
 
-fn main() -> ExitCode {
-    let mut numbers = [1, 1, 100];
+/// Seeds that CI always runs.
+const FIXED_SEEDS: u64 = 40;
+
+struct Arguments {
+    seed: u64,
+    runs: u64,
+    nodes: u16,
+    cores: Option<u8>,
+    ticks: u64,
+    faults: String,
+    seconds: Option<u64>,
+    ci: bool,
+    full: bool,
+    threads: Option<u32>,
+}
+
+fn parse() -> Result<Option<Arguments>, String> {
+    let mut arguments = Arguments {
+        seed: 1,
+        runs: 1,
+        nodes: 3,
+        cores: None,
+        ticks: 1500,
+        faults: "all".to_string(),
+        seconds: None,
+        ci: false,
+        full: false,
+        threads: None,
+    };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
-        let which = ["--seed", "--runs", "--moves"].iter().position(|name| *name == word);
-        let value = words.next().and_then(|value| value.parse::<u64>().ok());
-        match (which, value) {
-            (Some(which), Some(value)) => numbers[which] = value,
-            (Some(_), None) | (None, _) => {
-                print!("{USAGE}");
-                return ExitCode::from(2);
+        match word.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--ci" => arguments.ci = true,
+            "--full" => arguments.full = true,
+            _ => {
+                let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+                set(&mut arguments, &word, &value)?;
             }
         }
     }
-    let [first, runs, moves] = numbers;
-    for seed in first..first.saturating_add(runs) {
-        println!("sim --seed {seed} --moves {moves}");
-        for weather in [Weather::FAIR, Weather::STORM] {
-            let setting = Setting { weather, ..Setting::new(seed) };
-            scenario::counter_moves(&setting, u32::try_from(moves).unwrap_or(u32::MAX));
+    if !(2..=64).contains(&arguments.nodes) {
+        return Err("a run has 2 to 64 nodes".to_string());
+    }
+    Fault::list(&arguments.faults)?;
+    Ok(Some(arguments))
+}
+
+fn set(arguments: &mut Arguments, word: &str, value: &str) -> Result<(), String> {
+    fn number<T: std::str::FromStr>(word: &str, value: &str) -> Result<T, String> {
+        value.parse().map_err(|_| format!("{word} {value}: not such a number"))
+    }
+    match word {
+        "--seed" => arguments.seed = number(word, value)?,
+        "--runs" => arguments.runs = number(word, value)?,
+        "--nodes" => arguments.nodes = number(word, value)?,
+        "--cores" => arguments.cores = Some(number(word, value)?),
+        "--ticks" => arguments.ticks = number(word, value)?,
+        "--seconds" => arguments.seconds = Some(number(word, value)?),
+        "--threads" => arguments.threads = Some(number(word, value)?),
+        "--faults" => arguments.faults = value.to_string(),
+        _ => return Err(format!("there is no option {word}")),
+    }
+    Ok(())
+}
+
+/// Prints what repeats a run that fails, and writes its trace.
+fn on_failure(seed: u64, arguments: &Arguments) {
+    let Arguments { nodes, ticks, faults, .. } = arguments;
+    let cores = cores(seed, arguments);
+    let threads = arguments.threads.map(|times| format!(" --threads {times}")).unwrap_or_default();
+    let command = format!(
+        "./korrigan sim --seed {seed} --nodes {nodes} --cores {cores} --ticks {ticks} --faults {faults}{threads}"
+    );
+    panic::set_hook(Box::new(move |info| {
+        eprintln!("\nsim: seed {seed} fails: {info}");
+        eprintln!("sim: again with {command}");
+        let path = PathBuf::from(format!("target/sim/{seed}.txt"));
+        let text = format!("{command}\n{info}\n\n{}", trace::read());
+        let written = fs::create_dir_all("target/sim").and_then(|()| fs::write(&path, text));
+        match written {
+            Ok(()) => eprintln!("sim: what happened last is in {}", path.display()),
+            Err(error) => eprintln!("sim: {} cannot be written: {error}", path.display()),
+        }
+    }));
+}
+
+fn cores(seed: u64, arguments: &Arguments) -> u8 {
+    arguments.cores.unwrap_or(1 + (seed % 2) as u8)
+}
+
+fn run_seed(seed: u64, arguments: &Arguments) {
+    on_failure(seed, arguments);
+    let cores = cores(seed, arguments);
+    if let Some(times) = arguments.threads {
+        let setting = Setting { nodes: arguments.nodes, cores, ..Setting::new(seed) };
+        scenario::threads_move(&setting, times);
+        println!("seed {seed}: {times} moves");
+        return;
+    }
+    let faults = Fault::list(&arguments.faults).unwrap_or_default();
+    let (nodes, ticks) = (arguments.nodes, arguments.ticks);
+    let report = storm::run(&Options { seed, nodes, cores, ticks, faults });
+    println!(
+        "seed {seed}: {} operations, {} faults, {} moves, {} messages",
+        report.operations, report.faults, report.moves, report.messages
+    );
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("sim: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let standard = if arguments.full { Some(14_400) } else { arguments.ci.then_some(120) };
+    let seconds = arguments.seconds.or(standard);
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let late = || end.is_some_and(|end| Instant::now() >= end);
+    let fresh = arguments.ci || arguments.full;
+    let fixed = if arguments.ci { FIXED_SEEDS } else { arguments.runs };
+    let mut count = 0;
+    if !arguments.full {
+        for seed in arguments.seed..arguments.seed.saturating_add(fixed) {
+            if late() {
+                break;
+            }
+            run_seed(seed, &arguments);
+            count += 1;
         }
     }
+    if fresh {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+        let mut seed = since * 1000;
+        println!("fresh seeds from {seed} on");
+        while !late() {
+            run_seed(seed, &arguments);
+            (seed, count) = (seed + 1, count + 1);
+        }
+    }
+    println!("sim: {count} runs, all well");
     ExitCode::SUCCESS
 }

@@ -2,6 +2,7 @@
 //! mem-server's machine: frames and page tables made of vectors and maps, which check what the core
 //! asks of them.
 
+use crate::history::Note;
 use crate::threads::Threads;
 use abi::limits::PAGE_BYTES;
 use abi::{Errno, ServerId};
@@ -31,6 +32,8 @@ pub struct Memory {
     spaces: BTreeMap<u32, BTreeMap<u64, Mapping>>,
     threads: Rc<RefCell<Threads>>,
     next: u32,
+    /// What programs noted and nobody has taken.
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Memory {
@@ -48,6 +51,7 @@ impl Memory {
             spaces: BTreeMap::new(),
             threads,
             next: 0,
+            notes: Vec::new(),
         }
     }
 

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One node: the real cores of all servers in their real hosts, over simulated machines.
 
+use crate::checkers::link::Links;
+use crate::clock::Clock;
 use crate::console::Console;
-use crate::isa;
+use crate::history::Note;
 use crate::memory::Memory;
 use crate::rng::Rng;
-use crate::threads::{Activity, Fault, ThreadMachine, Threads};
+use crate::threads::{ThreadMachine, Threads};
 use crate::wire::mac;
+use crate::worker::{Desks, Lane, Worker};
 use abi::image::{NodeEntry, RootEntry};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
 use cluster::View;
 use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
-use net_api::{LinkUse, StrayUse};
-use net_core::{Item, Net, Peer, Secret};
-use proc_core::{FaultAnswer, ProcCore, UserFault};
-use runtime::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken, read_send_words};
-use runtime::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire};
+use net_core::{Net, Peer, Secret};
+use proc_core::ProcCore;
+use runtime::{Bulk, Core, Host, Msg, Operation, Status, Wire};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +43,16 @@ pub struct Plan {
     pub login: Vec<String>,
     /// Chance.
     pub seed: u64,
+    /// The links of the cluster, as the checker knows them.
+    pub links: Rc<RefCell<Links>>,
+    /// Messages of 100 that servers get once more as from an older view.
+    pub old_percent: u64,
+    /// How much faster its clock runs than the world's time, in parts of a million.
+    pub drift_ppm: i64,
 }
 
 /// Virtual time that a step of a server takes.
 pub const STEP_NS: u64 = 2_000;
-/// Virtual time that a program's instruction takes: slow, so that seconds have few of them.
-const INSTRUCTION_NS: u64 = 1_000;
 
 /// The server in whose name a scenario asks: none runs that could be confused with it.
 pub const DRIVER: ServerId = ServerId::Ckpt;
@@ -83,20 +88,29 @@ impl Machine for Root {
 }
 
 /// What changes beside the servers' own state.
-struct Surroundings {
-    net: Net,
-    /// Earliest deadline of each server.
-    deadlines: BTreeMap<ServerId, u64>,
-    notices: Vec<Notice>,
+pub(crate) struct Surroundings {
+    pub(crate) net: Net,
+    /// Earliest deadline of each server and core, on the node's clock.
+    pub(crate) deadlines: BTreeMap<(ServerId, CoreId), u64>,
+    pub(crate) notices: Vec<Notice>,
     /// Servers that died.
-    dead: BTreeSet<ServerId>,
+    pub(crate) dead: BTreeSet<ServerId>,
     /// Who has not heard of it yet: the dead server, and the one to be told.
-    obituaries: Vec<(ServerId, ServerId)>,
-    outbox: Vec<Vec<u8>>,
+    pub(crate) obituaries: Vec<(ServerId, ServerId)>,
+    pub(crate) outbox: Vec<Vec<u8>>,
     /// Servers that are in a call, innermost last.
-    calling: Vec<ServerId>,
+    pub(crate) calling: Vec<ServerId>,
+    /// What the checker knows of the links.
+    pub(crate) links: Rc<RefCell<Links>>,
+    pub(crate) old_percent: u64,
+    /// Messages of an older view that a server gets next.
+    pub(crate) old: BTreeMap<ServerId, (NodeId, Vec<u8>)>,
+    /// What workers do, and what waits for them.
+    pub(crate) desks: Desks,
+    /// Chance inside of a step.
+    pub(crate) rng: Rng,
     /// How calls of the scenario ended.
-    ended: BTreeMap<Ticket, Result<Msg, Errno>>,
+    pub(crate) ended: BTreeMap<Ticket, Result<Msg, Errno>>,
 }
 
 /// A node.
@@ -110,76 +124,8 @@ pub struct Node {
     pub(crate) proc: Host<ProcCore<ThreadMachine>>,
     pub(crate) shell: Host<Shell<Root>>,
     pub(crate) console: Host<Console>,
-    around: RefCell<Surroundings>,
-}
-
-struct Worker<'a> {
-    node: &'a Node,
-    core: CoreId,
-    now_ns: u64,
-}
-
-impl Platform for Worker<'_> {
-    fn now_ns(&self) -> u64 {
-        self.now_ns
-    }
-
-    fn core(&self) -> CoreId {
-        self.core
-    }
-
-    fn call(
-        &mut self,
-        from: ServerId,
-        to: ServerId,
-        op: u16,
-        msg: &mut Msg,
-        bulk: &mut Bulk<'_>,
-    ) -> Status {
-        {
-            let calling = &mut self.node.around.borrow_mut().calling;
-            assert!(!calling.contains(&to), "{from} calls {to}, which waits for it: {calling:?}");
-            calling.push(from);
-        }
-        let status = self.serve(from, to, op, msg, bulk);
-        self.node.around.borrow_mut().calling.pop();
-        status
-    }
-
-    fn notify(&mut self, from: ServerId, client: ServerId, core: CoreId) {
-        self.node.notice((from, client, core));
-    }
-}
-
-impl Worker<'_> {
-    fn serve(
-        &mut self,
-        from: ServerId,
-        to: ServerId,
-        op: u16,
-        msg: &mut Msg,
-        bulk: &mut Bulk<'_>,
-    ) -> Status {
-        let node = self.node;
-        if node.is_dead(to) {
-            return Status::Failed(Errno::EIO);
-        }
-        match to {
-            ServerId::Net => node.net_request(self.now_ns, from, op, msg, bulk),
-            ServerId::Timer if op == TIMER_ARM => {
-                let deadlines = &mut node.around.borrow_mut().deadlines;
-                let deadline = deadlines.entry(from).or_insert(u64::MAX);
-                *deadline = msg.words[0].min(*deadline);
-                Status::Done
-            }
-            ServerId::Console => node.console.request(self, from, op, msg, bulk),
-            ServerId::Mem => node.mem.request(self, from, op, msg, bulk),
-            ServerId::Fs => node.fs.request(self, from, op, msg, bulk),
-            ServerId::Ipc => node.ipc.request(self, from, op, msg, bulk),
-            ServerId::Proc => node.proc.request(self, from, op, msg, bulk),
-            ServerId::Timer | ServerId::Ckpt | ServerId::Shell => Status::Failed(Errno::ENOSYS),
-        }
-    }
+    pub(crate) around: RefCell<Surroundings>,
+    clock: Clock,
 }
 
 impl Node {
@@ -200,13 +146,18 @@ impl Node {
         let fs = FsCore::new(plan.node, view.clone(), config).expect("the image is sound");
         let shell = Shell::new(Root::default(), setup(plan));
         let around = Surroundings {
-            net: Net::new(&net_config(plan, now_ns), now_ns),
+            net: Net::new(&net_config(plan, now_ns), 0),
             deadlines: BTreeMap::new(),
             notices: Vec::new(),
             dead: BTreeSet::new(),
             obituaries: Vec::new(),
             outbox: Vec::new(),
             calling: Vec::new(),
+            links: Rc::clone(&plan.links),
+            old_percent: plan.old_percent,
+            old: BTreeMap::new(),
+            desks: Desks::default(),
+            rng: Rng::new(plan.seed ^ 0x5eed),
             ended: BTreeMap::new(),
         };
         let id = plan.node;
@@ -220,129 +171,71 @@ impl Node {
             shell: Host::new(ServerId::Shell, id, view.clone(), shell),
             console: Host::new(ServerId::Console, id, view, Console::default()),
             around: RefCell::new(around),
+            clock: Clock::new(now_ns, plan.drift_ppm),
         }
     }
 
-    fn worker(&self, core: CoreId, now_ns: u64) -> Worker<'_> {
-        Worker { node: self, core, now_ns }
+    /// The node's own time.
+    pub(crate) fn local_ns(&self, now_ns: u64) -> u64 {
+        self.clock.local_ns(now_ns)
+    }
+
+    /// A worker of `server` in the scenario's hand, outside of its loop.
+    fn hand(&self, server: ServerId, now_ns: u64) -> Worker<'_> {
+        Worker::new(self, server, Lane::FIRST, self.local_ns(now_ns))
     }
 
     /// Starts all servers, the lowest first.
     pub fn start(&self, now_ns: u64) {
-        let worker = &mut self.worker(CoreId(0), now_ns);
-        self.mem.step(worker, |core, cx| core.start(cx));
-        self.fs.step(worker, |core, cx| core.start(cx));
-        self.ipc.step(worker, |core, cx| core.start(cx));
-        self.proc.step(worker, |core, cx| core.start(cx));
-        self.shell.step(worker, |core, cx| core.start(cx));
+        let worker = |server| self.hand(server, now_ns);
+        self.mem.step(&mut worker(ServerId::Mem), |core, cx| core.start(cx));
+        self.fs.step(&mut worker(ServerId::Fs), |core, cx| core.start(cx));
+        self.ipc.step(&mut worker(ServerId::Ipc), |core, cx| core.start(cx));
+        self.proc.step(&mut worker(ServerId::Proc), |core, cx| core.start(cx));
+        self.shell.step(&mut worker(ServerId::Shell), |core, cx| core.start(cx));
         self.tick(now_ns);
     }
 
-    fn notice(&self, notice: Notice) {
+    pub(crate) fn notice(&self, notice: Notice) {
         let notices = &mut self.around.borrow_mut().notices;
         if !notices.contains(&notice) {
             notices.push(notice);
         }
     }
 
-    fn net_request(
-        &self,
-        now_ns: u64,
-        from: ServerId,
-        op: u16,
-        msg: &mut Msg,
-        bulk: &mut Bulk<'_>,
-    ) -> Status {
-        let result = match op {
-            NET_SEND => self.net_send(from, msg.words, bulk.data()).map(|()| Msg::default()),
-            NET_TAKE => self.net_take(from, now_ns, bulk),
-            LinkUse::NUMBER => LinkUse::get(msg)
-                .and_then(|link| self.around.borrow().net.figures(link.node))
-                .and_then(|figures| Msg::of(&figures)),
-            StrayUse::NUMBER => Msg::of(&self.around.borrow().net.strays()),
-            _ => Err(Errno::ENOSYS),
-        };
-        self.settle_net(now_ns);
-        match result {
-            Ok(reply) => {
-                *msg = reply;
-                Status::Done
-            }
-            Err(errno) => Status::Failed(errno),
-        }
-    }
-
-    fn net_send(&self, from: ServerId, words: [u64; 4], data: &[u8]) -> Result<(), Errno> {
-        let (node, lane, urge) = read_send_words(words)?;
-        assert_eq!(words[2], from as u64, "a server speaks to its own kind");
-        self.around.borrow_mut().net.send(node, (lane, urge), from, data.to_vec())
-    }
-
-    fn net_take(&self, from: ServerId, now_ns: u64, bulk: &mut Bulk<'_>) -> Result<Msg, Errno> {
-        let taken = self.around.borrow_mut().net.take(from, bulk.buf.len(), now_ns)?;
-        let words = match taken {
-            None => [Taken::Nothing as u64, 0, 0, 0],
-            Some((Item::Message(node, data), more)) => {
-                bulk.set(&data)?;
-                [Taken::Message as u64, u64::from(node.get()), u64::from(more), 0]
-            }
-            Some((Item::Down(node), more)) => {
-                [Taken::Down as u64, u64::from(node.get()), u64::from(more), 0]
-            }
-            Some((Item::Up(node), more)) => {
-                [Taken::Up as u64, u64::from(node.get()), u64::from(more), 0]
-            }
-        };
-        Ok(Msg { words, ..Msg::default() })
-    }
-
-    fn settle_net(&self, now_ns: u64) {
-        if self.is_dead(ServerId::Net) {
-            return;
-        }
-        let around = &mut *self.around.borrow_mut();
-        let mut frame = Vec::new();
-        while around.net.next_frame(now_ns, &mut frame) {
-            around.outbox.push(frame.clone());
-        }
-        while let Some(server) = around.net.next_to_tell() {
-            let notice = (ServerId::Net, server, CoreId(0));
-            if !around.notices.contains(&notice) {
-                around.notices.push(notice);
-            }
-        }
-    }
-
     /// Time has passed for the links and the timers.
     pub fn tick(&self, now_ns: u64) {
+        let now_ns = self.local_ns(now_ns);
         let due = {
             let around = &mut *self.around.borrow_mut();
             if around.net.deadline_ns().is_some_and(|deadline| deadline <= now_ns) {
                 around.net.tick(now_ns);
             }
             let due = around.deadlines.iter().filter(|(_, at)| **at <= now_ns);
-            let due: Vec<ServerId> = due.map(|(server, _)| *server).collect();
+            let due: Vec<(ServerId, CoreId)> = due.map(|(client, _)| *client).collect();
             around.deadlines.retain(|_, at| *at > now_ns);
             due
         };
-        for server in due {
-            self.notice((ServerId::Timer, server, CoreId(0)));
+        for (server, core) in due {
+            self.notice((ServerId::Timer, server, core));
         }
         self.settle_net(now_ns);
     }
 
-    fn is_dead(&self, server: ServerId) -> bool {
+    pub(crate) fn is_dead(&self, server: ServerId) -> bool {
         self.around.borrow().dead.contains(&server)
     }
 
     /// A server dies between two of its steps: nothing answers for it but errors, and the others hear
     /// of it, each when chance wants it.
     pub fn kill_server(&self, server: ServerId, now_ns: u64) {
+        let now_ns = self.local_ns(now_ns);
         {
             let around = &mut *self.around.borrow_mut();
             around.dead.insert(server);
             around.notices.retain(|(_, client, _)| *client != server);
-            around.deadlines.retain(|it, _| *it != server && server != ServerId::Timer);
+            around.deadlines.retain(|(it, _), _| *it != server && server != ServerId::Timer);
+            around.desks.server_died(server);
             around.net.server_down(server, now_ns);
             let living = SERVERS.into_iter().filter(|it| !around.dead.contains(it));
             around.obituaries.extend(living.map(|it| (server, it)));
@@ -350,25 +243,13 @@ impl Node {
         self.settle_net(now_ns);
     }
 
-    fn server_down(&self, dead: ServerId, told: ServerId, now_ns: u64) {
-        let worker = &mut self.worker(CoreId(0), now_ns);
-        match told {
-            ServerId::Mem => self.mem.server_down(worker, dead),
-            ServerId::Fs => self.fs.server_down(worker, dead),
-            ServerId::Ipc => self.ipc.server_down(worker, dead),
-            ServerId::Proc => self.proc.server_down(worker, dead),
-            ServerId::Shell => self.shell.server_down(worker, dead),
-            ServerId::Console => self.console.server_down(worker, dead),
-            ServerId::Timer | ServerId::Net | ServerId::Ckpt => {}
-        }
-    }
-
     /// When [`Self::tick`] has something to do.
     pub fn deadline_ns(&self) -> Option<u64> {
         let around = self.around.borrow();
         let lives = !around.dead.contains(&ServerId::Net);
         let links = around.net.deadline_ns().filter(|_| lives);
-        around.deadlines.values().copied().chain(links).min()
+        let next = around.deadlines.values().copied().chain(links).min();
+        next.map(|local_ns| self.clock.world_ns(local_ns))
     }
 
     /// A frame arrived.
@@ -376,6 +257,7 @@ impl Node {
         if self.is_dead(ServerId::Net) {
             return;
         }
+        let now_ns = self.local_ns(now_ns);
         self.around.borrow_mut().net.received(frame, now_ns);
         self.settle_net(now_ns);
     }
@@ -385,120 +267,31 @@ impl Node {
         std::mem::take(&mut self.around.borrow_mut().outbox)
     }
 
-    /// What could happen next on this node.
-    pub(crate) fn choices(&self, out: &mut Vec<Choice>) {
-        let id = self.id;
-        for notice in &self.around.borrow().notices {
-            out.push(Choice::Notice(id, *notice));
-        }
-        for (dead, told) in &self.around.borrow().obituaries {
-            out.push(Choice::ServerDown(id, *dead, *told));
-        }
-        let threads = self.threads.borrow();
-        out.extend(threads.kicks.iter().map(|core| Choice::Kick(id, *core)));
-        for (slot, thread) in threads.iter() {
-            match thread.activity {
-                Activity::Ready => out.push(Choice::Run(id, slot)),
-                Activity::Queued(_) => out.push(Choice::Fault(id, slot)),
-                Activity::Stopped | Activity::Handled => {}
-            }
-        }
-    }
-
-    /// Does one of [`Self::choices`]; the time that it takes in nanoseconds.
-    pub(crate) fn act(&self, choice: Choice, now_ns: u64, rng: &mut Rng) -> u64 {
-        match choice {
-            Choice::Notice(_, notice) => {
-                self.around.borrow_mut().notices.retain(|it| *it != notice);
-                self.collect(notice, now_ns);
-            }
-            Choice::Kick(_, core) => {
-                self.threads.borrow_mut().kicks.retain(|it| *it != core);
-                let worker = &mut self.worker(core, now_ns);
-                self.proc.step(worker, |it, cx| it.kicked(cx));
-            }
-            Choice::Run(_, slot) => {
-                let instructions = 1 + rng.below(100);
-                let threads = &mut *self.threads.borrow_mut();
-                let thread = threads.get(slot);
-                let worker = &mut self.worker(thread.core, now_ns);
-                self.mem.step(worker, |core, _| isa::run(thread, core.machine(), instructions));
-                return instructions * INSTRUCTION_NS;
-            }
-            Choice::Fault(_, slot) => self.fault(slot, now_ns),
-            Choice::ServerDown(_, dead, told) => {
-                self.around.borrow_mut().obituaries.retain(|it| *it != (dead, told));
-                self.server_down(dead, told, now_ns);
-            }
-        }
-        STEP_NS
-    }
-
-    fn collect(&self, (from, client, core): Notice, now_ns: u64) {
-        if self.is_dead(client) {
-            return;
-        }
-        let worker = &mut self.worker(core, now_ns);
-        match client {
-            ServerId::Mem => self.mem.collect(worker, from),
-            ServerId::Fs => self.fs.collect(worker, from),
-            ServerId::Ipc => self.ipc.collect(worker, from),
-            ServerId::Proc => self.proc.collect(worker, from),
-            ServerId::Shell => self.shell.collect(worker, from),
-            ServerId::Console => self.console.collect(worker, from),
-            DRIVER if from == ServerId::Proc => {
-                while let Some(completion) = runtime::testing::take(&self.proc, worker, DRIVER) {
-                    if let Completion::Ticket { ticket, result } = completion {
-                        self.around.borrow_mut().ended.insert(ticket, result);
-                    }
-                }
-            }
-            ServerId::Timer | ServerId::Net | ServerId::Ckpt => {}
-        }
-    }
-
-    fn fault(&self, slot: u64, now_ns: u64) {
-        let (id, core, registers, fault) = {
-            let mut threads = self.threads.borrow_mut();
-            let thread = threads.get(slot);
-            let Activity::Queued(fault) = thread.activity else { return };
-            thread.activity = Activity::Handled;
-            (thread.id, thread.core, thread.registers, fault)
-        };
-        if self.is_dead(ServerId::Proc) {
-            return;
-        }
-        let fault = match fault {
-            Fault::SystemCall => UserFault::SystemCall(&registers),
-            Fault::Page(addr, access) => UserFault::Page { addr, access },
-            Fault::Invalid => UserFault::Exception { number: 6, code: 0 },
-        };
-        let worker = &mut self.worker(core, now_ns);
-        let answer = self.proc.step(worker, |it, cx| it.fault(cx, id, fault));
-        let mut threads = self.threads.borrow_mut();
-        match answer {
-            FaultAnswer::Return(value) => {
-                let thread = threads.get(slot);
-                assert_eq!(thread.activity, Activity::Handled, "an answered thread waited");
-                thread.registers.rax = value;
-                thread.activity = Activity::Ready;
-            }
-            FaultAnswer::Retry => {
-                let thread = threads.get(slot);
-                assert_eq!(thread.activity, Activity::Handled, "an answered thread waited");
-                thread.activity = Activity::Ready;
-            }
-            FaultAnswer::Silent => {}
-        }
-    }
-
-    /// Asks proc-server in the scenario's name. `Err(Status::Pending)`: see [`Self::ended`].
+    /// Asks proc-server in the scenario's name, in the place of a worker that was idle, as a server
+    /// would. `Err(Status::Pending)`: see [`Self::ended`].
     ///
     /// # Errors
     /// What it answers, if it is not done.
     pub fn ask_proc<O: Operation>(&self, op: &O, now_ns: u64) -> Result<O::Reply, Status> {
-        let worker = &mut self.worker(CoreId(0), now_ns);
-        runtime::testing::call(&self.proc, worker, DRIVER, op, &mut []).map(|(reply, _)| reply)
+        self.finish_work(ServerId::Proc, now_ns);
+        self.look_at_proc(op, now_ns)
+    }
+
+    /// Asks proc-server for what it knows: an operation that changes nothing, so that it may come
+    /// between any two steps.
+    ///
+    /// # Errors
+    /// What it answers, if it is not done.
+    pub fn look_at_proc<O: Operation>(&self, op: &O, now_ns: u64) -> Result<O::Reply, Status> {
+        let mut msg = Msg::of(op).map_err(Status::Failed)?;
+        let worker = &mut self.hand(ServerId::Proc, now_ns);
+        let bulk = &mut Bulk::none();
+        let status = self.proc.request_step(worker, DRIVER, O::NUMBER, &mut msg, bulk);
+        self.leave_to_worker(ServerId::Proc);
+        match status {
+            Status::Done => O::Reply::get(&msg).map_err(Status::Failed),
+            other => Err(other),
+        }
     }
 
     /// Asks mem-server.
@@ -506,8 +299,14 @@ impl Node {
     /// # Errors
     /// What it answers, if it is not done.
     pub fn ask_mem<O: Operation>(&self, op: &O, now_ns: u64) -> Result<O::Reply, Status> {
-        let worker = &mut self.worker(CoreId(0), now_ns);
+        let worker = &mut self.hand(ServerId::Mem, now_ns);
         runtime::testing::call(&self.mem, worker, ServerId::Proc, op, &mut []).map(|it| it.0)
+    }
+
+    /// What programs noted since the last time.
+    pub(crate) fn take_notes(&self) -> Vec<Note> {
+        let worker = &mut self.hand(ServerId::Mem, 0);
+        self.mem.bare_step(worker, |it, _| std::mem::take(&mut it.machine().notes))
     }
 
     /// How a call of the scenario ended, once.
@@ -517,37 +316,15 @@ impl Node {
 
     /// Types on the console.
     pub fn type_in(&self, bytes: &[u8], now_ns: u64) {
-        let worker = &mut self.worker(CoreId(0), now_ns);
+        let worker = &mut self.hand(ServerId::Console, now_ns);
         self.console.step(worker, |console, cx| console.typed(cx, bytes));
     }
 
     /// What the console shows.
     pub fn output(&self) -> String {
-        let worker = &mut self.worker(CoreId(0), 0);
-        let bytes = self.console.step(worker, |console, _| console.output.clone());
+        let worker = &mut self.hand(ServerId::Console, 0);
+        let bytes = self.console.bare_step(worker, |console, _| console.output.clone());
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-/// Something that can happen next on a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Choice {
-    Notice(NodeId, Notice),
-    Kick(NodeId, CoreId),
-    Run(NodeId, u64),
-    Fault(NodeId, u64),
-    ServerDown(NodeId, ServerId, ServerId),
-}
-
-impl Choice {
-    pub(crate) fn node(self) -> NodeId {
-        match self {
-            Self::Notice(node, _)
-            | Self::Kick(node, _)
-            | Self::Run(node, _)
-            | Self::Fault(node, _)
-            | Self::ServerDown(node, ..) => node,
-        }
     }
 }
 

@@ -2,23 +2,30 @@
 //! Simulated Linux programs. Each begins by putting its process id into r15, for
 //! [`crate::check::one_running_copy`].
 
-use crate::asm::{Asm, zeroes_addr};
+use crate::asm::{Asm, Label, zeroes_addr};
 use crate::isa::{Op, Reg};
 use crate::root::Image;
-use Reg::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rsi};
+use Reg::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rsi, Rsp};
 
 const READ: u64 = 0;
 const WRITE: u64 = 1;
 const OPEN: u64 = 2;
 const LSEEK: u64 = 8;
+const SIGACTION: u64 = 13;
+const SIGPROCMASK: u64 = 14;
+const SIGRETURN: u64 = 15;
+const PIPE: u64 = 22;
 const PAUSE: u64 = 34;
 const NANOSLEEP: u64 = 35;
+const SETITIMER: u64 = 38;
 const GETPID: u64 = 39;
+const CLONE: u64 = 56;
 const FORK: u64 = 57;
 const EXECVE: u64 = 59;
 const WAIT4: u64 = 61;
 const KILL: u64 = 62;
 const UNLINK: u64 = 87;
+const GETTID: u64 = 186;
 const EXIT_GROUP: u64 = 231;
 
 /// Always 0, in all programs.
@@ -35,16 +42,17 @@ pub fn image() -> Image {
         .program("files", &files(40))
         .program("tree", &tree(3))
         .program("killer", &killer())
+        .program("threads", &threads(2))
 }
 
 /// r15 = process id
-fn token(asm: &mut Asm) {
+pub(crate) fn token(asm: &mut Asm) {
     asm.syscall(GETPID);
     asm.copy(R15, Rax);
 }
 
 /// fork(2): rax as there. In between nobody has a token, as both would have the same.
-fn fork(asm: &mut Asm) {
+pub(crate) fn fork(asm: &mut Asm) {
     asm.set(R15, 0);
     asm.syscall(FORK);
     asm.copy(R8, Rax);
@@ -91,7 +99,7 @@ fn say(asm: &mut Asm, text: &str) {
 }
 
 /// wait4(2) for the child in rbx; the status is loaded into rcx.
-fn wait(asm: &mut Asm, status: u64) {
+pub(crate) fn wait(asm: &mut Asm, status: u64) {
     let again = asm.here();
     asm.copy(Rdi, Rbx);
     asm.set(Rsi, status);
@@ -101,6 +109,12 @@ fn wait(asm: &mut Asm, status: u64) {
     asm.jump_if(Op::JumpLess, Rax, ZERO, again);
     asm.set(Rcx, status);
     asm.op(Op::Load, Rcx, Rcx, 0);
+}
+
+/// Goes to the label if the register holds something else. Uses r9.
+pub(crate) fn exit_if_other(asm: &mut Asm, register: Reg, wanted: u64, bad: Label) {
+    asm.set(R9, wanted);
+    asm.jump_if(Op::JumpOther, register, R9, bad);
 }
 
 /// A shell: runs the program whose path is typed, and prints `exit` and its status.
@@ -328,4 +342,127 @@ pub fn killer() -> Vec<u8> {
     asm.syscall(PAUSE);
     asm.jump(child);
     std::mem::take(asm).elf(0)
+}
+
+const SIGALRM: u64 = 14;
+/// SA_RESTORER and SA_RESTART.
+const RESTARTS: u64 = 0x1400_0000;
+/// CLONE_VM, _FS, _FILES, _SIGHAND, _THREAD, _SYSVSEM.
+const THREAD: u64 = 0x5_0f00;
+/// Messages of a thread between two lines of output, times the threads.
+const MESSAGES: u64 = 4;
+/// An alarm comes so often.
+const ALARM_US: u64 = 20_000;
+
+/// Threads that write numbered messages to a pipe, which the first one reads and checks, while an alarm
+/// interrupts it; it prints how many rounds of messages it has read. Nothing ends it.
+pub fn threads(count: u64) -> Vec<u8> {
+    let asm = &mut Asm::new();
+    let buffer = asm.data(&[0; 32]);
+    let ends = asm.data(&[0; 8]);
+    let messages = asm.data(&[0; 64]);
+    let last = asm.data(&[0; 64]);
+    let alarms = asm.data(&[0; 8]);
+    let every = [0, ALARM_US, 0, ALARM_US].map(u64::to_le_bytes).concat();
+    let timer = asm.data(&every);
+    let all = asm.data(&u64::MAX.to_le_bytes());
+    let none = asm.data(&[0; 8]);
+    let (main, handler, bad) = (asm.label(), asm.label(), asm.label());
+    token(asm);
+    asm.jump(main);
+
+    asm.place(handler);
+    asm.set(R8, alarms);
+    asm.op(Op::Load, R9, R8, 0);
+    asm.add(R9, 1);
+    asm.op(Op::Store, R8, R9, 0);
+    asm.add(Rsp, 8);
+    asm.syscall(SIGRETURN);
+
+    asm.place(main);
+    asm.syscall_with(PIPE, &[ends]);
+    let action = asm.data(&[0; 32]);
+    asm.set(R8, action);
+    asm.set_label(R9, handler);
+    asm.op(Op::Store, R8, R9, 0);
+    asm.op(Op::Store, R8, R9, 16);
+    asm.set(R9, RESTARTS);
+    asm.op(Op::Store, R8, R9, 8);
+    asm.syscall_with(SIGACTION, &[SIGALRM, action, 0, 8]);
+    asm.syscall_with(SIGPROCMASK, &[2, all, 0, 8]);
+    for number in 0..count {
+        writer(asm, number, (ends, messages + 8 * number, bad), count);
+    }
+    asm.syscall_with(SIGPROCMASK, &[2, none, 0, 8]);
+    asm.syscall_with(SETITIMER, &[0, timer, 0]);
+    asm.set(Rbp, 1);
+    asm.set(R14, 0);
+    let round = asm.here();
+    asm.add(R14, 1);
+    asm.set(R13, MESSAGES * count);
+    let read = asm.here();
+    asm.set(Rdi, ends);
+    asm.op(Op::Load, Rdi, Rdi, 0);
+    asm.op(Op::ModN, Rdi, Rdi, 1 << 32);
+    asm.set(Rsi, messages + 56);
+    asm.set(Rdx, 8);
+    asm.syscall(READ);
+    asm.set(R10, 8);
+    asm.jump_if(Op::JumpOther, Rax, R10, bad);
+    asm.set(R8, messages + 56);
+    asm.op(Op::Load, R8, R8, 0);
+    asm.copy(R9, R8);
+    asm.op(Op::ModN, R9, R9, 256);
+    asm.op(Op::MulN, R9, R9, 8);
+    asm.add(R9, last.cast_signed());
+    asm.op(Op::DivN, R8, R8, 256);
+    asm.op(Op::Load, R10, R9, 0);
+    asm.add(R10, 1);
+    asm.jump_if(Op::JumpOther, R10, R8, bad);
+    asm.op(Op::Store, R9, R10, 0);
+    asm.add(R13, -1);
+    asm.jump_if(Op::JumpOther, R13, ZERO, read);
+    asm.copy(R9, R14);
+    render(asm, buffer);
+    write_all(asm);
+    asm.syscall(GETPID);
+    asm.jump_if(Op::JumpEqual, Rax, R15, round);
+    asm.place(bad);
+    asm.set(Rbp, 1);
+    say(asm, "BAD\n");
+    asm.syscall_with(EXIT_GROUP, &[1]);
+    std::mem::take(asm).elf(PAGE * count)
+}
+
+/// Starts thread `number`, which writes messages for ever.
+fn writer(asm: &mut Asm, number: u64, (ends, message, bad): (u64, u64, Label), count: u64) {
+    let go_on = asm.label();
+    asm.set(R15, 0);
+    asm.syscall_with(CLONE, &[THREAD, zeroes_addr(PAGE) + PAGE * count, 0, 0, 0]);
+    asm.copy(R8, Rax);
+    asm.syscall(GETTID);
+    asm.copy(R15, Rax);
+    asm.jump_if(Op::JumpOther, R8, ZERO, go_on);
+    asm.set(R13, 0);
+    let next = asm.here();
+    asm.add(R13, 1);
+    asm.copy(R9, R13);
+    asm.op(Op::MulN, R9, R9, 256);
+    asm.add(R9, number.cast_signed());
+    asm.set(R8, message);
+    asm.op(Op::Store, R8, R9, 0);
+    asm.set(R9, 30);
+    let busy = asm.here();
+    asm.add(R9, -1);
+    asm.jump_if(Op::JumpOther, R9, ZERO, busy);
+    asm.set(Rdi, ends);
+    asm.op(Op::Load, Rdi, Rdi, 0);
+    asm.op(Op::DivN, Rdi, Rdi, 1 << 32);
+    asm.set(Rsi, message);
+    asm.set(Rdx, 8);
+    asm.syscall(WRITE);
+    asm.set(R10, 8);
+    asm.jump_if(Op::JumpEqual, Rax, R10, next);
+    asm.jump(bad);
+    asm.place(go_on);
 }

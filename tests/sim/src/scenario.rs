@@ -4,10 +4,11 @@
 use crate::check::{self, Held, counted};
 use crate::node::Node;
 use crate::programs;
+use crate::root::Image;
 use crate::world::{Setting, World, node};
-use abi::{Errno, NodeId, Pid, ServerId};
+use abi::{Errno, NodeId, Pid, ServerId, Ticket};
 use proc_api::{List, Migrate, Migrated, ProcessInfo, Signal};
-use runtime::{Status, Wire};
+use runtime::{Msg, Status, Wire};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -18,7 +19,12 @@ const PATIENCE_NS: u64 = 20 * SECOND;
 
 /// A cluster whose nodes have all said that they are ready.
 pub fn boot(setting: &Setting) -> World {
-    let mut world = World::new(setting, &programs::image());
+    boot_image(setting, &programs::image())
+}
+
+/// The same, with another image.
+pub fn boot_image(setting: &Setting, image: &Image) -> World {
+    let mut world = World::new(setting, image);
     let ready = |world: &mut World| {
         world.nodes().all(|node| node.output().contains(&format!("node {}: ready", node.id)))
     };
@@ -40,7 +46,7 @@ pub fn processes(world: &World, on: NodeId) -> Vec<ProcessInfo> {
     let mut all: Vec<ProcessInfo> = Vec::new();
     loop {
         let after = all.last().map_or(0, |process| process.pid);
-        match world.node(on).ask_proc(&List { after }, world.now_ns) {
+        match world.node(on).look_at_proc(&List { after }, world.now_ns) {
             Ok(list) if list.0.is_empty() => return all,
             Ok(list) => all.extend(list.0),
             Err(status) => panic!("listing processes answers {status:?}"),
@@ -88,21 +94,12 @@ pub fn wait_exit(world: &mut World, on: NodeId) -> u64 {
 /// # Errors
 /// What the answer says.
 pub fn migrate(world: &mut World, by: NodeId, pid: Pid, to: NodeId) -> Result<Migrated, Errno> {
-    let mut result = None;
     match world.node(by).ask_proc(&Migrate { pid, node: to }, world.now_ns) {
-        Ok(migrated) => return Ok(migrated),
-        Err(Status::Failed(errno)) => return Err(errno),
-        Err(Status::Pending(ticket)) => {
-            let ended = world.run_until(PATIENCE_NS, |world| {
-                result = world.lives(by).then(|| world.node(by).ended(ticket)).flatten();
-                result.is_some()
-            });
-            assert!(ended, "a migration ends");
-        }
+        Ok(migrated) => Ok(migrated),
+        Err(Status::Failed(errno)) => Err(errno),
+        Err(Status::Pending(ticket)) => Migrated::get(&await_ticket(world, by, ticket)?),
         Err(Status::Done) => unreachable!("a call that is done has a reply"),
     }
-    let reply = result.expect("it has ended")?;
-    Migrated::get(&reply)
 }
 
 /// Sends a signal to a process, wherever it is.
@@ -212,6 +209,61 @@ pub fn moved_program_ends(setting: &Setting, name: &str, status: u64) {
     let ended = world.run_until(PATIENCE_NS, |world| output(world).contains(&said));
     assert!(ended, "the prompt says {said:?}: {:?}", output(&world));
     assert_nothing_left(&mut world, &before, one);
+}
+
+/// A program with threads, a pipe between them and an alarm is moved round the nodes and stopped and
+/// continued meanwhile. It goes on after each move, with nothing lost.
+pub fn threads_move(setting: &Setting, times: u32) {
+    const STOP: u32 = 19;
+    const CONT: u32 = 18;
+    let mut world = boot(setting);
+    let one = node(1);
+    let before = held_at_rest(&mut world);
+    let pid = start(&mut world, one, "threads");
+    for turn in 0..times {
+        let pause = world.below(30 * MS);
+        world.run_for(pause);
+        let to = node(1 + ((turn + 1) % u32::from(setting.nodes)) as u16);
+        if world.below(2) == 0 {
+            // In the middle of the move, whichever node has it then.
+            let asked = world.node(one).ask_proc(&Migrate { pid, node: to }, world.now_ns);
+            for number in [STOP, CONT] {
+                let steps = world.below(200);
+                (0..steps).for_each(|_| world.step());
+                signal(&mut world, one, pid, number);
+            }
+            if let Err(Status::Pending(ticket)) = asked {
+                await_ticket(&mut world, one, ticket).expect("nothing is wrong with the move");
+            }
+        } else {
+            let moved = migrate(&mut world, one, pid, to);
+            moved.unwrap_or_else(|errno| panic!("move {turn} to node {to}: {}", errno.name()));
+            signal(&mut world, one, pid, STOP);
+            let pause = world.below(10 * MS);
+            world.run_for(pause);
+            signal(&mut world, one, pid, CONT);
+        }
+        let reached = counted(&world.node(one).output());
+        let output = |world: &World| world.node(one).output();
+        let goes_on = world.run_until(PATIENCE_NS, |world| counted(&output(world)) > reached + 1);
+        let tail = |text: String| text[text.len().saturating_sub(60)..].to_string();
+        assert!(goes_on, "after move {turn} to node {to}: {:?}", tail(output(&world)));
+        assert!(!output(&world).contains("BAD"), "after move {turn}: {:?}", tail(output(&world)));
+    }
+    signal(&mut world, one, pid, 9);
+    assert_eq!(wait_exit(&mut world, one), 9, "the prompt sees how it ended");
+    assert_nothing_left(&mut world, &before, one);
+}
+
+/// How a call of the scenario ends.
+fn await_ticket(world: &mut World, by: NodeId, ticket: Ticket) -> Result<Msg, Errno> {
+    let mut result = None;
+    let ended = world.run_until(PATIENCE_NS, |world| {
+        result = world.lives(by).then(|| world.node(by).ended(ticket)).flatten();
+        result.is_some()
+    });
+    assert!(ended, "what was asked for ends");
+    result.expect("it has ended")
 }
 
 /// What goes wrong.

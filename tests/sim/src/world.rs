@@ -5,14 +5,21 @@
 //! Of everything that could happen next, on whatever node, chance takes one. When nothing can happen, time jumps to the next frame or timer.
 
 use crate::check;
-use crate::node::{Choice, Node, Plan, STEP_NS};
+use crate::checkers::link::Links;
+use crate::history::History;
+use crate::node::{Node, Plan, STEP_NS};
 use crate::rng::Rng;
 use crate::root::Image;
+use crate::trace;
 use crate::wire::{Weather, Wire};
+use crate::worker::Choice;
 use abi::NodeId;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// Frames that wait in a card whose node stands still; further ones are lost.
+const CARD_FRAMES: usize = 256;
 /// Steps between two questions whether what is waited for has come.
 const STEPS_PER_LOOK: u32 = 16;
 
@@ -29,12 +36,24 @@ pub struct Setting {
     pub frames: usize,
     /// The wire.
     pub weather: Weather,
+    /// Nodes' clocks are fast or slow by at most so many parts of a million.
+    pub drift_ppm: u64,
+    /// Messages of 100 that come once more as from an older view.
+    pub old_percent: u64,
 }
 
 impl Setting {
     /// Three nodes with one core each, on a good network.
     pub fn new(seed: u64) -> Self {
-        Self { seed, nodes: 3, cores: 1, frames: 4096, weather: Weather::FAIR }
+        Self {
+            seed,
+            nodes: 3,
+            cores: 1,
+            frames: 4096,
+            weather: Weather::FAIR,
+            drift_ppm: 0,
+            old_percent: 0,
+        }
     }
 }
 
@@ -46,6 +65,15 @@ pub struct World {
     /// The wire.
     pub wire: Wire,
     rng: Rng,
+    image: Image,
+    root_data: Rc<Vec<u8>>,
+    setting: Setting,
+    /// What programs noted.
+    pub history: History,
+    /// The links as servers see them.
+    pub links: Rc<RefCell<Links>>,
+    /// Nodes that stand still, and the frames that wait in their cards.
+    paused: BTreeMap<NodeId, Vec<Vec<u8>>>,
 }
 
 /// A node's number.
@@ -57,27 +85,48 @@ impl World {
     /// A cluster at its boot, with this image on all nodes.
     pub fn new(setting: &Setting, image: &Image) -> Self {
         let mut rng = Rng::new(setting.seed);
-        let ids: Vec<NodeId> = (1..=setting.nodes).map(node).collect();
-        let root_data = Rc::new(image.data.clone());
-        let mut nodes = BTreeMap::new();
-        for id in &ids {
-            let plan = Plan {
-                node: *id,
-                nodes: ids.clone(),
-                cores: setting.cores,
-                frames: setting.frames,
-                root: image.entries.clone(),
-                root_data: Rc::clone(&root_data),
-                login: vec!["/bin/prompt".to_string()],
-                seed: rng.bits(),
-            };
-            nodes.insert(*id, Node::new(&plan, 0));
+        let mut world = Self {
+            now_ns: 0,
+            nodes: BTreeMap::new(),
+            wire: Wire::new(setting.weather, rng.bits()),
+            rng,
+            image: image.clone(),
+            root_data: Rc::new(image.data.clone()),
+            setting: *setting,
+            history: History::default(),
+            links: Rc::default(),
+            paused: BTreeMap::new(),
+        };
+        for number in 1..=setting.nodes {
+            world.boot(node(number));
         }
-        for node in nodes.values() {
-            node.start(0);
-        }
-        let wire = Wire::new(setting.weather, rng.bits());
-        Self { now_ns: 0, nodes, wire, rng }
+        world
+    }
+
+    /// Boots a node that does not live: the first time, or again with nothing of what it had.
+    pub fn boot(&mut self, id: NodeId) {
+        assert!(!self.lives(id), "only a node that is dead boots");
+        let drift = self.setting.drift_ppm;
+        let drift_ppm = match drift {
+            0 => 0,
+            max => self.rng.below(2 * max + 1).cast_signed() - max.cast_signed(),
+        };
+        let plan = Plan {
+            node: id,
+            nodes: (1..=self.setting.nodes).map(node).collect(),
+            cores: self.setting.cores,
+            frames: self.setting.frames,
+            root: self.image.entries.clone(),
+            root_data: Rc::clone(&self.root_data),
+            login: vec!["/bin/prompt".to_string()],
+            seed: self.rng.bits(),
+            drift_ppm,
+            links: Rc::clone(&self.links),
+            old_percent: self.setting.old_percent,
+        };
+        let node = Node::new(&plan, self.now_ns);
+        node.start(self.now_ns);
+        self.nodes.insert(id, node);
     }
 
     /// A node that lives.
@@ -98,6 +147,37 @@ impl World {
     /// Ends a node: what it had is gone.
     pub fn crash(&mut self, id: NodeId) {
         self.nodes.remove(&id);
+        self.paused.remove(&id);
+        self.links.borrow_mut().died(id);
+    }
+
+    /// A node stands still: nothing runs there, no time passes for it, and frames wait in its card.
+    pub fn pause(&mut self, id: NodeId) {
+        if self.lives(id) {
+            self.paused.entry(id).or_default();
+        }
+    }
+
+    /// It goes on, and finds how late it is.
+    pub fn resume(&mut self, id: NodeId) {
+        let waiting = self.paused.remove(&id).unwrap_or_default();
+        let Some(node) = self.nodes.get(&id) else { return };
+        for mut frame in waiting {
+            node.received(&mut frame, self.now_ns);
+        }
+    }
+
+    /// Ends all faults of network and nodes: links are whole, nodes go on, dead ones boot.
+    pub fn heal(&mut self) {
+        self.wire.heal();
+        for id in self.paused.keys().copied().collect::<Vec<_>>() {
+            self.resume(id);
+        }
+        for number in 1..=self.setting.nodes {
+            if !self.lives(node(number)) {
+                self.boot(node(number));
+            }
+        }
     }
 
     /// One step.
@@ -108,7 +188,7 @@ impl World {
             }
         }
         let mut choices: Vec<Choice> = Vec::new();
-        for node in self.nodes.values() {
+        for node in self.running() {
             node.choices(&mut choices);
         }
         if choices.is_empty() {
@@ -116,17 +196,28 @@ impl World {
             return;
         }
         let choice = choices[self.rng.below(choices.len() as u64) as usize];
+        trace::choice(self.now_ns, choice);
         if let Some(node) = self.nodes.get(&choice.node()) {
             self.now_ns += node.act(choice, self.now_ns, &mut self.rng);
+            if matches!(choice, Choice::Run(..)) {
+                for note in node.take_notes() {
+                    self.history.push(self.now_ns, node.id, note);
+                }
+            }
         }
         self.pass();
         check::one_running_copy(self);
     }
 
+    /// The nodes that do not stand still.
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| !self.paused.contains_key(&node.id))
+    }
+
     /// Nothing can happen now: time goes on to when something can. If that is never it passes all the
     /// same, so that who waits sees it.
     fn jump(&mut self) {
-        let deadlines = self.nodes.values().filter_map(Node::deadline_ns);
+        let deadlines = self.running().filter_map(Node::deadline_ns);
         let next = deadlines.chain(self.wire.next_ns()).min();
         self.now_ns = next.unwrap_or(0).max(self.now_ns + STEP_NS);
         self.pass();
@@ -135,11 +226,15 @@ impl World {
     /// What is due by now: frames and timers.
     fn pass(&mut self) {
         while let Some((to, mut frame)) = self.wire.arrived(self.now_ns) {
-            if let Some(node) = self.nodes.get(&to) {
+            if let Some(card) = self.paused.get_mut(&to) {
+                if card.len() < CARD_FRAMES {
+                    card.push(frame);
+                }
+            } else if let Some(node) = self.nodes.get(&to) {
                 node.received(&mut frame, self.now_ns);
             }
         }
-        for node in self.nodes.values() {
+        for node in self.running() {
             if node.deadline_ns().is_some_and(|deadline| deadline <= self.now_ns) {
                 node.tick(self.now_ns);
             }
@@ -158,6 +253,11 @@ impl World {
             }
         }
         done(self)
+    }
+
+    /// What it was made of.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
     }
 
     /// Lets time pass.
