@@ -30,6 +30,17 @@ pub enum Command {
     Test(TestArgs),
     /// Measure the figures of docs/bench.md.
     Bench(BenchArgs),
+    /// Run whole clusters in the simulator, with faults, from seeds.
+    #[command(disable_help_flag = true)]
+    Sim(SimArgs),
+}
+
+/// `sim`'s arguments.
+#[derive(Args, Debug)]
+pub struct SimArgs {
+    /// What the simulator takes: `sim --help` lists it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
+    pub arguments: Vec<String>,
 }
 
 /// Which cluster: every command that boots or builds one takes these.

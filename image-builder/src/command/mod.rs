@@ -7,6 +7,7 @@ pub mod exec;
 pub mod image;
 pub mod keys;
 pub mod run;
+pub mod sim;
 
 use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};

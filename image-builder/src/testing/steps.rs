@@ -7,6 +7,8 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
+/// Seconds for which CI runs simulated clusters.
+const SIM_SECONDS: u32 = 90;
 /// Seconds for which CI fuzzes.
 const FUZZ_SECONDS: u32 = 60;
 
@@ -27,6 +29,8 @@ pub enum Step {
     Unit,
     /// The decoder of frames holds against a minute of mutated input.
     Fuzz,
+    /// Clusters in the simulator: the same seeds each time, then fresh ones.
+    Sim,
 }
 
 /// How a step went, if it did not fail.
@@ -40,7 +44,7 @@ pub enum Done {
 
 impl Step {
     /// All of them, in the order in which they run: what is fast first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Format,
         Self::Structure,
         Self::Lints,
@@ -48,6 +52,7 @@ impl Step {
         Self::Deny,
         Self::Unit,
         Self::Fuzz,
+        Self::Sim,
     ];
 
     /// Its name for the filter.
@@ -60,6 +65,7 @@ impl Step {
             Self::Structure => "structure",
             Self::Unit => "unit",
             Self::Fuzz => "fuzz",
+            Self::Sim => "sim",
         }
     }
 
@@ -83,6 +89,11 @@ impl Step {
                 let seconds = FUZZ_SECONDS.to_string();
                 let package = ["run", "--locked", "--quiet", "--package", "fuzz", "--"];
                 cargo(workspace, &[&package[..], &["--seconds", &seconds]].concat())
+            }
+            Self::Sim => {
+                let seconds = SIM_SECONDS.to_string();
+                let package = ["run", "--locked", "--quiet", "--package", "sim", "--bin", "sim"];
+                cargo(workspace, &[&package[..], &["--", "--ci", "--seconds", &seconds]].concat())
             }
         }
     }
