@@ -477,6 +477,11 @@ impl<M: Machine> ProcCore<M> {
             Place::Here if !self.may_signal(message.uid, message.target) => {
                 runtime::Answer::Failed(Errno::EPERM)
             }
+            // Answered when it has arrived: else the sender's next signal could overtake it.
+            Place::Here if self.is_on_its_way(pid) => {
+                let kept = self.keep_request(cx, pid, from, message, admin);
+                kept.map_or_else(runtime::Answer::Failed, runtime::Answer::Pending)
+            }
             Place::Here => {
                 let count = u64::from(self.signal_here(cx, message.target, info));
                 match (count, admin) {
@@ -574,11 +579,50 @@ impl<M: Machine> ProcCore<M> {
             Ok(ticket) => ticket,
             Err(errno) => return runtime::Answer::Failed(errno),
         };
+        self.forward_ticket(cx, kind(ticket), node, op);
+        runtime::Answer::Pending(ticket)
+    }
+
+    fn forward_ticket<O: runtime::Operation>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        forward: Forward,
+        node: NodeId,
+        op: &O,
+    ) {
         self.cluster.next_job += 1;
         let job = self.cluster.next_job;
-        self.cluster.forwarded.insert(job, kind(ticket));
+        self.cluster.forwarded.insert(job, forward);
         cx.call_node(node, op, Vec::new(), crate::entry::job_cookie(job));
-        runtime::Answer::Pending(ticket)
+    }
+
+    /// A signal that waited for a move's end follows the process to `node`.
+    pub(crate) fn follow(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (ticket, admin): (Ticket, bool),
+        node: NodeId,
+        message: SendSignal,
+    ) {
+        let forward = if admin { Forward::AdminSignal(ticket) } else { Forward::Signal(ticket) };
+        let message = SendSignal { hops: message.hops + 1, ..message };
+        self.forward_ticket(cx, forward, node, &message);
+    }
+
+    /// A signal that waited for a move's end finds the process still here.
+    pub(crate) fn arrive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (ticket, admin): (Ticket, bool),
+        message: SendSignal,
+    ) {
+        let SendSignal { target, signal, code, words, .. } = message;
+        let count = u64::from(self.signal_here(cx, target, Info { signal, code, words }));
+        match (count, admin) {
+            (0, _) => cx.complete::<()>(ticket, Err(Errno::ESRCH)),
+            (_, true) => cx.complete(ticket, Ok(())),
+            (_, false) => cx.complete(ticket, Ok(Count { count })),
+        }
     }
 
     /// The answer to a request that was passed on.

@@ -105,7 +105,10 @@ pub fn migrate(world: &mut World, by: NodeId, pid: Pid, to: NodeId) -> Result<Mi
 /// Sends a signal to a process, wherever it is.
 pub fn signal(world: &mut World, by: NodeId, pid: Pid, signal: u32) {
     // If it has ended meanwhile there is nothing to send it to.
-    let _ = world.node(by).ask_proc(&Signal { pid, signal }, world.now_ns);
+    let sent = world.node(by).ask_proc(&Signal { pid, signal }, world.now_ns);
+    if let Err(Status::Pending(ticket)) = sent {
+        let _ = await_ticket(world, by, ticket);
+    }
 }
 
 /// All memory, spaces, objects and threads that a program used are free again, on every node. Where it

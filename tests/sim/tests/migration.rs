@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs that are moved, in good and bad weather.
 
-use sim::scenario::{counter_moves, move_asked_twice, moved_program_ends};
+use sim::scenario::{counter_moves, move_asked_twice, moved_program_ends, threads_move};
 use sim::wire::Weather;
 use sim::world::Setting;
 
@@ -20,6 +20,15 @@ fn counter_moved_on_a_bad_network_misses_and_repeats_no_number() {
 #[test]
 fn counter_moved_between_nodes_with_two_cores_misses_and_repeats_no_number() {
     counter_moves(&Setting { cores: 2, ..Setting::new(2) }, 50);
+}
+
+/// In seeds 2, 7 and 8 a stop signal came while the process was on its way, was answered at once, and
+/// arrived after the signal to continue that followed it.
+#[test]
+fn threads_moved_stopped_and_continued_go_on() {
+    for seed in 1..=10 {
+        threads_move(&Setting { cores: 2, ..Setting::new(seed) }, 12);
+    }
 }
 
 #[test]

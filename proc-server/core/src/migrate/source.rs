@@ -64,6 +64,12 @@ enum Late {
     Signal(Info),
     ThreadSignal(u32, Info),
     Fact(Fact),
+    /// A signal of another node or the administrator, who waits for its arrival.
+    Asked {
+        ticket: Ticket,
+        admin: bool,
+        message: SendSignal,
+    },
 }
 
 /// A process that leaves.
@@ -425,6 +431,11 @@ impl<M: Machine> ProcCore<M> {
                 outgoing.pid, outgoing.to
             ));
             self.forget_threads(cx, outgoing.process, None);
+            for late in &outgoing.late {
+                if let Late::Asked { ticket, .. } = late {
+                    cx.complete::<()>(*ticket, Err(Errno::ESRCH));
+                }
+            }
             // Nothing of it is left to stop: it ends here, as killed.
             if let Some(process) = self.processes.get_mut(outgoing.process) {
                 process.phase = Phase::Live;
@@ -507,6 +518,9 @@ impl<M: Machine> ProcCore<M> {
             Late::Fact(fact) => return self.tell_pid(cx, outgoing.pid, &fact),
             Late::Signal(info) => (Target::Process(outgoing.pid), info),
             Late::ThreadSignal(tid, info) => (Target::Thread(tid, outgoing.pid), info),
+            Late::Asked { ticket, admin, message } => {
+                return self.follow(cx, (ticket, admin), outgoing.to, message);
+            }
         };
         let Info { signal, code, words } = info;
         let message = SendSignal { target, signal, code, words, uid: 0, hops: 0 };
@@ -542,6 +556,9 @@ impl<M: Machine> ProcCore<M> {
                 Late::Signal(info) => self.signal_process(cx, outgoing.process, info),
                 Late::ThreadSignal(tid, info) => {
                     self.signal_here(cx, Target::Thread(tid, outgoing.pid), info);
+                }
+                Late::Asked { ticket, admin, message } => {
+                    self.arrive(cx, (ticket, admin), message);
                 }
             }
         }
@@ -591,13 +608,42 @@ impl<M: Machine> ProcCore<M> {
         self.keep_late(no, Late::Fact(fact))
     }
 
-    fn keep_late(&mut self, no: ProcessNo, late: Late) -> bool {
-        let Some(process) = self.processes.get(no) else { return false };
-        let Phase::Moving(number) = process.phase else { return false };
-        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return false };
-        if matches!(outgoing.stage, Stage::Gather | Stage::Freeze) {
-            return false;
+    /// The move of a process that has been exported.
+    fn on_its_way(&mut self, no: ProcessNo) -> Option<&mut Outgoing> {
+        let Phase::Moving(number) = self.processes.get(no)?.phase else { return None };
+        let outgoing = self.moves.outgoing.get_mut(&number)?;
+        (!matches!(outgoing.stage, Stage::Gather | Stage::Freeze)).then_some(outgoing)
+    }
+
+    /// Whether a process has been exported and not arrived yet.
+    pub(crate) fn is_on_its_way(&mut self, pid: u32) -> bool {
+        self.pids.process(pid).is_some_and(|no| self.on_its_way(no).is_some())
+    }
+
+    /// Keeps a request until the process has arrived, or stays.
+    ///
+    /// # Errors
+    /// EAGAIN: too many wait. ESRCH: it is not on its way.
+    pub(crate) fn keep_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: u32,
+        from: runtime::Client,
+        message: SendSignal,
+        admin: bool,
+    ) -> Result<Ticket, Errno> {
+        let no = self.pids.process(pid).ok_or(Errno::ESRCH)?;
+        let outgoing = self.on_its_way(no).ok_or(Errno::ESRCH)?;
+        if outgoing.late.len() >= LATE_MAX {
+            return Err(Errno::EAGAIN);
         }
+        let ticket = cx.open_ticket(from)?;
+        outgoing.late.push(Late::Asked { ticket, admin, message });
+        Ok(ticket)
+    }
+
+    fn keep_late(&mut self, no: ProcessNo, late: Late) -> bool {
+        let Some(outgoing) = self.on_its_way(no) else { return false };
         if outgoing.late.len() < LATE_MAX {
             outgoing.late.push(late);
         } else {
