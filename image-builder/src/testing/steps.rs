@@ -93,6 +93,7 @@ impl Step {
             Self::Sim => {
                 let seconds = SIM_SECONDS.to_string();
                 let package = ["run", "--locked", "--quiet", "--package", "sim", "--bin", "sim"];
+                cargo(workspace, &[&package[..], &["--", "--mutants"]].concat())?;
                 cargo(workspace, &[&package[..], &["--", "--ci", "--seconds", &seconds]].concat())
             }
         }

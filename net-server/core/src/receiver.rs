@@ -12,6 +12,7 @@ use crate::wire::{Ack, Piece};
 use abi::{NodeId, ServerId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use runtime::Mutant;
 use runtime::node::Lane;
 
 /// What a frame was.
@@ -88,6 +89,9 @@ impl Receiver {
                 let message = core::mem::take(&mut self.partial);
                 messages += 1;
                 bytes += message.len() as u64;
+                if Mutant::MessagesComeTwice.is_on() {
+                    inbox.push(kept.server, lane, from, message.clone());
+                }
                 inbox.push(kept.server, lane, from, message);
             }
         }

@@ -17,6 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use runtime::Mutant;
 use runtime::node::{Lane, Urge};
 
 /// Round-trip time of a link.
@@ -202,6 +203,9 @@ impl Sender {
 
     /// Frames that several later ones have overtaken count as lost, once per round trip.
     fn find_lost(&mut self, now_ns: u64, rtt: &Rtt) {
+        if Mutant::LostFramesStayLost.is_on() {
+            return;
+        }
         let mut later = 0;
         for flight in self.flights.iter_mut().rev() {
             if flight.acknowledged {
@@ -214,6 +218,9 @@ impl Sender {
 
     /// Frames whose time is over count as lost.
     pub(crate) fn tick(&mut self, now_ns: u64, rtt: &Rtt) {
+        if Mutant::LostFramesStayLost.is_on() {
+            return;
+        }
         for flight in &mut self.flights {
             if !flight.acknowledged && now_ns >= flight.deadline_ns(rtt) {
                 flight.lost = true;

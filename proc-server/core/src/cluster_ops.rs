@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 pub(crate) use proc_api::peer::Fact;
 use proc_api::peer::{Count, Identify, Identity, SendSignal, Tell};
 use proc_api::{EVENT_EXITED, Exited, ProcessInfo};
-use runtime::{Cx, Wire};
+use runtime::{Cx, Mutant, Wire};
 
 use hashbrown::HashMap;
 
@@ -111,6 +111,9 @@ impl<M: Machine> ProcCore<M> {
 
     /// Tells the node where a process is something about it.
     pub(crate) fn tell_pid(&mut self, cx: &mut Cx<'_>, pid: u32, fact: &Fact) {
+        if Mutant::ExitsAreNotTold.is_on() && !self.is_here(pid) {
+            return;
+        }
         let tell = Tell { about: pid, fact: *fact, from: cx.node(), hops: 0 };
         self.pass_on(cx, tell);
     }
@@ -478,7 +481,7 @@ impl<M: Machine> ProcCore<M> {
                 runtime::Answer::Failed(Errno::EPERM)
             }
             // Answered when it has arrived: else the sender's next signal could overtake it.
-            Place::Here if self.is_on_its_way(pid) => {
+            Place::Here if self.is_on_its_way(pid) && !Mutant::SignalsOvertake.is_on() => {
                 let kept = self.keep_request(cx, pid, from, message, admin);
                 kept.map_or_else(runtime::Answer::Failed, runtime::Answer::Pending)
             }

@@ -4,19 +4,20 @@
 
 #![forbid(unsafe_code)]
 
+use runtime::Mutant;
 use sim::faults::Fault;
-use sim::scenario;
+use sim::scenario::{self, Disaster};
 use sim::storm::{self, Options};
 use sim::trace;
 use sim::world::Setting;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, panic};
 
 const USAGE: &str = "\
 Usage: sim [--seed S] [--runs N] [--nodes N] [--cores C] [--ticks T] [--faults LIST]
-           [--seconds T] [--ci] [--full] [--threads M]
+           [--seconds T] [--ci] [--full] [--threads M] [--disaster] [--mutants] [--mutant NAME]
 Runs whole clusters in one thread. Clients on several nodes do random operations on shared files, names,
 pipes and children and are moved about, while faults begin and end; then the world heals, and everything
 must end within 10 s of its time and be right.
@@ -32,6 +33,9 @@ must end within 10 s of its time and be right.
   --ci            a fixed set of seeds, then fresh ones, in --seconds (120)
   --full          fresh seeds for hours: --seconds 14400
   --threads M     moves a program with threads, a pipe and alarms M times instead
+  --disaster      the target of a move dies, with each seed at another step, instead
+  --mutants       makes mistakes in the servers on purpose, one at a time: each must be noticed
+  --mutant NAME   makes one of them
 A failure prints the seed and the command that repeats it, and writes target/sim/SEED.txt.
 ";
 
@@ -49,6 +53,8 @@ struct Arguments {
     ci: bool,
     full: bool,
     threads: Option<u32>,
+    mutants: bool,
+    disaster: bool,
 }
 
 fn parse() -> Result<Option<Arguments>, String> {
@@ -63,6 +69,8 @@ fn parse() -> Result<Option<Arguments>, String> {
         ci: false,
         full: false,
         threads: None,
+        mutants: false,
+        disaster: false,
     };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
@@ -70,6 +78,8 @@ fn parse() -> Result<Option<Arguments>, String> {
             "--help" | "-h" => return Ok(None),
             "--ci" => arguments.ci = true,
             "--full" => arguments.full = true,
+            "--mutants" => arguments.mutants = true,
+            "--disaster" => arguments.disaster = true,
             _ => {
                 let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
                 set(&mut arguments, &word, &value)?;
@@ -95,6 +105,10 @@ fn set(arguments: &mut Arguments, word: &str, value: &str) -> Result<(), String>
         "--ticks" => arguments.ticks = number(word, value)?,
         "--seconds" => arguments.seconds = Some(number(word, value)?),
         "--threads" => arguments.threads = Some(number(word, value)?),
+        "--mutant" => {
+            let named = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == value);
+            Mutant::choose(Some(named.ok_or_else(|| format!("there is no mutant {value}"))?));
+        }
         "--faults" => arguments.faults = value.to_string(),
         _ => return Err(format!("there is no option {word}")),
     }
@@ -105,7 +119,9 @@ fn set(arguments: &mut Arguments, word: &str, value: &str) -> Result<(), String>
 fn on_failure(seed: u64, arguments: &Arguments) {
     let Arguments { nodes, ticks, faults, .. } = arguments;
     let cores = cores(seed, arguments);
-    let threads = arguments.threads.map(|times| format!(" --threads {times}")).unwrap_or_default();
+    let disaster = if arguments.disaster { " --disaster" } else { "" };
+    let threads = arguments.threads.map(|times| format!(" --threads {times}"));
+    let threads = threads.unwrap_or_else(|| disaster.to_owned());
     let command = format!(
         "./korrigan sim --seed {seed} --nodes {nodes} --cores {cores} --ticks {ticks} --faults {faults}{threads}"
     );
@@ -135,6 +151,13 @@ fn run_seed(seed: u64, arguments: &Arguments) {
         println!("seed {seed}: {times} moves");
         return;
     }
+    if arguments.disaster {
+        // Each seed at another step of the move.
+        let setting = Setting { cores, ..Setting::new(seed) };
+        scenario::migration_disturbed(&setting, Disaster::Target, seed * 3);
+        println!("seed {seed}: the target of a move died");
+        return;
+    }
     let faults = Fault::list(&arguments.faults).unwrap_or_default();
     let (nodes, ticks) = (arguments.nodes, arguments.ticks);
     let report = storm::run(&Options { seed, nodes, cores, ticks, faults });
@@ -142,6 +165,36 @@ fn run_seed(seed: u64, arguments: &Arguments) {
         "seed {seed}: {} operations, {} faults, {} moves, {} messages",
         report.operations, report.faults, report.moves, report.messages
     );
+}
+
+/// Within so many seeds each mutant must be noticed.
+const MUTANT_SEEDS: u64 = 40;
+
+/// Makes each mistake until a run fails, which ends the process: so each has one of its own.
+fn notice_mutants() -> ExitCode {
+    let program = env::current_exe().expect("this program has a path");
+    let mut unnoticed = 0;
+    for mutant in Mutant::ALL {
+        let mut command = Command::new(&program);
+        command.args(["--mutant", &format!("{mutant:?}"), "--runs", &MUTANT_SEEDS.to_string()]);
+        match mutant {
+            Mutant::SignalsOvertake => _ = command.args(["--threads", "12"]),
+            Mutant::CallsOutliveTheirNode => _ = command.arg("--disaster"),
+            _ => {}
+        }
+        let run = command.output().expect("this program can be started");
+        let said = String::from_utf8_lossy(&run.stderr);
+        let noticed =
+            said.lines().find_map(|line| line.strip_prefix("sim: seed ")?.split(' ').next());
+        match noticed.filter(|_| !run.status.success()) {
+            Some(seed) => println!("{mutant:?}: noticed with seed {seed}"),
+            None => {
+                println!("{mutant:?}: NOT noticed within {MUTANT_SEEDS} seeds");
+                unnoticed += 1;
+            }
+        }
+    }
+    if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn main() -> ExitCode {
@@ -156,6 +209,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if arguments.mutants {
+        return notice_mutants();
+    }
     let standard = if arguments.full { Some(14_400) } else { arguments.ci.then_some(120) };
     let seconds = arguments.seconds.or(standard);
     let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));

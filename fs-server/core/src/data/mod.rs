@@ -19,7 +19,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use fs_api::name::FileKind;
 use mem_api::COPY_BYTES;
-use runtime::Cx;
+use runtime::{Cx, Mutant};
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -164,6 +164,7 @@ impl FsCore {
             return Ok(0);
         }
         let size = self.tree.file_mut(inode)?.0.size;
+        let appends = appends && !Mutant::AppendsWhereItStands.is_on();
         let at = if appends { size } else { offset.unwrap_or(position) };
         let room = FILE_BYTES_MAX.saturating_sub(at);
         if room == 0 {

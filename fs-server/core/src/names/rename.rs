@@ -9,7 +9,7 @@ use crate::walk::{Spot, Stop};
 use abi::linux::general::RENAME_NOREPLACE;
 use abi::{Errno, InodeId};
 use fs_api::name::Credentials;
-use runtime::Cx;
+use runtime::{Cx, Mutant};
 
 impl FsCore {
     fn check_change(&self, dir: InodeId, who: &Credentials) -> Result<(), Errno> {
@@ -77,7 +77,9 @@ impl FsCore {
             }
         };
         self.name_it(to.dir, &to.name, moved, now_ns)?;
-        self.tree.detach(from.dir, &from.name, now_ns)?;
+        if !Mutant::RenameKeepsTheOldName.is_on() {
+            self.tree.detach(from.dir, &from.name, now_ns)?;
+        }
         Ok(())
     }
 

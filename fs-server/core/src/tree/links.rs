@@ -7,6 +7,7 @@ use crate::limits::{INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
 use abi::{Errno, InodeId};
 use fs_api::name::Credentials;
+use runtime::Mutant;
 
 impl Tree {
     /// The writable part of a directory whose home is here and that everyone knows to have one.
@@ -123,6 +124,9 @@ impl Tree {
     /// # Errors
     /// ENOENT; as [`Self::folder_mut`].
     pub fn unlink(&mut self, dir: InodeId, name: &str, now_ns: i64) -> Result<(), Errno> {
+        if Mutant::UnlinkDoesNothing.is_on() {
+            return Ok(());
+        }
         let inode = self.detach(dir, name, now_ns)?;
         if Lower::is_lower(inode) {
             return Ok(());

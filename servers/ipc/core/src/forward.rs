@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use ipc_api::file::{Caller, Moved};
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
 use mem_api::{Access, CopyIn, CopyOut, Prepare};
-use runtime::{Answer, Bulk, Client, Cx, Msg, NodeReply, Operation, Wire};
+use runtime::{Answer, Bulk, Client, Cx, Msg, Mutant, NodeReply, Operation, Wire};
 
 /// A call at another node.
 #[derive(Debug)]
@@ -141,6 +141,10 @@ impl Ipc {
                 };
                 let mut data = reply.bulk;
                 match deliver(cx, space, addr, &reply.msg, &mut data) {
+                    Ok(moved) if Mutant::PipeBytesComeTwice.is_on() => {
+                        let _ = cx.tell_node(home, &PutBack { file }, data);
+                        cx.complete(ticket, Ok(moved));
+                    }
                     Ok(moved) => cx.complete(ticket, Ok(moved)),
                     Err(errno) if data.is_empty() => cx.complete::<()>(ticket, Err(errno)),
                     Err(errno) => {
