@@ -89,7 +89,7 @@ impl Frames {
     ) -> Result<FrameNo, Errno> {
         self.check_heap()?;
         if self.free.is_empty() && self.make(objects, tables, slots).is_err() {
-            let frame = tables.to_frame(slots).ok_or(Errno::ENOMEM)?;
+            let frame = tables.make_frame(slots).ok_or(Errno::ENOMEM)?;
             self.add(frame, objects, tables, slots)?;
         }
         let number = self.free.pop().ok_or(Errno::ENOMEM)?;

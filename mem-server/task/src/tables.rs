@@ -9,7 +9,7 @@
 //! ```text
 //! untyped memory --add--> in a space --give--> pooled --add--> in a space
 //!                                                |
-//!                                                +--to_frame--> a frame, for good
+//!                                                +--make_frame--> a frame, for good
 //! ```
 //!
 //! # Invariants
@@ -61,7 +61,7 @@ impl TablePool {
     }
 
     /// Makes a frame full of zeroes of a table that nobody needs; its slot.
-    pub fn to_frame(&mut self, slots: &mut Slots) -> Option<u64> {
+    pub fn make_frame(&mut self, slots: &mut Slots) -> Option<u64> {
         let slot = self.0.iter_mut().find_map(Vec::pop)?;
         slots.at(slot).delete().expect("mem-server holds this capability");
         let memory = Cap::<Untyped>::new(slot + 1);

@@ -4,7 +4,7 @@
 /// Seconds that a scenario may take, from the nodes' start, when it does not say.
 const TIMEOUT_S_DEFAULT: u64 = 120;
 /// Longest time-out that a scenario of the normal test run may ask for, in seconds.
-const TIMEOUT_S_MAX: u64 = 3600;
+const TIMEOUT_S_MAX: u64 = 14400;
 
 /// Which clusters a scenario runs on.
 #[derive(Clone, PartialEq, Eq, Debug)]

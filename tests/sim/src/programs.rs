@@ -355,6 +355,16 @@ const MESSAGES: u64 = 4;
 const ALARM_US: u64 = 20_000;
 
 /// Threads that write numbered messages to a pipe, which the first one reads and checks, while an alarm
+/// A signal handler's body: counts in the word at `alarms` and returns.
+fn count_and_return(asm: &mut Asm, alarms: u64) {
+    asm.set(R8, alarms);
+    asm.op(Op::Load, R9, R8, 0);
+    asm.add(R9, 1);
+    asm.op(Op::Store, R8, R9, 0);
+    asm.add(Rsp, 8);
+    asm.syscall(SIGRETURN);
+}
+
 /// interrupts it; it prints how many rounds of messages it has read. Nothing ends it.
 pub fn threads(count: u64) -> Vec<u8> {
     let asm = &mut Asm::new();
@@ -372,12 +382,7 @@ pub fn threads(count: u64) -> Vec<u8> {
     asm.jump(main);
 
     asm.place(handler);
-    asm.set(R8, alarms);
-    asm.op(Op::Load, R9, R8, 0);
-    asm.add(R9, 1);
-    asm.op(Op::Store, R8, R9, 0);
-    asm.add(Rsp, 8);
-    asm.syscall(SIGRETURN);
+    count_and_return(asm, alarms);
 
     asm.place(main);
     asm.syscall_with(PIPE, &[ends]);
