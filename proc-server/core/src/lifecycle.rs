@@ -225,21 +225,47 @@ impl<M: Machine> ProcCore<M> {
             self.orphan(cx, pid, from, state);
         }
         let quiet = !ended && flags & u64::from(SA_NOCLDSTOP) != 0;
-        // First those that wait: what they take in does not interrupt them.
+        // Those that wait are not interrupted by what they wait for, but have the signal's handler behind
+        // them when they return.
+        let signals = exit_signal != 0 && !quiet;
+        let given = signals && self.signal_waiter(parent, info);
         self.wake_waiters(cx, parent);
-        if exit_signal != 0 && !quiet {
+        if signals && !given {
             self.signal_process(cx, parent, info);
         }
     }
 
-    fn wake_waiters(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
-        let Some(process) = self.processes.get(no) else { return };
+    fn waiters(&self, no: ProcessNo) -> Vec<ThreadId> {
+        let Some(process) = self.processes.get(no) else { return Vec::new() };
         let waits = |id: &ThreadId| {
             let run = self.threads.get(*id).map(|thread| &thread.run);
             matches!(run, Some(Run::Waiting(waiting)) if matches!(waiting.wait, Wait::Child))
         };
-        let waiting: Vec<ThreadId> = process.threads.iter().copied().filter(waits).collect();
-        for id in waiting {
+        process.threads.iter().copied().filter(waits).collect()
+    }
+
+    /// Gives a signal to a thread that waits for a child and is about to be woken: it settles when its
+    /// call ends or waits again. False: no such thread takes it.
+    fn signal_waiter(&mut self, no: ProcessNo, info: Info) -> bool {
+        let takes = |id: &ThreadId| {
+            self.threads.get(*id).is_some_and(|thread| !thread.own.mask.has(info.signal))
+        };
+        let Some(id) = self.waiters(no).into_iter().find(takes) else { return false };
+        let Some(process) = self.processes.get_mut(no) else { return false };
+        let live = matches!(process.phase, Phase::Live);
+        if info.signal != number::CHLD || !live || process.own.actions.ignores(info.signal) {
+            return false;
+        }
+        // One that is pending already is enough.
+        let _ = process.own.pending.add(info);
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.attention = true;
+        }
+        true
+    }
+
+    fn wake_waiters(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
+        for id in self.waiters(no) {
             self.wake_rerun(cx, id);
         }
     }
