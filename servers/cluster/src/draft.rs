@@ -164,9 +164,19 @@ impl<'a> Draft<'a> {
         leave.sort_unstable();
         let known = |member: &&Member| self.old.roster.contains(member);
         let join: Vec<Member> = self.members.iter().filter(|m| !known(m)).copied().collect();
+        // A slot may look the same and be held by another incarnation of a node.
+        let reborn: Vec<NodeId> = leave
+            .iter()
+            .filter(|node| self.members.iter().any(|m| m.node == **node))
+            .copied()
+            .collect();
+        let touched = |slot: &Slot| reborn.iter().any(|node| slot.involves(*node));
         let pairs = View::slot_numbers().zip(&self.slots);
         let slots: Vec<_> = pairs
-            .filter(|(number, slot)| self.old.slot(*number) != *slot)
+            .filter(|(number, slot)| {
+                let old = self.old.slot(*number);
+                old != *slot || touched(old)
+            })
             .map(|(number, slot)| (number, *slot))
             .collect();
         let nothing =
@@ -200,6 +210,13 @@ impl<'a> Draft<'a> {
         let mut voters = voters.to_vec();
         voters.sort_unstable();
         let voters = checked_voters(&voters, self.old.admitted).map_err(|_| Refused::Voters)?;
+        // Who cannot be reached would stop all further agreement.
+        let member = |voter: &Voter| {
+            self.members.iter().any(|m| (m.node, m.disk) == (voter.node, voter.disk))
+        };
+        if !voters.iter().all(|voter| self.old.voters.contains(voter) || member(voter)) {
+            return Err(Refused::Voters);
+        }
         if voters == *self.old.voters {
             return Err(Refused::Nothing);
         }

@@ -59,16 +59,22 @@ pub struct View {
 impl View {
     /// The view of epoch 1 over `members`: slots go round them, without backups, and the first
     /// seven at most, an odd number, vote. `None` if there is no member or one stands twice.
-    pub fn fixed(mut members: Vec<NodeId>) -> Option<Self> {
+    pub fn fixed(members: Vec<NodeId>) -> Option<Self> {
+        let odd = members.len().saturating_sub(1) / 2 * 2 + 1;
+        Self::founded(members, odd.min(VOTERS_MAX))
+    }
+
+    /// As [`View::fixed`], with the first `voters` of them as voters; `None` also if these are none
+    /// or more than [`VOTERS_MAX`].
+    pub fn founded(mut members: Vec<NodeId>, voters: usize) -> Option<Self> {
         members.sort_unstable();
         let unique = members.windows(2).all(|pair| pair[0] != pair[1]);
-        if members.is_empty() || !unique {
+        if members.is_empty() || !unique || voters == 0 || voters > VOTERS_MAX.min(members.len()) {
             return None;
         }
         let roster: Vec<Member> = (1..).zip(&members).map(|(n, node)| founder(n, *node)).collect();
-        let odd = (members.len() - 1) / 2 * 2 + 1;
         let voter = |member: &Member| Voter { node: member.node, disk: member.disk };
-        let voters = roster.iter().take(odd.min(VOTERS_MAX)).map(voter).collect();
+        let voters = roster.iter().take(voters).map(voter).collect();
         let slots = (0..usize::from(SLOTS)).map(|slot| Slot::new(members[slot % members.len()]));
         Some(Self {
             epoch: Epoch(1),

@@ -132,6 +132,21 @@ fn draining_member_ends_without_slots() {
     assert!(View::slot_numbers().all(|number| !view.slot(number).involves(node(2))));
 }
 
+/// Its slots may look as before, but the new incarnation has none of their state.
+#[test]
+fn node_that_leaves_and_comes_in_one_change_begins_anew() {
+    let before = settled(&fixed(3), WITH_BACKUPS, |_| ());
+    let after = settled(&before, WITH_BACKUPS, |draft| {
+        draft.leave(node(2));
+        draft.admit(node(2), 7, None).expect("there is room");
+    });
+    for number in View::slot_numbers() {
+        let was = before.slot(number).primary == node(2);
+        assert_eq!(after.slot(number).lost == after.epoch(), was);
+        assert_eq!(after.slot(number).backup, None);
+    }
+}
+
 #[test]
 fn admission_asked_twice_is_given_once() {
     let view = fixed(3);
@@ -318,7 +333,12 @@ proptest! {
             let mut draft = Draft::new(&view);
             match what {
                 0 => draft.leave(node(number)),
-                1 => drop(draft.admit(node(number), view.epoch().0, None)),
+                1 => {
+                    if view.epoch().0.is_multiple_of(2) {
+                        draft.leave(node(number));
+                    }
+                    let _ = draft.admit(node(number), view.epoch().0, None);
+                }
                 _ => for slot in View::slot_numbers().step_by(usize::from(number)) {
                     let held = *view.slot(slot);
                     let life = view.member(held.primary).expect("a member").incarnation;
