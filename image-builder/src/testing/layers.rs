@@ -23,10 +23,11 @@ pub struct Package {
 }
 
 /// Which server asks which: DESIGN's table, with the drivers that everybody may ask left out.
-const ASKS: [(&str, &[&str]); 9] = [
+const ASKS: [(&str, &[&str]); 10] = [
     ("console", &[]),
     ("timer", &[]),
     ("net", &[]),
+    ("views", &["net"]),
     ("mem", &["net"]),
     ("fs", &["mem", "net"]),
     ("ipc", &["mem", "fs", "net"]),

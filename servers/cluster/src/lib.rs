@@ -1,35 +1,89 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The view: epoch, members, and which node is home to which slot.
+//! The view: epoch, members, voters, and who holds which slot; and the rules by which one view
+//! follows another. How nodes agree on it is not here but in servers/views.
 //!
 //! # Model
-//! Views are static here: all nodes compute the same one from the configuration. A view that
-//! changes by agreement replaces [`View::fixed`]; its readers stay as they are.
+//! A [`View`] is a value that all nodes share. A [`Delta`] says how the next one differs; it is made
+//! with a [`Draft`], and [`View::apply`] decides, alike on every node, whether it holds or is void.
+//!
+//! # Invariants
+//! - Epochs grow by one. An [`Incarnation`] is given once.
+//! - A slot's roles are held by different members. Its primary changes only if it left, or gave the
+//!   slot to a joiner that it named; nobody becomes primary or backup without the state unless all
+//!   who had it are gone, and then the slot is marked lost.
+//!
+//! # Limits
+//! See [`limits`]. Copies of a view share their tables: cloning costs no memory.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod codec;
+mod delta;
+mod draft;
+pub mod limits;
+mod member;
+mod request;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+pub use codec::Malformed;
+pub use delta::{Delta, Void};
+pub use draft::{Draft, Policy};
+pub use member::{Incarnation, Member, Voter};
+pub use request::{Refused, Request};
+pub use slot::{Goal, Joining, Slot};
+
 use abi::id::SLOTS;
 use abi::{Epoch, NodeId, SlotNo};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use limits::VOTERS_MAX;
 
 /// What all nodes agree on.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct View {
     epoch: Epoch,
-    members: Vec<NodeId>,
+    /// The last incarnation that was given.
+    admitted: u32,
+    /// The nodes of `roster`, for those who want no more.
+    members: Arc<Vec<NodeId>>,
+    roster: Arc<Vec<Member>>,
+    voters: Arc<Vec<Voter>>,
+    slots: Arc<Vec<Slot>>,
 }
 
 impl View {
-    /// The view of epoch 1 over `members`; `None` if there is no member or one stands twice.
-    pub fn fixed(mut members: Vec<NodeId>) -> Option<Self> {
+    /// The view of epoch 1 over `members`: slots go round them, without backups, and the first
+    /// seven at most, an odd number, vote. `None` if there is no member or one stands twice.
+    pub fn fixed(members: Vec<NodeId>) -> Option<Self> {
+        let odd = members.len().saturating_sub(1) / 2 * 2 + 1;
+        Self::founded(members, odd.min(VOTERS_MAX))
+    }
+
+    /// As [`View::fixed`], with the first `voters` of them as voters; `None` also if these are none
+    /// or more than [`VOTERS_MAX`].
+    pub fn founded(mut members: Vec<NodeId>, voters: usize) -> Option<Self> {
         members.sort_unstable();
         let unique = members.windows(2).all(|pair| pair[0] != pair[1]);
-        if members.is_empty() || !unique {
+        if members.is_empty() || !unique || voters == 0 || voters > VOTERS_MAX.min(members.len()) {
             return None;
         }
-        Some(Self { epoch: Epoch(1), members })
+        let roster: Vec<Member> = (1..).zip(&members).map(|(n, node)| founder(n, *node)).collect();
+        let voter = |member: &Member| Voter { node: member.node, disk: member.disk };
+        let voters = roster.iter().take(voters).map(voter).collect();
+        let slots = (0..usize::from(SLOTS)).map(|slot| Slot::new(members[slot % members.len()]));
+        Some(Self {
+            epoch: Epoch(1),
+            admitted: members.len() as u32,
+            slots: Arc::new(slots.collect()),
+            members: Arc::new(members),
+            roster: Arc::new(roster),
+            voters: Arc::new(voters),
+        })
     }
 
     /// The view's number.
@@ -42,40 +96,49 @@ impl View {
         &self.members
     }
 
+    /// The members, ascending by node.
+    pub fn roster(&self) -> &[Member] {
+        &self.roster
+    }
+
+    /// What the view says of `node`, if it is a member.
+    pub fn member(&self, node: NodeId) -> Option<&Member> {
+        let at = self.members.binary_search(&node).ok()?;
+        Some(&self.roster[at])
+    }
+
     /// Whether `node` is a member.
     pub fn contains(&self, node: NodeId) -> bool {
         self.members.binary_search(&node).is_ok()
     }
 
-    /// The node that holds `slot`: slots go round the members.
+    /// The voters, ascending. A voter need not be a member at the moment.
+    pub fn voters(&self) -> &[Voter] {
+        &self.voters
+    }
+
+    /// Who holds `slot`.
+    pub fn slot(&self, slot: SlotNo) -> &Slot {
+        &self.slots[slot.index()]
+    }
+
+    /// The node that is home to `slot`: its primary.
     pub fn home(&self, slot: SlotNo) -> NodeId {
-        self.members[slot.index() % self.members.len()]
+        self.slot(slot).primary
     }
 
     /// The slots that `node` is home to, ascending.
     pub fn slots_of(&self, node: NodeId) -> impl Iterator<Item = SlotNo> + '_ {
-        (0..SLOTS).filter_map(SlotNo::new).filter(move |slot| self.home(*slot) == node)
+        Self::slot_numbers().filter(move |slot| self.home(*slot) == node)
+    }
+
+    /// All slots, ascending.
+    pub fn slot_numbers() -> impl Iterator<Item = SlotNo> {
+        (0..SLOTS).filter_map(SlotNo::new)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-
-    fn node(number: u16) -> NodeId {
-        NodeId::new(number).expect("a node number")
-    }
-
-    #[test]
-    fn view_every_slot_has_one_home_among_the_members() {
-        let view = View::fixed(vec![node(3), node(1), node(2)]).expect("a view");
-        let total: usize = view.members().iter().map(|n| view.slots_of(*n).count()).sum();
-        assert_eq!(total, usize::from(SLOTS));
-    }
-
-    #[test]
-    fn view_with_a_node_twice_is_refused() {
-        assert_eq!(View::fixed(vec![node(1), node(1)]), None);
-    }
+fn founder(number: u32, node: NodeId) -> Member {
+    let incarnation = Incarnation::new(number).expect("it counts from 1");
+    Member { node, incarnation, boot: 0, disk: incarnation, draining: false }
 }

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bounds of views.
+
+/// Nodes that vote on views: three survive one failure, seven survive three; more only make each
+/// agreement slower.
+pub const VOTERS_MAX: usize = 7;
+/// Members of a view.
+pub const MEMBERS_MAX: usize = abi::id::NODES_MAX as usize;
+/// Slots that change hands for balance at the same time: each copies its state while it serves.
+pub const MOVES_MAX: usize = 8;
+/// Version of the encoded form of a view and of a change.
+pub const FORMAT_VERSION: u8 = 1;
+/// Longest encoded view or change: 1,024 slots of at most 28 bytes and as many members of at most
+/// 23; one message between nodes holds it.
+pub const VIEW_BYTES_MAX: usize = 56 * 1024;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What members may ask of the next view, and which of them may ask it.
+//!
+//! # Model
+//! | request | from |
+//! |---|---|
+//! | joined, moved, abort | the slot's primary, in this very view |
+//! | drain | the member itself |
+//! | voters | a node that votes |
+//!
+//! Everything else (who is dead, who is admitted, who joins which slot) the leader decides.
+
+use crate::{Goal, Voter};
+use abi::{Epoch, SlotNo};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A wish for the next view. It is bound to an epoch: in another it is void.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Request {
+    /// The slot's joiner has all of its state: let it be what it joined for. Whoever asks this for
+    /// a [`Goal::Primary`] has frozen the slot, and unfreezes it only on entering a view.
+    Joined(SlotNo, Goal),
+    /// The slot's joiner shall not join.
+    Abort(SlotNo),
+    /// I wish to leave (or to stay after all).
+    Drain(bool),
+    /// These shall vote.
+    Voters(Vec<Voter>),
+}
+
+/// Why a request changes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Refused {
+    /// It was made in another view than this: make it again, if it still makes sense.
+    Epoch(Epoch),
+    /// Who asks is no member, or not this incarnation of it.
+    NotMember,
+    /// Who asks may not ask this.
+    NotYours,
+    /// Nobody joins the slot for that, or nothing would change.
+    Nothing,
+    /// Not a set of voters.
+    Voters,
+    /// Another incarnation of the node is still a member: it goes first, once its lease is over.
+    StillMember,
+    /// There are as many members as there can be.
+    Full,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch(epoch) => write!(f, "the view is {}", epoch.0),
+            Self::NotMember => f.write_str("only members may ask this"),
+            Self::NotYours => f.write_str("another one decides this"),
+            Self::Nothing => f.write_str("nothing would change"),
+            Self::Voters => f.write_str("not a set of voters"),
+            Self::StillMember => f.write_str("the node's former life is not over yet"),
+            Self::Full => f.write_str("there are as many members as there can be"),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A row of the slot table, and the only ways in which it changes.
+//!
+//! # Model
+//! ```text
+//!   (P, -, -) --joining--> (P, -, J) --joined--> (P, J, -)
+//!   (P, B, -) --move-----> (P, B, J!) --moved--> (J, B, -)       J! : joins to be primary
+//!   P dies: (B, -, ..)     P and B die: (fresh, -, -), marked lost
+//! ```
+//! The functions here are pure, so that the model checker runs the same ones.
+
+use abi::{Epoch, NodeId};
+
+/// What a joiner becomes once it has the slot's state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Goal {
+    /// The backup, in place of the one there may be.
+    Backup,
+    /// The primary: a planned move.
+    Primary,
+}
+
+/// A member that receives a slot's state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Joining {
+    /// The member.
+    pub node: NodeId,
+    /// What for.
+    pub goal: Goal,
+}
+
+/// Who holds a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Slot {
+    /// The slot's home: it alone acts.
+    pub primary: NodeId,
+    /// Holds all that was acknowledged.
+    pub backup: Option<NodeId>,
+    /// Receives the state.
+    pub joining: Option<Joining>,
+    /// Epoch of the last change of `primary`.
+    pub since: Epoch,
+    /// Epoch in which the slot last began empty because all its copies were gone: ids made before
+    /// answer EIO. 0 if never.
+    pub lost: Epoch,
+}
+
+impl Slot {
+    /// A slot that begins with the cluster.
+    pub const fn new(primary: NodeId) -> Self {
+        Self { primary, backup: None, joining: None, since: Epoch(1), lost: Epoch(0) }
+    }
+
+    /// Whether `node` has a role in it.
+    pub fn involves(&self, node: NodeId) -> bool {
+        self.primary == node
+            || self.backup == Some(node)
+            || self.joining.is_some_and(|joining| joining.node == node)
+    }
+
+    /// The joiner has the state and becomes backup; `None` if none joins to be that.
+    pub fn joined(self) -> Option<Self> {
+        match self.joining {
+            Some(Joining { node, goal: Goal::Backup }) => {
+                Some(Self { backup: Some(node), joining: None, ..self })
+            }
+            Some(Joining { goal: Goal::Primary, .. }) | None => None,
+        }
+    }
+
+    /// The joiner has the state and becomes primary in the view `next`; the former one becomes
+    /// backup if there is none. `None` if none joins to be that.
+    pub fn moved(self, next: Epoch) -> Option<Self> {
+        match self.joining {
+            Some(Joining { node, goal: Goal::Primary }) => Some(Self {
+                primary: node,
+                backup: self.backup.or(Some(self.primary)),
+                joining: None,
+                since: next,
+                ..self
+            }),
+            Some(Joining { goal: Goal::Backup, .. }) | None => None,
+        }
+    }
+
+    /// The slot in the view `next`, from which the members that `left` names are gone. If it loses
+    /// all its copies, `fresh` begins it anew.
+    pub fn without(
+        self,
+        left: impl Fn(NodeId) -> bool,
+        next: Epoch,
+        fresh: impl FnOnce() -> NodeId,
+    ) -> Self {
+        let backup = self.backup.filter(|node| !left(*node));
+        let joining = self.joining.filter(|joining| !left(joining.node));
+        if !left(self.primary) {
+            return Self { backup, joining, ..self };
+        }
+        match backup {
+            Some(primary) => {
+                // It was to become primary of a primary that is gone: now a backup is missing.
+                let joining = joining.map(|j| Joining { goal: Goal::Backup, ..j });
+                Self { primary, backup: None, joining, since: next, ..self }
+            }
+            None => Self { primary: fresh(), backup: None, joining: None, since: next, lost: next },
+        }
+    }
+
+    /// Whether `new` may follow this in the view `next`, when `left` names who is gone and `stays`
+    /// who is a member then. It decides nothing about who ought to have which role: it keeps what
+    /// must never happen out of any view, whoever proposed it.
+    pub(crate) fn may_become(
+        &self,
+        new: &Self,
+        left: impl Fn(NodeId) -> bool,
+        stays: impl Fn(NodeId) -> bool,
+        next: Epoch,
+    ) -> bool {
+        if !new.is_well_formed(stays) {
+            return false;
+        }
+        let kept = |node: NodeId| !left(node);
+        let backup = self.backup.filter(|node| kept(*node));
+        let moved = self.joining.filter(|j| j.goal == Goal::Primary && kept(j.node));
+        let stayed = kept(self.primary) && new.primary == self.primary;
+        let (primary, lost) = if kept(self.primary) {
+            let is_move = moved.is_some_and(|joining| joining.node == new.primary);
+            (stayed || is_move, self.lost)
+        } else if let Some(backup) = backup {
+            (new.primary == backup, self.lost)
+        } else {
+            (true, next)
+        };
+        let since = if stayed { self.since } else { next };
+        // Nobody becomes backup who has not the state.
+        let has_state = |node: NodeId| {
+            let was = [Some(self.primary), self.backup, self.joining.map(|joining| joining.node)];
+            kept(node) && was.contains(&Some(node))
+        };
+        primary && new.lost == lost && new.since == since && new.backup.is_none_or(has_state)
+    }
+
+    /// Whether all roles are held by different members.
+    pub(crate) fn is_well_formed(&self, member: impl Fn(NodeId) -> bool) -> bool {
+        let joining = self.joining.map(|joining| joining.node);
+        let apart = self.backup != Some(self.primary)
+            && joining != Some(self.primary)
+            && (joining.is_none() || joining != self.backup);
+        apart && [Some(self.primary), self.backup, joining].into_iter().flatten().all(member)
+    }
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use super::*;
+use alloc::vec;
+use proptest::prelude::*;
+
+const WITH_BACKUPS: Policy = Policy { backups: true };
+const WITHOUT: Policy = Policy { backups: false };
+
+fn node(number: u16) -> NodeId {
+    NodeId::new(number).expect("a node number")
+}
+
+fn fixed(nodes: u16) -> View {
+    View::fixed((1..=nodes).map(node).collect()).expect("a view")
+}
+
+fn settled(view: &View, policy: Policy, change: impl FnOnce(&mut Draft<'_>)) -> View {
+    let mut draft = Draft::new(view);
+    change(&mut draft);
+    draft.settle(policy);
+    let delta = draft.finish().expect("something changes");
+    view.apply(&delta).expect("it is lawful")
+}
+
+/// All joiners get there, until nothing changes any more.
+fn at_rest(mut view: View, policy: Policy) -> View {
+    for _ in 0..2000 {
+        let mut draft = Draft::new(&view);
+        for number in View::slot_numbers() {
+            let slot = view.slot(number);
+            if let Some(joining) = slot.joining {
+                let life = view.member(slot.primary).expect("a member").incarnation;
+                let request = Request::Joined(number, joining.goal);
+                draft.request(slot.primary, life, view.epoch(), &request).expect("it may");
+            }
+        }
+        draft.settle(policy);
+        match draft.finish() {
+            Some(delta) => view = view.apply(&delta).expect("it is lawful"),
+            None => return view,
+        }
+    }
+    panic!("balancing does not come to an end");
+}
+
+#[test]
+fn view_every_slot_has_one_home_among_the_members() {
+    let view = View::fixed(vec![node(3), node(1), node(2)]).expect("a view");
+    let total: usize = view.members().iter().map(|n| view.slots_of(*n).count()).sum();
+    assert_eq!(total, usize::from(SLOTS));
+}
+
+#[test]
+fn view_with_a_node_twice_is_refused() {
+    assert_eq!(View::fixed(vec![node(1), node(1)]), None);
+}
+
+#[test]
+fn view_fixed_has_an_odd_number_of_voters() {
+    let voters: Vec<usize> = [1, 2, 3, 4, 7, 8, 100].map(|n| fixed(n).voters().len()).into();
+    assert_eq!(voters, [1, 1, 3, 3, 7, 7, 7]);
+}
+
+#[test]
+fn backup_missing_gets_a_joiner_and_becomes_one() {
+    let view = at_rest(fixed(3), WITH_BACKUPS);
+    for number in View::slot_numbers() {
+        assert!(view.slot(number).backup.is_some() && view.slot(number).joining.is_none());
+    }
+}
+
+#[test]
+fn dead_member_its_slots_go_to_their_backups() {
+    let before = at_rest(fixed(3), WITH_BACKUPS);
+    let after = settled(&before, WITH_BACKUPS, |draft| draft.leave(node(2)));
+    for number in before.slots_of(node(2)) {
+        assert_eq!(Some(after.home(number)), before.slot(number).backup);
+        assert_eq!((after.slot(number).since, after.slot(number).lost), (after.epoch(), Epoch(0)));
+        assert!(after.slot(number).joining.is_some());
+    }
+}
+
+#[test]
+fn dead_member_without_backup_its_slots_begin_anew_and_are_marked_lost() {
+    let before = fixed(3);
+    let after = settled(&before, WITHOUT, |draft| draft.leave(node(2)));
+    for number in View::slot_numbers() {
+        let lost = before.home(number) == node(2);
+        assert_eq!(after.slot(number).lost == after.epoch(), lost);
+    }
+    let homes = [1, 3].map(|n| after.slots_of(node(n)).count());
+    assert_eq!(homes, [512, 512]);
+}
+
+#[test]
+fn last_member_does_not_leave_alone() {
+    let view = fixed(1);
+    let mut draft = Draft::new(&view);
+    draft.leave(node(1));
+    draft.settle(WITHOUT);
+    assert_eq!(draft.finish(), None);
+    let after = settled(&view, WITHOUT, |draft| {
+        draft.leave(node(1));
+        draft.admit(node(1), 7, None).expect("there is room");
+    });
+    let slot = after.slot(SlotNo::new(0).expect("a slot"));
+    assert_eq!((slot.primary, slot.lost, slot.since), (node(1), Epoch(2), Epoch(2)));
+}
+
+#[test]
+fn node_that_comes_gets_slots_few_at_a_time_until_all_have_as_many() {
+    let admitted = settled(&fixed(3), WITHOUT, |draft| {
+        draft.admit(node(9), 5, None).expect("there is room");
+    });
+    let moving = View::slot_numbers().filter(|n| admitted.slot(*n).joining.is_some()).count();
+    assert_eq!(moving, limits::MOVES_MAX);
+    let view = at_rest(admitted, WITHOUT);
+    for member in view.members() {
+        assert_eq!(view.slots_of(*member).count(), 256);
+    }
+}
+
+#[test]
+fn draining_member_ends_without_slots() {
+    let view = at_rest(fixed(4), WITH_BACKUPS);
+    let life = view.member(node(2)).expect("a member").incarnation;
+    let draining = settled(&view, WITH_BACKUPS, |draft| {
+        draft.request(node(2), life, view.epoch(), &Request::Drain(true)).expect("it may");
+    });
+    let view = at_rest(draining, WITH_BACKUPS);
+    assert!(View::slot_numbers().all(|number| !view.slot(number).involves(node(2))));
+}
+
+/// Its slots may look as before, but the new incarnation has none of their state.
+#[test]
+fn node_that_leaves_and_comes_in_one_change_begins_anew() {
+    let before = settled(&fixed(3), WITH_BACKUPS, |_| ());
+    let after = settled(&before, WITH_BACKUPS, |draft| {
+        draft.leave(node(2));
+        draft.admit(node(2), 7, None).expect("there is room");
+    });
+    for number in View::slot_numbers() {
+        let was = before.slot(number).primary == node(2);
+        assert_eq!(after.slot(number).lost == after.epoch(), was);
+        assert_eq!(after.slot(number).backup, None);
+    }
+}
+
+#[test]
+fn admission_asked_twice_is_given_once() {
+    let view = fixed(3);
+    let mut draft = Draft::new(&view);
+    let first = draft.admit(node(4), 7, None).expect("there is room");
+    assert_eq!(draft.admit(node(4), 7, None), Ok(first));
+    assert_eq!(draft.admit(node(4), 8, None), Err(Refused::StillMember));
+    assert_eq!(first.incarnation, first.disk);
+}
+
+#[test]
+fn disk_that_was_never_admitted_counts_as_none() {
+    let view = fixed(3);
+    let mut draft = Draft::new(&view);
+    let member = draft.admit(node(4), 7, Incarnation::new(999)).expect("there is room");
+    assert_eq!(member.disk, member.incarnation);
+}
+
+#[test]
+fn voter_with_another_disk_is_replaced() {
+    let view = settled(&fixed(3), WITHOUT, |draft| {
+        draft.leave(node(3));
+        draft.admit(node(3), 7, None).expect("there is room");
+    });
+    let after = settled(&view, WITHOUT, |draft| draft.replace_voter());
+    assert_eq!(after.voters()[2], Voter { node: node(3), disk: founder(4, node(3)).disk });
+    let kept = settled(&fixed(3), WITHOUT, |draft| {
+        draft.leave(node(3));
+        draft.admit(node(3), 7, Incarnation::new(3)).expect("there is room");
+        draft.replace_voter();
+    });
+    assert_eq!(kept.voters(), fixed(3).voters());
+}
+
+#[test]
+fn request_of_another_epoch_member_or_life_is_refused() {
+    let view = settled(&fixed(3), WITH_BACKUPS, |_| ());
+    let slot = SlotNo::new(0).expect("a slot");
+    let life = |n| view.member(node(n)).expect("a member").incarnation;
+    let ask = |from: u16, life, epoch| {
+        let request = Request::Joined(slot, Goal::Backup);
+        Draft::new(&view).request(node(from), life, Epoch(epoch), &request)
+    };
+    assert_eq!(ask(1, life(1), 2), Ok(()));
+    assert_eq!(ask(1, life(1), 1), Err(Refused::Epoch(Epoch(2))));
+    assert_eq!(ask(1, life(2), 2), Err(Refused::NotMember));
+    assert_eq!(ask(2, life(2), 2), Err(Refused::NotYours));
+    assert_eq!(ask(9, life(2), 2), Err(Refused::NotMember));
+    let asks =
+        |from, request| Draft::new(&view).request(node(from), life(from), Epoch(2), &request);
+    assert_eq!(asks(1, Request::Joined(slot, Goal::Primary)), Err(Refused::Nothing));
+    assert_eq!(asks(1, Request::Drain(false)), Err(Refused::Nothing));
+    assert_eq!(asks(1, Request::Voters(Vec::new())), Err(Refused::Voters));
+    assert_eq!(asks(1, Request::Voters(view.voters().to_vec())), Err(Refused::Nothing));
+}
+
+#[test]
+fn voters_are_changed_by_voters_only() {
+    let view = fixed(4);
+    let life = |n| view.member(node(n)).expect("a member").incarnation;
+    let request = Request::Voters(view.voters()[..1].to_vec());
+    let ask = |n| Draft::new(&view).request(node(n), life(n), Epoch(1), &request);
+    assert_eq!((ask(1), ask(4)), (Ok(()), Err(Refused::NotYours)));
+}
+
+#[test]
+fn unlawful_changes_are_void() {
+    let view = at_rest(fixed(3), WITH_BACKUPS);
+    let number = SlotNo::new(0).expect("a slot");
+    let slot = *view.slot(number);
+    let other = *view.members().iter().find(|n| !slot.involves(**n)).expect("a third member");
+    let next = Epoch(view.epoch().0 + 1);
+    let unlawful = [
+        // A new primary though the old one lives, and one without the state.
+        Slot { primary: slot.backup.expect("it has one"), backup: None, since: next, ..slot },
+        Slot { primary: other, since: next, ..slot },
+        // A backup without the state, a role twice, and marks that say what did not happen.
+        Slot { backup: Some(other), ..slot },
+        Slot { backup: Some(slot.primary), ..slot },
+        Slot { since: next, ..slot },
+        Slot { lost: next, ..slot },
+        Slot { joining: Some(Joining { node: node(9), goal: Goal::Backup }), ..slot },
+    ];
+    let delta = |slot| Delta {
+        base: view.epoch(),
+        leave: Vec::new(),
+        join: Vec::new(),
+        voters: None,
+        slots: vec![(number, slot)],
+    };
+    for slot in unlawful {
+        assert_eq!(view.apply(&delta(slot)), Err(Void::Slot(number)), "{slot:?}");
+    }
+    let late = Delta { base: next, ..delta(slot) };
+    assert_eq!(view.apply(&late), Err(Void::Epoch(view.epoch())));
+    assert_eq!(view.apply(&Delta { slots: Vec::new(), ..delta(slot) }), Err(Void::Nothing));
+    let member = |leave, join| Delta { leave, join, slots: Vec::new(), ..delta(slot) };
+    let (leaves, stranger) = (vec![node(1)], vec![node(9)]);
+    assert!(matches!(view.apply(&member(leaves, Vec::new())), Err(Void::Slot(_))));
+    assert_eq!(view.apply(&member(stranger, Vec::new())), Err(Void::Member(node(9))));
+    let twice = Member { node: node(9), ..view.roster()[0] };
+    assert_eq!(view.apply(&member(Vec::new(), vec![twice])), Err(Void::Member(node(9))));
+    let voters = Delta { voters: Some(Vec::new()), slots: Vec::new(), ..delta(slot) };
+    assert_eq!(view.apply(&voters), Err(Void::Voters));
+    let everybody = view.members().to_vec();
+    assert_eq!(view.apply(&member(everybody, Vec::new())), Err(Void::Members));
+}
+
+#[test]
+fn largest_view_fits_its_bound() {
+    let mut view = fixed(1024);
+    let roster = Arc::make_mut(&mut view.roster);
+    roster.iter_mut().for_each(|member| member.boot = u64::MAX);
+    let slots = Arc::make_mut(&mut view.slots);
+    for (at, slot) in slots.iter_mut().enumerate() {
+        let other = |by: usize| node(((at + by) % 1024 + 1) as u16);
+        slot.backup = Some(other(1));
+        slot.joining = Some(Joining { node: other(2), goal: Goal::Primary });
+        (slot.since, slot.lost) = (Epoch(u64::MAX - 1), Epoch(u64::MAX - 1));
+    }
+    view.epoch = Epoch(u64::MAX - 1);
+    let bytes = view.encode();
+    assert!(bytes.len() <= limits::VIEW_BYTES_MAX);
+    assert_eq!(View::decode(&bytes), Ok(view));
+}
+
+#[test]
+fn bytes_that_are_no_view_are_refused() {
+    let bytes = fixed(3).encode();
+    assert_eq!(View::decode(&[]), Err(Malformed::Version));
+    assert_eq!(View::decode(&[9, 1, 2]), Err(Malformed::Version));
+    assert_eq!(View::decode(&bytes[..bytes.len() - 1]), Err(Malformed::Shape));
+    assert_eq!(View::decode(&[&bytes[..], &[0]].concat()), Err(Malformed::Shape));
+    assert_eq!(View::decode(&vec![1; limits::VIEW_BYTES_MAX + 1]), Err(Malformed::Long));
+    let mut no_node = fixed(3);
+    Arc::make_mut(&mut no_node.slots)[5].primary = node(4);
+    assert_eq!(View::decode(&no_node.encode()), Err(Malformed::Content));
+    let mut future = fixed(3);
+    Arc::make_mut(&mut future.slots)[5].since = Epoch(2);
+    assert_eq!(View::decode(&future.encode()), Err(Malformed::Content));
+}
+
+/// The bytes are kept on disks and go between nodes of different builds.
+#[test]
+fn encoded_form_stays_as_it_is() {
+    let delta = Delta {
+        base: Epoch(300),
+        leave: vec![node(2)],
+        join: vec![Member { boot: 7, ..founder(5, node(6)) }],
+        voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1)).disk }]),
+        slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
+    };
+    let bytes = [1, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0];
+    assert_eq!(delta.encode(), bytes);
+    assert_eq!(Delta::decode(&bytes), Ok(delta));
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_never_panic_and_what_is_read_could_be(
+        at in 0..8000usize, to in any::<u8>(), cut in 0..9000usize, noise in any::<Vec<u8>>()
+    ) {
+        let mut bytes = at_rest(fixed(3), WITH_BACKUPS).encode();
+        let len = bytes.len();
+        bytes[at % len] = to;
+        bytes.truncate(cut.max(len / 2));
+        if let Ok(view) = View::decode(&bytes) {
+            prop_assert_eq!(View::decode(&view.encode()), Ok(view));
+        }
+        let _ = View::decode(&[&[1], &noise[..]].concat());
+        if let Ok(delta) = Delta::decode(&[&[1], &noise[..]].concat()) {
+            let _ = fixed(3).apply(&delta);
+        }
+    }
+
+    /// Whatever happens to members, every view is one that could be, and a draft's change is lawful.
+    #[test]
+    fn members_that_come_and_go_leave_a_lawful_view(
+        steps in proptest::collection::vec((0..3u8, 1..8u16), 1..30), backups in any::<bool>()
+    ) {
+        let policy = Policy { backups };
+        let mut view = fixed(4);
+        for (what, number) in steps {
+            let mut draft = Draft::new(&view);
+            match what {
+                0 => draft.leave(node(number)),
+                1 => {
+                    if view.epoch().0.is_multiple_of(2) {
+                        draft.leave(node(number));
+                    }
+                    let _ = draft.admit(node(number), view.epoch().0, None);
+                }
+                _ => for slot in View::slot_numbers().step_by(usize::from(number)) {
+                    let held = *view.slot(slot);
+                    let life = view.member(held.primary).expect("a member").incarnation;
+                    let goal = held.joining.map_or(Goal::Backup, |joining| joining.goal);
+                    let request = Request::Joined(slot, goal);
+                    let _ = draft.request(held.primary, life, view.epoch(), &request);
+                },
+            }
+            draft.settle(policy);
+            if let Some(delta) = draft.finish() {
+                let delta = Delta::decode(&delta.encode()).expect("it was encoded");
+                view = view.apply(&delta).expect("it is lawful");
+                prop_assert_eq!(View::decode(&view.encode()), Ok(view.clone()));
+            }
+        }
+    }
+}

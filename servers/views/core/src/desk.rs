@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A leader's side of membership: who may act, who is gone, who comes, what members ask for.
+//!
+//! # Model
+//! A desk exists while a node leads and has committed an entry of its term, so that it knows every
+//! view that could ever have been agreed. It gives leases to members of the agreed view, and lets go
+//! those whose leases are over. One change is under way at a time; nobody whom it lets go gets a lease
+//! any more.
+//!
+//! # Invariants
+//! A member leaves the view only when `waited(MEMBER_LEASE_NS)` have passed since this desk last gave
+//! it a lease, and since this node began to lead or was last without a lease of its own: up to then
+//! another leader may have given one. Or when the member said itself that it has stopped.
+
+use crate::limits::*;
+use crate::rules::{Rule, Rules};
+use abi::{Epoch, NodeId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use cluster::{Delta, Draft, Incarnation, Policy, Request, View};
+
+#[derive(Clone, Copy, Debug)]
+struct Join {
+    boot: u64,
+    disk: Option<Incarnation>,
+    asked_at: u64,
+}
+
+/// What a leader keeps while it leads.
+#[derive(Debug)]
+pub struct Desk {
+    /// The term that it is of.
+    pub term: u64,
+    /// Leases given before this may still hold.
+    since: u64,
+    /// When the last lease was given to whom.
+    given: BTreeMap<NodeId, (Incarnation, u64)>,
+    stopped: BTreeSet<(NodeId, Incarnation)>,
+    joins: BTreeMap<NodeId, Join>,
+    requests: Vec<(NodeId, Incarnation, Epoch, Request)>,
+    /// Who is to leave with the change that is under way.
+    leaving: BTreeSet<NodeId>,
+    /// The view in which nothing more is to be done unless something happens.
+    settled: Option<Epoch>,
+    /// As far as this node knows nobody else leads until then.
+    good_until: u64,
+    /// When a change was last sent to all.
+    pub published_at: u64,
+    /// When to look again.
+    pub at: u64,
+}
+
+impl Desk {
+    /// The desk of a node that leads `term` since `since`.
+    pub fn new(term: u64, since: u64, now: u64) -> Self {
+        Self {
+            term,
+            since,
+            given: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            joins: BTreeMap::new(),
+            requests: Vec::new(),
+            leaving: BTreeSet::new(),
+            settled: None,
+            good_until: 0,
+            published_at: 0,
+            at: now,
+        }
+    }
+
+    /// Whether this node may use its power: nobody else leads before `lease_until`. After a while in
+    /// which it was not sure, members may have tried in vain to keep their leases: they get time.
+    pub fn is_sure<R: Rules>(&mut self, now: u64, lease_until: u64) -> bool {
+        if now >= self.good_until {
+            self.since = self.since.max(now);
+        }
+        self.good_until = self.good_until.max(lease_until);
+        now < lease_until || !R::holds(Rule::LeadsByLease)
+    }
+
+    /// Whether this incarnation may act for a while longer.
+    pub fn grant(&mut self, now: u64, view: &View, node: NodeId, life: Incarnation) -> bool {
+        let is_member = view.member(node).is_some_and(|member| member.incarnation == life);
+        let stops = self.stopped.contains(&(node, life)) || self.leaving.contains(&node);
+        if !is_member || stops {
+            return false;
+        }
+        self.given.insert(node, (life, now));
+        true
+    }
+
+    /// A node asks to be admitted.
+    pub fn join(&mut self, now: u64, node: NodeId, boot: u64, disk: Option<Incarnation>) {
+        self.joins.insert(node, Join { boot, disk, asked_at: now });
+    }
+
+    /// A member has stopped for good.
+    pub fn leave(&mut self, view: &View, node: NodeId, life: Incarnation) {
+        if view.member(node).is_some_and(|member| member.incarnation == life) {
+            self.stopped.insert((node, life));
+        }
+    }
+
+    /// A member asks for something. Returns whether there was room: else it asks again.
+    pub fn ask(&mut self, node: NodeId, life: Incarnation, epoch: Epoch, request: Request) -> bool {
+        let asked = (node, life, epoch, request);
+        let room = self.requests.len() < REQUESTS_MAX;
+        if room && !self.requests.contains(&asked) {
+            self.requests.push(asked);
+        }
+        room
+    }
+
+    /// A view took effect.
+    pub fn entered(&mut self, view: &View) {
+        self.leaving.clear();
+        let is_member = |node: &NodeId, life: &Incarnation| {
+            view.member(*node).is_some_and(|member| member.incarnation == *life)
+        };
+        self.given.retain(|node, (life, _)| is_member(node, life));
+        self.stopped.retain(|(node, life)| is_member(node, life));
+    }
+
+    /// The change to propose now, if there is any.
+    pub fn change<R: Rules>(&mut self, now: u64, view: &View, policy: Policy) -> Option<Delta> {
+        self.joins.retain(|_, join| now < join.asked_at + JOIN_KEPT_NS);
+        let gone: Vec<NodeId> = view
+            .roster()
+            .iter()
+            .filter(|member| self.is_gone::<R>(now, member.node, member.incarnation))
+            .map(|member| member.node)
+            .collect();
+        let urgent = !gone.is_empty() || !self.joins.is_empty();
+        if !urgent && !self.requests.is_empty() && now < self.published_at + REQUESTS_NS {
+            return None;
+        }
+        let news = urgent || !self.requests.is_empty();
+        if !news && self.settled == Some(view.epoch()) {
+            return None;
+        }
+        let mut draft = Draft::new(view);
+        gone.iter().for_each(|node| draft.leave(*node));
+        for (node, join) in &self.joins {
+            // Refused as long as a former life's lease lasts: the node asks on.
+            let _ = draft.admit(*node, join.boot, join.disk);
+        }
+        for (node, life, epoch, request) in self.requests.drain(..) {
+            let epoch = if R::holds(Rule::ChecksEpoch) { epoch } else { view.epoch() };
+            // What is refused is void: who asked sees the next view, or asks again.
+            let _ = draft.request(node, life, epoch, &request);
+        }
+        draft.replace_voter();
+        draft.settle(policy);
+        // What would be void is not proposed: it would come again and again.
+        let delta = draft.finish().filter(|delta| view.apply(delta).is_ok());
+        self.settled = Some(view.epoch());
+        if let Some(delta) = &delta {
+            self.leaving = delta.leave.iter().copied().collect();
+        }
+        delta
+    }
+
+    fn is_gone<R: Rules>(&self, now: u64, node: NodeId, life: Incarnation) -> bool {
+        if self.stopped.contains(&(node, life)) {
+            return true;
+        }
+        let given = self.given.get(&node).filter(|(given, _)| *given == life).map(|(_, at)| *at);
+        let Some(last) = given else {
+            return !R::holds(Rule::WaitsWhenNew) || now >= self.since + waited(MEMBER_LEASE_NS);
+        };
+        let last = last.max(self.since);
+        let wait =
+            if R::holds(Rule::WaitsForLease) { waited(MEMBER_LEASE_NS) } else { 2 * RENEW_NS };
+        now >= last + wait
+    }
+}

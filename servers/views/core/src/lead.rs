@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The leader's side of messages, and what a voter that does not lead answers instead.
+
+use crate::desk::Desk;
+use crate::limits::{DESK_NS, PUBLISHED_NS};
+use crate::raft::{Raft, Step};
+use crate::rules::Rules;
+use crate::views::Views;
+use crate::wire::Message;
+use abi::{Epoch, NodeId};
+use alloc::vec::Vec;
+use cluster::{Incarnation, View};
+
+impl<R: Rules> Views<R> {
+    /// Opens the desk when this node has begun to lead, and closes it when it has ended.
+    pub(crate) fn mind_desk(&mut self, now: u64) {
+        let raft = self.raft.as_ref();
+        let leads = raft.and_then(Raft::leads);
+        let lease_until = raft.map_or(0, |raft| raft.lease_until(now));
+        match (leads, &mut self.desk) {
+            (None, _) => self.desk = None,
+            (Some((term, _)), Some(desk)) if desk.term == term => {
+                desk.is_sure::<R>(now, lease_until);
+            }
+            (Some((term, since)), _) => {
+                let mut desk = Desk::new(term, since, now);
+                desk.is_sure::<R>(now, lease_until);
+                self.desk = Some(desk);
+                self.leader = Some(self.me);
+                self.announce();
+            }
+        }
+    }
+
+    /// Tells all members who leads, so that they ask it and not who led before.
+    fn announce(&mut self) {
+        let node = self.me.get();
+        let members = self.raft.as_ref().map(|raft| raft.agreed().members().to_vec());
+        for member in members.unwrap_or_default() {
+            if member != self.me {
+                self.send(member, Message::Leader { node });
+            }
+        }
+    }
+
+    /// Tells all whom it concerns of agreed changes.
+    pub(crate) fn publish(&mut self, now: u64, steps: &[Step], agreed: &View) {
+        let leads = self.raft.as_ref().is_some_and(Raft::is_leader);
+        if let Some(desk) = &mut self.desk {
+            desk.entered(agreed);
+            desk.published_at = now;
+        }
+        if !leads {
+            return;
+        }
+        for step in steps {
+            let bytes = step.delta.encode();
+            for node in step.before.members() {
+                if *node != self.me {
+                    self.send(*node, Message::Change(bytes.clone()));
+                }
+            }
+        }
+        let joins = steps.iter().flat_map(|step| &step.delta.join);
+        let mut new: Vec<NodeId> = joins.map(|member| member.node).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.retain(|node| *node != self.me);
+        let bytes = if new.is_empty() { Vec::new() } else { agreed.encode() };
+        for node in new {
+            self.send(node, Message::Whole(bytes.clone()));
+        }
+    }
+
+    pub(crate) fn tick_desk(&mut self, now: u64) {
+        let (Some(desk), Some(raft)) = (&mut self.desk, &mut self.raft) else { return };
+        if now < desk.at {
+            return;
+        }
+        desk.at = now + DESK_NS;
+        if !desk.is_sure::<R>(now, raft.lease_until(now)) || raft.is_busy() {
+            return;
+        }
+        raft.follow_view(now, &mut self.rng);
+        if raft.is_busy() {
+            return;
+        }
+        if let Some(delta) = desk.change::<R>(now, raft.agreed(), self.config.policy) {
+            raft.propose(now, &delta, &mut self.rng);
+        }
+    }
+
+    pub(crate) fn receive_as_leader(&mut self, now: u64, from: NodeId, message: &Message) {
+        let (Some(desk), Some(raft)) = (&mut self.desk, &self.raft) else {
+            self.name_leader(from, message);
+            return;
+        };
+        let agreed = raft.agreed().clone();
+        match message {
+            Message::Renew { incarnation, round, epoch } => {
+                let Some(life) = Incarnation::new(*incarnation) else { return };
+                let sure = desk.is_sure::<R>(now, raft.lease_until(now));
+                let granted = sure && desk.grant(now, &agreed, from, life);
+                let (incarnation, round) = (*incarnation, *round);
+                let now_at = agreed.epoch().0;
+                let behind = *epoch < now_at && now >= desk.published_at + PUBLISHED_NS;
+                let whole = behind.then(|| agreed.encode());
+                if granted {
+                    self.send(from, Message::Grant { incarnation, round, epoch: now_at });
+                }
+                if let Some(bytes) = whole {
+                    self.send(from, Message::Whole(bytes));
+                }
+            }
+            Message::Join { boot, disk } => {
+                if agreed.member(from).is_some_and(|member| member.boot == *boot) {
+                    let bytes = agreed.encode();
+                    self.send(from, Message::Whole(bytes));
+                } else {
+                    desk.join(now, from, *boot, Incarnation::new(*disk));
+                }
+            }
+            Message::Ask { incarnation, epoch, wish } => {
+                if let (Some(life), Some(request)) =
+                    (Incarnation::new(*incarnation), wish.request())
+                {
+                    let room = desk.ask(from, life, Epoch(*epoch), request);
+                    self.counts.lost += u64::from(!room);
+                } else {
+                    self.counts.malformed += 1;
+                }
+            }
+            Message::Leave { incarnation } => {
+                if let Some(life) = Incarnation::new(*incarnation) {
+                    desk.leave(&agreed, from, life);
+                }
+            }
+            // For a member, or between voters: handled elsewhere.
+            Message::WouldVote { .. }
+            | Message::WouldVoteReply { .. }
+            | Message::Vote { .. }
+            | Message::VoteReply { .. }
+            | Message::Append { .. }
+            | Message::AppendReply { .. }
+            | Message::Install { .. }
+            | Message::Grant { .. }
+            | Message::Leader { .. }
+            | Message::Change(_)
+            | Message::Whole(_) => self.counts.strangers += 1,
+        }
+    }
+
+    /// This node does not lead: it says who does, and what it knows that the other does not.
+    fn name_leader(&mut self, from: NodeId, message: &Message) {
+        let known = self.raft.as_ref().and_then(Raft::leader).and_then(|leader| leader.voter());
+        let known = known.map(|voter| voter.node).or(self.leader);
+        if let Some(node) = known.filter(|node| *node != from && from != self.me) {
+            self.send(from, Message::Leader { node: node.get() });
+        }
+        // Voters may have changed since the other last heard; each view names the next voters.
+        let epoch = if let Message::Renew { epoch, .. } = message { *epoch } else { u64::MAX };
+        if let Some(view) = self.view.as_ref().filter(|view| view.epoch().0 > epoch) {
+            let bytes = view.encode();
+            self.send(from, Message::Whole(bytes));
+        }
+    }
+}
