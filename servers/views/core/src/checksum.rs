@@ -4,30 +4,15 @@
 //! # Source
 //! RFC 3720, section 12.1 and appendix B.4.
 
-const POLYNOMIAL: u32 = 0x82f6_3b78;
+use crc::{CRC_32_ISCSI, Crc};
 
-static TABLE: [u32; 256] = table();
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-}
+static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// The checksum of `parts`, one after the other.
 pub fn crc32c(parts: &[&[u8]]) -> u32 {
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    !bytes.fold(!0, |crc, byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
+    let mut digest = CRC_32C.digest();
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize()
 }
 
 #[cfg(test)]
