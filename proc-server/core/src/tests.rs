@@ -258,6 +258,30 @@ fn ended_child_is_waited_for_once() {
     });
 }
 
+/// On another core it would run on before the signal's kick reached it.
+#[test]
+fn wait_returns_with_the_handler_of_its_childs_end_behind_it() {
+    use crate::process::{Child, ChildState};
+    const CHILD: u32 = 7;
+    let mut world = World::new();
+    handle(&mut world, number::CHLD, 0, 0);
+    world.host.step(&mut world.node, |core, _| {
+        let state = ChildState::Running;
+        let child = Child { group: 1, state, node: core.node, exit_signal: number::CHLD, uid: 0 };
+        let own = &mut core.processes.get_mut(ProcessNo(0)).expect("it lives").own;
+        own.children.insert(CHILD, child);
+    });
+    assert_eq!(call_at(&mut world, __NR_wait4, &[u64::MAX, 0, 0, 0]), None);
+    assert!(is_waiting(&mut world));
+    world.host.step(&mut world.node, |core, cx| {
+        let node = core.node;
+        core.child_changed(cx, ProcessNo(0), CHILD, node, ChildState::Ended(3 << 8));
+    });
+    let first = world.state.borrow().resumed.first().copied().expect("it goes on");
+    assert_eq!((first.rip, first.rdi), (HANDLER, u64::from(number::CHLD)));
+    assert_eq!(frame(&world, &first).context.registers.rax, u64::from(CHILD));
+}
+
 #[test]
 fn storm_of_signals_never_loses_the_thread() {
     let mut random = 1u64;
