@@ -30,6 +30,15 @@ impl Accelerator {
         if module && usable { Self::Kvm } else { Self::Tcg }
     }
 
+    /// How many times longer than real machines nodes must wait for each other: translated ones share
+    /// the host's processors with each other and with whatever else runs there.
+    pub fn patience(self) -> u8 {
+        match self {
+            Self::Kvm => 1,
+            Self::Tcg => 3,
+        }
+    }
+
     fn option(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",

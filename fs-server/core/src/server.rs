@@ -145,6 +145,10 @@ impl Core for FsCore {
         answer.unwrap_or_else(Answer::Failed)
     }
 
+    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
+        self.tree.enter(cx.view());
+    }
+
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
         self.answered(cx, cookie, result);
         self.release_freed(cx);

@@ -10,7 +10,7 @@ use abi::image::DomainEntry;
 pub const NAMES: [&str; 2] = ["isolated", "fast"];
 
 /// The servers of a node, in the order in which they start. ckpt-server has only its api yet.
-pub const SERVERS: [ServerId; 8] = [
+pub const SERVERS: [ServerId; 9] = [
     ServerId::Console,
     ServerId::Timer,
     ServerId::Net,
@@ -19,6 +19,7 @@ pub const SERVERS: [ServerId; 8] = [
     ServerId::Ipc,
     ServerId::Proc,
     ServerId::Shell,
+    ServerId::Views,
 ];
 
 /// Servers that drive a device: a bug there is a dead server only in a domain of its own.
@@ -45,6 +46,7 @@ pub fn fast() -> Vec<DomainEntry> {
         DRIVERS.into_iter().map(|server| domain(server.name(), &[server])).collect();
     domains.push(domain("system", &system));
     domains.push(domain("shell", &[ServerId::Shell]));
+    domains.push(domain("views", &[ServerId::Views]));
     domains
 }
 
@@ -62,7 +64,7 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
         .iter()
         .map(|server| match server {
             ServerId::Console | ServerId::Timer => 128,
-            ServerId::Shell => 1024,
+            ServerId::Shell | ServerId::Views => 1024,
             ServerId::Ipc => 2048,
             ServerId::Net | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
             ServerId::Mem => 6144,

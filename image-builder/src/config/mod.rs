@@ -14,6 +14,7 @@ mod fields;
 mod mistakes;
 mod parse;
 
+use crate::qemu::Accelerator;
 use crate::cli::ClusterArgs;
 use abi::image::{DomainEntry, MemberKey, NodeConfig, NodeEntry};
 use abi::limits::{CORES_MAX, NODES_CONFIGURED_MAX};
@@ -42,6 +43,9 @@ pub struct Cluster {
     pub name: String,
     /// Bytes of an Ethernet frame's payload between nodes.
     pub mtu: u16,
+    /// How many times longer than fast machines nodes wait for each other; `None`: as the accelerator
+    /// needs it.
+    pub patience: Option<u8>,
     /// Its nodes, in ascending order of id; at least one.
     pub nodes: Vec<NodeEntry>,
     /// The domains of every node, in the order in which they start.
@@ -105,6 +109,7 @@ impl Cluster {
         Self {
             name: "korrigan".to_owned(),
             mtu: MTU_DEFAULT,
+            patience: None,
             nodes,
             domains: composition::isolated(),
             login: LOGIN_DEFAULT.map(str::to_owned).to_vec(),
@@ -164,6 +169,7 @@ impl Cluster {
             keys,
             domains: self.domains.clone(),
             mtu: self.mtu,
+            patience: self.patience.unwrap_or_else(|| Accelerator::find().patience()),
             login: self.login.clone(),
         }
     }

@@ -44,13 +44,16 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         // What follows would only report the broken syntax a second time.
         return mistakes.finish(Cluster::standard());
     }
-    let known = ["name", "mtu", "login", "keys", "composition", "node", "domain", "root"];
+    let known = ["name", "mtu", "patience", "login", "keys", "composition", "node", "domain", "root"];
     let top = Fields::new(document.get_ref(), 0..0, "the cluster", &known, &mut mistakes);
     let cluster = Cluster {
         name: name(&top, &mut mistakes).unwrap_or_else(|| "korrigan".to_owned()),
         mtu: top
             .integer("mtu", 1500..=9000, " bytes", &mut mistakes)
             .map_or(MTU_DEFAULT, |mtu| mtu.value as u16),
+        patience: top
+            .integer("patience", 1..=20, " times", &mut mistakes)
+            .map(|patience| patience.value as u8),
         nodes: nodes(&top, &mut mistakes),
         domains: domains(&top, &mut mistakes),
         login: login(&top, &mut mistakes),

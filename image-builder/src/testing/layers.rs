@@ -27,13 +27,13 @@ const ASKS: [(&str, &[&str]); 10] = [
     ("console", &[]),
     ("timer", &[]),
     ("net", &[]),
-    ("views", &["net"]),
     ("mem", &["net"]),
     ("fs", &["mem", "net"]),
     ("ipc", &["mem", "fs", "net"]),
     ("proc", &["mem", "fs", "ipc", "net"]),
     ("ckpt", &["proc", "mem", "fs"]),
     ("shell", &["net", "mem", "fs", "ipc", "proc", "ckpt"]),
+    ("views", &["net", "mem", "fs", "ipc", "proc", "ckpt", "shell"]),
 ];
 
 /// What a package is, by its place in the tree.

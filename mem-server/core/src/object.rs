@@ -92,7 +92,7 @@ impl Objects {
         if self.map.len() >= OBJECTS_MAX {
             return Err(Errno::ENFILE);
         }
-        let slot = cx.view().slots_of(cx.node()).next().ok_or(Errno::ENODEV)?;
+        let slot = cx.slot_for_new().ok_or(Errno::ENODEV)?;
         self.next_serial += 1;
         let id = ObjectId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
         self.map.insert(id, Object::new(store));

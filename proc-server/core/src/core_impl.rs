@@ -16,6 +16,7 @@ use abi::{Errno, NodeId, Pid, ServerId, ThreadId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use cluster::View;
 use fs_api::file::{Caller, Ioctl};
 use fs_api::name::FileKind;
 use ipc_api::{EVENT_TERMINAL_SIGNAL, TerminalSignal};
@@ -70,6 +71,10 @@ impl<M: Machine> Core for ProcCore<M> {
             // What waited for it has been told; further calls fail.
             Event::ServerDown(_) | Event::NodeUp(_) => {}
         }
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
+        self.pids.enter(cx.view(), cx.node());
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {

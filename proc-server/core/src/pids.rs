@@ -39,6 +39,12 @@ impl Pids {
         Self { rows: HashMap::new(), slots, taken: BTreeSet::new(), next: 0 }
     }
 
+    /// The view changed.
+    pub fn enter(&mut self, view: &View, node: NodeId) {
+        self.slots = view.slots_of(node).collect();
+        self.next = 0;
+    }
+
     /// Takes a free id of this node's slots.
     ///
     /// # Errors

@@ -259,11 +259,13 @@ pub enum ServerId {
     Ckpt = 7,
     /// Administration.
     Shell = 8,
+    /// Views: who is a member, and who holds which slot.
+    Views = 9,
 }
 
 impl ServerId {
     /// All servers, by number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Console,
         Self::Timer,
         Self::Net,
@@ -273,6 +275,7 @@ impl ServerId {
         Self::Proc,
         Self::Ckpt,
         Self::Shell,
+        Self::Views,
     ];
 
     /// The server with this number.
@@ -297,6 +300,7 @@ impl ServerId {
             Self::Proc => "proc",
             Self::Ckpt => "ckpt",
             Self::Shell => "shell",
+            Self::Views => "views",
         }
     }
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// First bytes of the archive.
 pub const MAGIC: [u8; 8] = *b"KORRIGAN";
 /// Version of this format; root refuses others.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Number of entries in [`ArchiveHeader::entries`].
 pub const ENTRIES: usize = 5;
 /// Bytes of an encoded [`ArchiveHeader`].
@@ -123,6 +123,9 @@ pub struct NodeConfig {
     pub domains: Vec<DomainEntry>,
     /// Bytes of an Ethernet frame's payload between nodes, 1,500 to 9,000.
     pub mtu: u16,
+    /// How many times longer nodes wait for each other than fast machines would: at least 1, and the
+    /// same on all nodes of a cluster.
+    pub patience: u8,
     /// Command that the console's login runs, with its arguments.
     pub login: Vec<String>,
 }

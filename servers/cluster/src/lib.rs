@@ -86,6 +86,18 @@ impl View {
         })
     }
 
+    /// What a node goes by that is no member of a cluster yet: epoch 0, itself, and home to all slots.
+    pub fn outside(node: NodeId) -> Self {
+        Self {
+            epoch: Epoch(0),
+            admitted: 0,
+            members: Arc::new(Vec::from([node])),
+            roster: Arc::new(Vec::from([founder(1, node)])),
+            voters: Arc::new(Vec::new()),
+            slots: Arc::new((0..SLOTS).map(|_| Slot::new(node)).collect()),
+        }
+    }
+
     /// The view's number.
     pub fn epoch(&self) -> Epoch {
         self.epoch

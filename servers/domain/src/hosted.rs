@@ -19,6 +19,7 @@ use proc_task::Sel4Machine;
 use runtime::{Core, Host, Service};
 use shell_core::{Setup, Shell};
 use timer_driver::TimerService;
+use views_core::server::ViewsServer;
 
 /// proc-server, which gets the faults of Linux threads beside its requests.
 pub type ProcHost = Host<ProcCore<Sel4Machine>>;
@@ -45,15 +46,14 @@ pub fn make(startup: &'static Startup) -> Hosted {
 struct Maker {
     startup: &'static Startup,
     node: NodeId,
+    /// What the node goes by until it is a member.
     view: View,
 }
 
 impl Maker {
     fn new(startup: &'static Startup) -> Self {
-        let nodes = startup.config.nodes.iter().filter_map(|node| NodeId::new(node.id)).collect();
-        let view = View::fixed(nodes).expect("the host tool checks the nodes' numbers");
         let node = NodeId::new(startup.config.node).expect("the host tool checks it");
-        Self { startup, node, view }
+        Self { startup, node, view: View::outside(node) }
     }
 
     fn server(
@@ -63,14 +63,14 @@ impl Maker {
     ) -> Option<&'static dyn Service> {
         match server {
             ServerId::Console => Some(leak(ConsoleService::new(self.startup, |id, core| {
-                Host::new(id, self.node, self.view.clone(), core)
+                Host::outside(id, self.node, core)
             })?)),
             ServerId::Timer => Some(leak(TimerService::new(self.startup)?)),
             ServerId::Mem => Some(self.host(server, self.mem()?)),
             ServerId::Fs => Some(self.host(server, self.fs())),
             ServerId::Ipc => Some(self.host(server, Ipc::new())),
             ServerId::Proc => {
-                let host = leak(Host::new(server, self.node, self.view.clone(), self.proc()));
+                let host = leak(Host::outside(server, self.node, self.proc()));
                 *proc = Some(host);
                 Some(host)
             }
@@ -79,12 +79,13 @@ impl Maker {
                 Some(leak(NetService::new(self.startup, self.nic(), log)?))
             }
             ServerId::Shell => Some(self.host(server, self.shell())),
+            ServerId::Views => Some(self.host(server, self.views())),
             ServerId::Ckpt => None,
         }
     }
 
     fn host<C: Core + Send + 'static>(&self, server: ServerId, core: C) -> &'static dyn Service {
-        leak(Host::new(server, self.node, self.view.clone(), core))
+        leak(Host::outside(server, self.node, core))
     }
 
     fn mem(&self) -> Option<MemCore<mem_task::Sel4Machine>> {
@@ -117,6 +118,12 @@ impl Maker {
     fn shell(&self) -> Shell<shell_task::Sel4Machine> {
         let machine = shell_task::Sel4Machine::new(self.startup);
         Shell::new(machine, Setup::from(&self.startup.config))
+    }
+
+    fn views(&self) -> ViewsServer<views_task::Sel4Machine> {
+        let config = &self.startup.config;
+        let machine = views_task::Sel4Machine::new(self.startup, |line| println!("{line}"));
+        ViewsServer::new(machine, self.node, views_core::server::Setup::new(config, &self.startup.seed))
     }
 
     fn proc(&self) -> ProcCore<Sel4Machine> {

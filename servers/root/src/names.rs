@@ -22,6 +22,7 @@ pub fn operation(server: ServerId, op: u16) -> &'static str {
         (ServerId::Ipc, _) => ipc_api::operation_name(op),
         (ServerId::Proc, _) => proc_api::operation_name(op),
         (ServerId::Shell, _) => shell_api::operation_name(op),
+        (ServerId::Views, _) => views_api::operation_name(op),
         (ServerId::Timer | ServerId::Ckpt, _) => "unknown operation",
     }
 }
@@ -46,6 +47,9 @@ pub fn consequence(server: ServerId) -> &'static str {
              `halt` or `reboot`"
         }
         ServerId::Ckpt => "there are no checkpoints; all else goes on",
+        ServerId::Views => {
+            "this node is let go by the cluster, and its programs wait; `reboot` lets it join again"
+        }
         ServerId::Shell => "this node cannot be administered, also not from others; programs go on",
     }
 }

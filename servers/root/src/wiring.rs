@@ -7,7 +7,7 @@ use abi::startup::{Port, Signal, client_badge};
 use alloc::vec::Vec;
 use microkernel_sys::{CapData, Rights};
 
-use ServerId::{Ckpt, Console, Fs, Ipc, Mem, Net, Proc, Shell, Timer};
+use ServerId::{Ckpt, Console, Fs, Ipc, Mem, Net, Proc, Shell, Timer, Views};
 
 /// (client, server): the calls that the design allows. Everything else has no capability.
 pub const ASKS: &[(ServerId, ServerId)] = &[
@@ -38,6 +38,14 @@ pub const ASKS: &[(ServerId, ServerId)] = &[
     (Shell, Mem),
     (Shell, Console),
     (Shell, Timer),
+    // From above all others: views and leases are pushed down.
+    (Views, Shell),
+    (Views, Proc),
+    (Views, Fs),
+    (Views, Ipc),
+    (Views, Mem),
+    (Views, Net),
+    (Views, Timer),
 ];
 
 /// The ports of domain `client_index`: calls to servers that other domains host.

@@ -2,8 +2,9 @@
 //! What a server's core implements.
 
 use crate::{Bulk, Cx, Msg, Wire};
-use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::vec::Vec;
+use cluster::View;
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -106,6 +107,19 @@ pub trait Core {
 
     /// Something that nobody here asked for.
     fn event(&mut self, cx: &mut Cx<'_>, event: Event);
+
+    /// This node entered a view: `cx.view()`; `old` is the one before, and views in between may have
+    /// been skipped. Who left has been reported down already, and who came will be reported up.
+    fn entered(&mut self, _cx: &mut Cx<'_>, _old: &View) {}
+
+    /// The node may act again: see [`Cx::may_act`].
+    fn acting(&mut self, _cx: &mut Cx<'_>) {}
+
+    /// Whether something lives here that has its home in this slot of this node and cannot move with
+    /// it: then the slot stays.
+    fn occupies(&self, _slot: SlotNo) -> bool {
+        false
+    }
 
     /// A client gave up on a ticket. The core ends it soon, with [`Cx::complete`]: with ECANCELED,
     /// or with its reply if the operation has taken effect.

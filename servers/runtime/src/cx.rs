@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
+use crate::membership::Membership;
 use crate::node::{self, Kind, Lane, NodeMessage, Urge};
 use crate::tables::{Action, Completion, Tables, Wait, completion_fits};
-use crate::{Bulk, Client, Msg, NodeReply, Operation, Platform, Status, Wire};
-use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use crate::{Bulk, Client, Lease, Msg, NodeReply, Operation, Platform, Status, Wire, system};
+use abi::limits::MESSAGE_BYTES;
+use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::vec::Vec;
 use cluster::View;
 use core::task::Poll;
@@ -13,7 +15,7 @@ use core::task::Poll;
 pub struct Cx<'a> {
     pub(crate) me: ServerId,
     pub(crate) node: NodeId,
-    pub(crate) view: &'a View,
+    pub(crate) membership: &'a Membership,
     pub(crate) now_ns: u64,
     pub(crate) core: CoreId,
     pub(crate) platform: &'a mut dyn Platform,
@@ -33,7 +35,60 @@ impl Cx<'_> {
 
     /// The view.
     pub fn view(&self) -> &View {
-        self.view
+        &self.membership.view
+    }
+
+    /// The slot in which this node makes new things; `None` if it is home to none.
+    pub fn slot_for_new(&self) -> Option<SlotNo> {
+        self.membership.slot_for_new()
+    }
+
+    /// Whether the slot, of this node, may be given away with the next view: nothing may begin there.
+    pub fn is_frozen(&self, slot: SlotNo) -> bool {
+        self.membership.is_frozen(slot)
+    }
+
+    /// Whether the node may act on what others could take over: it is a member and its lease is good.
+    /// Where it may not, [`crate::Core::acting`] says when it may again.
+    pub fn may_act(&self) -> bool {
+        self.membership.may_act(self.now_ns)
+    }
+
+    /// Lets a server of this node enter a view. For the views server, which nobody asks under a lock.
+    ///
+    /// # Errors
+    /// What the server's host answers; EIO if the server died.
+    pub fn push_view(&mut self, server: ServerId, view: &[u8]) -> Result<(), Errno> {
+        // In pieces, as not every server sees the windows of others.
+        for (at, piece) in view.chunks(MESSAGE_BYTES).enumerate() {
+            let words = [(at * MESSAGE_BYTES) as u64, view.len() as u64, 0, 0];
+            let mut msg = Msg { words, bytes: piece.to_vec() };
+            let bulk = &mut Bulk::none();
+            match self.platform.call(self.me, server, system::ENTER, &mut msg, bulk) {
+                Status::Done => {}
+                Status::Failed(errno) => return Err(errno),
+                Status::Pending(_) => return Err(Errno::EPROTO),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a server of this node until when it may act. As [`Self::push_view`].
+    ///
+    /// # Errors
+    /// EIO if the server died.
+    pub fn push_lease(&mut self, server: ServerId, lease: &Lease) -> Result<(), Errno> {
+        let mut msg = Msg::of(lease)?;
+        match self.platform.call(self.me, server, system::LEASE, &mut msg, &mut Bulk::none()) {
+            Status::Done => Ok(()),
+            Status::Failed(errno) => Err(errno),
+            Status::Pending(_) => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Whom the last lease named as the one who gives them.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.membership.leader
     }
 
     /// The CPU core that runs this step.
@@ -270,7 +325,7 @@ impl Cx<'_> {
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
-        if self.tables.dead_peers.contains(&node) {
+        if !self.membership.speaks_to(node) {
             return Err(Errno::EHOSTDOWN);
         }
         let lane = NodeMessage::lane_of(&bulk);
@@ -286,7 +341,7 @@ impl Cx<'_> {
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
         let server = self.me;
-        let epoch = self.view.epoch().0;
+        let epoch = self.membership.view.epoch().0;
         let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
         let mut data = message.encode()?;
         let words = node::send_words(node, how, server, data.len());

@@ -2,13 +2,15 @@
 //! The loop that drives a core: one step under the lock, then what the step asked for.
 
 use crate::cx::local_reply;
+use crate::membership::{Judged, Membership, Turn};
 use crate::node::{self, Kind, NodeMessage, Taken};
 use crate::tables::{Action, Completion, Tables};
 use crate::{
-    Answer, Bulk, Client, Core, Cx, Event, Lock, Msg, Mutant, NodeReply, Platform, Status, system,
+    Answer, Bulk, Client, Core, Cx, Event, Freeze, Lease, Lock, Msg, Mutant, NodeReply, Occupied, Platform,
+    Status, Wire, system,
 };
 use abi::limits::WINDOW_BYTES;
-use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::boxed::Box;
 use alloc::vec;
 use cluster::View;
@@ -16,6 +18,7 @@ use cluster::View;
 struct Inner<C> {
     core: C,
     tables: Tables,
+    membership: Membership,
     /// Where messages from other nodes are taken into; `None` only while one is.
     scratch: Option<Box<[u8]>>,
 }
@@ -24,15 +27,23 @@ struct Inner<C> {
 pub struct Host<C> {
     me: ServerId,
     node: NodeId,
-    view: View,
     inner: Lock<Inner<C>>,
 }
 
 impl<C: Core> Host<C> {
-    /// The server `me` of `node`.
+    /// The server `me` of `node`, in a view that holds for good: for tests.
     pub fn new(me: ServerId, node: NodeId, view: View, core: C) -> Self {
-        let inner = Inner { core, tables: Tables::new(), scratch: None };
-        Self { me, node, view, inner: Lock::new(inner) }
+        Self::with(core, Membership::new(node, me, view, u64::MAX), (me, node))
+    }
+
+    /// The server `me` of `node`, which is no member of a cluster yet.
+    pub fn outside(me: ServerId, node: NodeId, core: C) -> Self {
+        Self::with(core, Membership::new(node, me, View::outside(node), 0), (me, node))
+    }
+
+    fn with(core: C, membership: Membership, (me, node): (ServerId, NodeId)) -> Self {
+        let inner = Inner { core, tables: Tables::new(), membership, scratch: None };
+        Self { me, node, inner: Lock::new(inner) }
     }
 
     /// Which server this is.
@@ -69,6 +80,12 @@ impl<C: Core> Host<C> {
         match op {
             system::TAKE => self.answer_take(client, core, msg),
             system::CANCEL => self.answer_cancel(platform, client, msg),
+            system::ENTER | system::LEASE | system::FREEZE if client != ServerId::Views => {
+                Status::Failed(Errno::EPERM)
+            }
+            system::ENTER => self.answer_enter(platform, msg),
+            system::LEASE => self.answer_lease(platform, msg),
+            system::FREEZE => self.answer_freeze(msg),
             _ => {
                 let from = Client::Server { id: client, core };
                 match self.locked(platform, |it, cx| it.request(cx, from, op, msg, bulk)) {
@@ -98,6 +115,69 @@ impl<C: Core> Host<C> {
         Status::Done
     }
 
+    fn answer_enter(&self, platform: &mut dyn Platform, msg: &mut Msg) -> Status {
+        let mut inner = self.inner.lock();
+        let Inner { core, tables, membership, .. } = &mut *inner;
+        let piece = membership.piece(msg);
+        *msg = Msg::default();
+        let view = match piece {
+            Ok(Some(view)) => view,
+            Ok(None) => return Status::Done,
+            Err(errno) => return Status::Failed(errno),
+        };
+        let Some(turn) = membership.enter(view) else { return Status::Done };
+        let Turn { old, lost, found } = turn;
+        let cx = &mut self.cx(platform, tables, membership);
+        for node in lost {
+            Self::node_down(core, cx, node);
+        }
+        core.entered(cx, &old);
+        for node in found {
+            core.event(cx, Event::NodeUp(node));
+        }
+        self.run_released(&mut inner, platform);
+        Status::Done
+    }
+
+    fn answer_lease(&self, platform: &mut dyn Platform, msg: &mut Msg) -> Status {
+        let Ok(lease) = Lease::get(msg) else { return Status::Failed(Errno::EINVAL) };
+        *msg = Msg::default();
+        let mut inner = self.inner.lock();
+        let Inner { core, tables, membership, .. } = &mut *inner;
+        if membership.lease(platform.now_ns(), lease) {
+            core.acting(&mut self.cx(platform, tables, membership));
+            self.run_released(&mut inner, platform);
+        }
+        Status::Done
+    }
+
+    fn answer_freeze(&self, msg: &mut Msg) -> Status {
+        let slot = Freeze::get(msg).ok().and_then(|freeze| SlotNo::new(freeze.slot));
+        let Some(slot) = slot else { return Status::Failed(Errno::EINVAL) };
+        let mut inner = self.inner.lock();
+        let Inner { core, membership, .. } = &mut *inner;
+        if membership.view.home(slot) != self.node {
+            return Status::Failed(Errno::EINVAL);
+        }
+        let occupied = core.occupies(slot);
+        if !occupied {
+            membership.freeze(slot);
+        }
+        *msg = Msg::default();
+        match (Occupied { occupied }).put(msg) {
+            Ok(()) => Status::Done,
+            Err(errno) => Status::Failed(errno),
+        }
+    }
+
+    /// Runs the messages that waited for a view or a lease and do not any more.
+    fn run_released(&self, inner: &mut Inner<C>, platform: &mut dyn Platform) {
+        let Inner { core, tables, membership, .. } = inner;
+        while let Some((from, message)) = membership.release(platform.now_ns()) {
+            self.run_message(core, &mut self.cx(platform, tables, membership), from, message);
+        }
+    }
+
     /// Runs one step of the core under the lock, then everything that it asked for.
     pub fn step<R>(
         &self,
@@ -115,13 +195,18 @@ impl<C: Core> Host<C> {
         run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
     ) -> R {
         let mut inner = self.inner.lock();
-        let Inner { core, tables, .. } = &mut *inner;
-        run(core, &mut self.cx(platform, tables))
+        let Inner { core, tables, membership, .. } = &mut *inner;
+        run(core, &mut self.cx(platform, tables, membership))
     }
 
-    fn cx<'a>(&'a self, platform: &'a mut dyn Platform, tables: &'a mut Tables) -> Cx<'a> {
+    fn cx<'a>(
+        &'a self,
+        platform: &'a mut dyn Platform,
+        tables: &'a mut Tables,
+        membership: &'a Membership,
+    ) -> Cx<'a> {
         let (now_ns, core) = (platform.now_ns(), platform.core());
-        Cx { me: self.me, node: self.node, view: &self.view, now_ns, core, platform, tables }
+        Cx { me: self.me, node: self.node, membership, now_ns, core, platform, tables }
     }
 
     fn run_actions(&self, platform: &mut dyn Platform) {
@@ -250,37 +335,71 @@ impl<C: Core> Host<C> {
     /// so that messages are run in the order of arrival.
     fn collect_message(&self, platform: &mut dyn Platform) -> bool {
         let mut inner = self.inner.lock();
-        let Inner { core, tables, scratch } = &mut *inner;
-        let mut buffer = scratch.take().unwrap_or_else(|| vec![0; WINDOW_BYTES].into_boxed_slice());
-        let more = self.take_message(core, &mut self.cx(platform, tables), &mut buffer);
-        *scratch = Some(buffer);
+        let mut buffer =
+            inner.scratch.take().unwrap_or_else(|| vec![0; WINDOW_BYTES].into_boxed_slice());
+        let more = self.take_message(&mut inner, platform, &mut buffer);
+        inner.scratch = Some(buffer);
         more
     }
 
-    fn take_message(&self, core: &mut C, cx: &mut Cx<'_>, buffer: &mut [u8]) -> bool {
+    fn take_message(
+        &self,
+        inner: &mut Inner<C>,
+        platform: &mut dyn Platform,
+        buffer: &mut [u8],
+    ) -> bool {
         let mut msg = Msg::default();
         let mut bulk = Bulk { buf: buffer, len: 0, answered: false };
         let net = ServerId::Net;
-        if cx.platform.call(self.me, net, node::NET_TAKE, &mut msg, &mut bulk) != Status::Done {
+        if platform.call(self.me, net, node::NET_TAKE, &mut msg, &mut bulk) != Status::Done {
             return false;
         }
-        match node::taken(&msg, &bulk) {
-            Ok((Taken::Message, Some(from))) => {
-                if let Ok(message) = NodeMessage::decode(bulk.data()) {
-                    self.run_message(core, cx, from, message);
+        let Inner { core, tables, membership, .. } = inner;
+        let (what, Some(from)) = node::taken(&msg, &bulk).unwrap_or((Taken::Nothing, None)) else {
+            return false;
+        };
+        match what {
+            Taken::Message => {
+                if let Ok(message) = NodeMessage::decode(bulk.data())
+                    && message.server == self.me
+                {
+                    self.judge_message(inner, platform, from, message);
                 }
-                true
             }
-            Ok((Taken::Down, Some(from))) => {
-                Self::node_down(core, cx, from);
-                true
+            Taken::Down => {
+                if membership.link_down(from) {
+                    Self::node_down(core, &mut self.cx(platform, tables, membership), from);
+                }
             }
-            Ok((Taken::Up, Some(from))) => {
-                cx.tables.dead_peers.remove(&from);
-                core.event(cx, Event::NodeUp(from));
-                true
+            Taken::Up => {
+                if membership.link_up(from) {
+                    core.event(&mut self.cx(platform, tables, membership), Event::NodeUp(from));
+                }
             }
-            Ok((Taken::Nothing, _)) | Ok((_, None)) | Err(_) => false,
+            Taken::Nothing => return false,
+        }
+        true
+    }
+
+    fn judge_message(
+        &self,
+        inner: &mut Inner<C>,
+        platform: &mut dyn Platform,
+        from: NodeId,
+        message: NodeMessage,
+    ) {
+        let Inner { core, tables, membership, .. } = inner;
+        let judged = membership.judge(platform.now_ns(), from, &message);
+        let dies = message.kind == Kind::Gone
+            || judged == Judged::Hold && !membership.hold(from, message.clone());
+        if dies {
+            if membership.peer_died(from) {
+                Self::node_down(core, &mut self.cx(platform, tables, membership), from);
+            }
+            return;
+        }
+        if judged == Judged::Run || judged == Judged::Drop && Mutant::OldEpochsCount.is_on() {
+            self.run_message(core, &mut self.cx(platform, tables, membership), from, message);
         }
     }
 
@@ -307,8 +426,8 @@ impl<C: Core> Host<C> {
                 core.completion(cx, cookie, Err(Errno::EIO));
             }
             if server == ServerId::Net {
-                let others = self.view.members().iter().copied().filter(|node| *node != self.node);
-                for node in others {
+                let members = cx.view().members().to_vec();
+                for node in members.into_iter().filter(|node| *node != self.node) {
                     Self::node_down(core, cx, node);
                 }
             }
@@ -322,12 +441,6 @@ impl<C: Core> Host<C> {
     }
 
     fn run_message(&self, core: &mut C, cx: &mut Cx<'_>, from: NodeId, message: NodeMessage) {
-        // A message of another epoch is refused, never guessed at; what net-servers say has none.
-        let any = message.kind == Kind::Gone || Mutant::OldEpochsCount.is_on();
-        let wanted = any || message.epoch == self.view.epoch().0;
-        if message.server != self.me || !wanted {
-            return;
-        }
         match message.kind {
             Kind::Call | Kind::Tell => Self::run_request(core, cx, from, message),
             Kind::Reply => {
@@ -339,11 +452,7 @@ impl<C: Core> Host<C> {
                     core.completion(cx, cookie, result);
                 }
             }
-            Kind::Gone => {
-                if cx.tables.dead_peers.insert(from) {
-                    Self::node_down(core, cx, from);
-                }
-            }
+            Kind::Gone => {}
             Kind::Cancel => {
                 let ticket = cx.tables.tickets.find_node_call(from, message.request);
                 if let Some(ticket) = ticket {

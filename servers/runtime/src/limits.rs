@@ -13,5 +13,10 @@ pub const COMPLETION_BYTES: usize = abi::limits::MESSAGE_BYTES - 48;
 pub const NODE_CALLS_MAX: usize = 4096;
 /// Timers of one server; the next gets EAGAIN.
 pub const TIMERS_MAX: usize = 8192;
+/// Messages of other nodes that wait for a view or a lease, per server, and their bytes: beyond that the
+/// node whose message finds no room counts as down.
+pub const HELD_MESSAGES_MAX: usize = 1024;
+/// See [`HELD_MESSAGES_MAX`].
+pub const HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a message to another node behind its header.
 pub const NODE_BODY_BYTES: usize = abi::limits::WINDOW_BYTES - 1024;

@@ -58,6 +58,13 @@ pub mod system {
     /// Makes the server fault, for tests and drills: only [`may_crash`] may ask. The platform does
     /// it, not the host, so that a real fault takes the real path.
     pub const CRASH: u16 = 0xff03;
+    /// Enters a view, which comes in pieces: bytes, where they begin (word 0) and how many there are in
+    /// all (word 1). Only the views server may ask.
+    pub const ENTER: u16 = 0xff04;
+    /// The node may act until a time of its clock ([`super::Lease`]). Only the views server may ask.
+    pub const LEASE: u16 = 0xff05;
+    /// May a slot be given away ([`super::Freeze`])? Only the views server may ask.
+    pub const FREEZE: u16 = 0xff06;
     /// What a worker performs that no server asked for: a Linux thread's fault or system call.
     pub const THREAD: u16 = 0xff10;
     /// The same: an interrupt.
@@ -76,6 +83,9 @@ pub mod system {
             TAKE => Some("Take"),
             CANCEL => Some("Cancel"),
             CRASH => Some("Crash"),
+            ENTER => Some("Enter"),
+            LEASE => Some("Lease"),
+            FREEZE => Some("Freeze"),
             THREAD => Some("a program's fault or system call"),
             INTERRUPT => Some("an interrupt"),
             SERVER_DOWN => Some("the loss of another server"),
@@ -106,6 +116,51 @@ impl Operation for Crash {
     /// Of no importance: it is sent to the server that is named beside it.
     const SERVER: ServerId = ServerId::Shell;
     type Reply = ();
+}
+
+crate::hot! {
+    /// [`system::LEASE`]: the node may act until this time of its clock.
+    pub struct Lease {
+        /// Nanoseconds since boot.
+        pub until_ns: u64,
+        /// Number of the node that gives leases; 0 if it is not known.
+        pub leader: u16,
+    }
+}
+
+crate::hot! {
+    /// [`system::FREEZE`]: whether a slot of this node may be given away. If the answer is 0, nothing
+    /// begins in it until the next view; if it is 1, something lives there that cannot move.
+    pub struct Freeze {
+        /// The slot's number.
+        pub slot: u16,
+    }
+}
+
+macro_rules! of_every_server {
+    ($($request:ident, $number:ident => $reply:ty;)*) => {$(
+        impl Operation for $request {
+            const NUMBER: u16 = system::$number;
+            const NAME: &'static str = stringify!($request);
+            const LEAF: bool = false;
+            const IDEMPOTENT: bool = true;
+            /// Of no importance: it is sent to the server that is named beside it.
+            const SERVER: ServerId = ServerId::Shell;
+            type Reply = $reply;
+        }
+    )*};
+}
+of_every_server! {
+    Lease, LEASE => ();
+    Freeze, FREEZE => Occupied;
+}
+
+crate::hot! {
+    /// The answer to [`Freeze`].
+    pub struct Occupied {
+        /// Whether something lives in the slot that cannot move.
+        pub occupied: bool,
+    }
 }
 
 /// How a call ended; the reply stands in the message.

@@ -171,8 +171,6 @@ pub(crate) struct Tables {
     pub(crate) actions: VecDeque<Action>,
     /// Servers of this node that died.
     dead: BTreeSet<ServerId>,
-    /// Nodes on which the same server died: they count as down for it, until they boot again.
-    pub(crate) dead_peers: BTreeSet<NodeId>,
 }
 
 impl Tables {
@@ -189,7 +187,6 @@ impl Tables {
             armed_ns: None,
             actions: VecDeque::new(),
             dead: BTreeSet::new(),
-            dead_peers: BTreeSet::new(),
         }
     }
 

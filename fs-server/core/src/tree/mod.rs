@@ -93,6 +93,12 @@ impl Tree {
         }
     }
 
+    /// The view changed.
+    pub fn enter(&mut self, view: &View) {
+        self.slots = view.slots_of(self.me).collect();
+        self.view = view.clone();
+    }
+
     /// The root directory.
     pub fn root() -> InodeId {
         Lower::id(ROOT)

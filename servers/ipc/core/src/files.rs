@@ -63,7 +63,7 @@ impl Files {
         flags: u32,
     ) -> Result<FileId, Errno> {
         self.check_room(1)?;
-        let slot = cx.view().slots_of(cx.node()).next().ok_or(Errno::ENOSPC)?;
+        let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
         self.next_serial += 1;
         let id = FileId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
         let holders = BTreeMap::from([(holder, 1)]);

@@ -116,6 +116,8 @@ pub struct Shell<M> {
     setup: Setup,
     console: Console,
     login: Login,
+    /// Whether the node has been a member since its start.
+    begun: bool,
     /// Whether the node has said that it is ready.
     announced: bool,
     /// What was last wrong with the login.
@@ -135,12 +137,20 @@ impl<M: Machine> Shell<M> {
             setup,
             console: Console::default(),
             login: Login::Starting,
+            begun: false,
             announced: false,
             complaint: String::new(),
             rescue: None,
             jobs: BTreeMap::new(),
             waits: BTreeMap::new(),
             next: 0,
+        }
+    }
+
+    /// Begins with the login as soon as the node is a member.
+    fn begin_login(&mut self, cx: &mut Cx<'_>) {
+        if cx.may_act() && !core::mem::replace(&mut self.begun, true) {
+            self.open_terminal(cx);
         }
     }
 
@@ -252,7 +262,11 @@ impl<M: Machine> Shell<M> {
 
 impl<M: Machine> Core for Shell<M> {
     fn start(&mut self, cx: &mut Cx<'_>) {
-        self.open_terminal(cx);
+        self.begin_login(cx);
+    }
+
+    fn acting(&mut self, cx: &mut Cx<'_>) {
+        self.begin_login(cx);
     }
 
     fn request(

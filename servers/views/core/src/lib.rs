@@ -46,6 +46,7 @@ pub mod limits;
 mod member;
 mod raft;
 pub mod rules;
+pub mod server;
 mod views;
 pub mod wire;
 

@@ -205,6 +205,11 @@ impl<R: Rules> Views<R> {
         (now < raft.lease_until(now)).then(|| raft.agreed())
     }
 
+    /// Who is believed to lead.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
     /// The term that this node leads, if it does.
     pub fn leads(&self) -> Option<u64> {
         self.raft.as_ref().filter(|raft| raft.is_leader()).map(Raft::term)

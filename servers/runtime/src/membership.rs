@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a host knows of the cluster: its view, who can be reached, whether it may act, and which
+//! messages it takes.
+//!
+//! # Model
+//! The views server pushes every view that this node enters ([`system::ENTER`](crate::system)), and
+//! every lease. A node is *reachable* for a server if its link is up and it is a member of the view: the
+//! core hears of the beginning and the end of that.
+//!
+//! Links outlive views: a message from a member of before and after is delivered whatever its epoch
+//! was, so that nothing has to be sent again when a view is entered. It is dropped if it is older than
+//! its sender's admission, and held while it is of a view that this server has not entered yet.
+//!
+//! # Limits
+//! [`HELD_MESSAGES_MAX`] and [`HELD_BYTES_MAX`]: beyond them a node counts as down for this server.
+
+use crate::limits::{HELD_BYTES_MAX, HELD_MESSAGES_MAX};
+use crate::node::{Kind, NodeMessage};
+use crate::{Lease, Msg};
+use abi::{Errno, NodeId, ServerId, SlotNo};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use cluster::View;
+use cluster::limits::VIEW_BYTES_MAX;
+
+/// What is to be done with a message from another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Judged {
+    /// Run it.
+    Run,
+    /// It is of no life of its sender that is a member.
+    Drop,
+    /// It waits for a view, or for a lease.
+    Hold,
+}
+
+/// See the module.
+pub(crate) struct Membership {
+    me: NodeId,
+    pub(crate) view: View,
+    /// Nodes of whose link something was heard, and whether it is up. Where nothing was, net-server
+    /// refuses to send.
+    links: BTreeMap<NodeId, bool>,
+    /// Nodes on which the same server died: they count as down for it, until they boot again.
+    pub(crate) dead_peers: BTreeSet<NodeId>,
+    /// From which epoch on messages of a member count, where that is not the first.
+    since: BTreeMap<NodeId, u64>,
+    held: VecDeque<(NodeId, NodeMessage)>,
+    held_bytes: usize,
+    /// The node may act before this time of its clock.
+    lease_until: u64,
+    /// Who gives leases.
+    pub(crate) leader: Option<NodeId>,
+    /// The part of the next view that has come.
+    incoming: Vec<u8>,
+    /// Slots of this node that may be given away with the next view: nothing begins there.
+    frozen: BTreeSet<SlotNo>,
+    /// The views server itself: its messages are of no epoch, and it speaks to everybody.
+    agrees: bool,
+}
+
+/// How one view differs from the one before, for a server.
+pub(crate) struct Turn {
+    /// The view that was left.
+    pub(crate) old: View,
+    /// Nodes that were reachable and are not any more.
+    pub(crate) lost: Vec<NodeId>,
+    /// Nodes that have become reachable.
+    pub(crate) found: Vec<NodeId>,
+}
+
+impl Membership {
+    /// A server `server` of the node `me` in a view that holds for good, unless another is pushed.
+    pub(crate) fn new(me: NodeId, server: ServerId, view: View, lease_until: u64) -> Self {
+        Self {
+            me,
+            view,
+            links: BTreeMap::new(),
+            dead_peers: BTreeSet::new(),
+            since: BTreeMap::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            lease_until,
+            leader: None,
+            incoming: Vec::new(),
+            frozen: BTreeSet::new(),
+            agrees: server == ServerId::Views,
+        }
+    }
+
+    /// Whether the node may act on what others may take over.
+    pub(crate) fn may_act(&self, now_ns: u64) -> bool {
+        self.agrees || now_ns < self.lease_until
+    }
+
+    /// Whether messages may be sent to `node`.
+    pub(crate) fn speaks_to(&self, node: NodeId) -> bool {
+        !self.dead_peers.contains(&node) && (self.agrees || self.view.contains(node))
+    }
+
+    fn reachable(&self, node: NodeId) -> bool {
+        self.links.get(&node) != Some(&false) && self.speaks_to(node)
+    }
+
+    /// The link to `node` is up; whether it is reachable now.
+    pub(crate) fn link_up(&mut self, node: NodeId) -> bool {
+        self.dead_peers.remove(&node);
+        self.links.insert(node, true);
+        self.reachable(node)
+    }
+
+    /// The link to `node` is down, and with it goes what it brought; whether it was reachable.
+    pub(crate) fn link_down(&mut self, node: NodeId) -> bool {
+        let was = self.reachable(node);
+        self.links.insert(node, false);
+        self.forget_held(node);
+        was
+    }
+
+    /// The same server of `node` died; whether it was reachable.
+    pub(crate) fn peer_died(&mut self, node: NodeId) -> bool {
+        let was = self.reachable(node);
+        self.dead_peers.insert(node);
+        self.forget_held(node);
+        was
+    }
+
+    fn forget_held(&mut self, node: NodeId) {
+        self.held.retain(|(from, message)| {
+            let stays = *from != node;
+            if !stays {
+                self.held_bytes -= weight(message);
+            }
+            stays
+        });
+    }
+
+    /// What is to be done with a message.
+    pub(crate) fn judge(&self, now_ns: u64, from: NodeId, message: &NodeMessage) -> Judged {
+        // What net-servers say of servers that died has no epoch.
+        if self.agrees || message.kind == Kind::Gone {
+            return Judged::Run;
+        }
+        let mine = self.view.epoch().0;
+        if message.epoch > mine {
+            return Judged::Hold;
+        }
+        let member = self.view.contains(from);
+        if !member || message.epoch < self.since.get(&from).copied().unwrap_or(1) {
+            return Judged::Drop;
+        }
+        if self.may_act(now_ns) { Judged::Run } else { Judged::Hold }
+    }
+
+    /// Keeps a message for later; `false` if there is no room.
+    pub(crate) fn hold(&mut self, from: NodeId, message: NodeMessage) -> bool {
+        let bytes = self.held_bytes + weight(&message);
+        if self.held.len() >= HELD_MESSAGES_MAX || bytes > HELD_BYTES_MAX {
+            return false;
+        }
+        self.held_bytes = bytes;
+        self.held.push_back((from, message));
+        true
+    }
+
+    /// The first message that does not have to wait any more.
+    pub(crate) fn release(&mut self, now_ns: u64) -> Option<(NodeId, NodeMessage)> {
+        let waits = |(from, message): &(NodeId, NodeMessage)| {
+            self.judge(now_ns, *from, message) == Judged::Hold
+        };
+        let at = self.held.iter().position(|item| !waits(item))?;
+        let (from, message) = self.held.remove(at)?;
+        self.held_bytes -= weight(&message);
+        Some((from, message))
+    }
+
+    /// Enters a view; `None` if it is not newer.
+    pub(crate) fn enter(&mut self, view: View) -> Option<Turn> {
+        if view.epoch() <= self.view.epoch() {
+            return None;
+        }
+        let others = self.view.members().iter().copied().filter(|node| *node != self.me);
+        let was: Vec<NodeId> = others.filter(|node| self.reachable(*node)).collect();
+        let old = core::mem::replace(&mut self.view, view);
+        self.frozen.clear();
+        let same = |node: NodeId| {
+            let life = |view: &View| view.member(node).map(|member| member.incarnation);
+            life(&old).is_some() && life(&old) == life(&self.view)
+        };
+        self.since.retain(|node, _| self.view.contains(*node));
+        for node in self.view.members().iter().filter(|node| !same(**node)) {
+            self.since.insert(*node, old.epoch().0 + 1);
+        }
+        let lost = was.iter().copied().filter(|node| !same(*node)).collect();
+        let up = self.links.iter().filter(|(_, up)| **up).map(|(node, _)| *node);
+        let is_new = |node: &NodeId| self.reachable(*node) && !(same(*node) && was.contains(node));
+        let found = up.filter(is_new).collect();
+        Some(Turn { old, lost, found })
+    }
+
+    /// A piece of the next view; the view, if it is the last one.
+    ///
+    /// # Errors
+    /// EINVAL: it does not follow the piece before, or together they are no view.
+    pub(crate) fn piece(&mut self, msg: &Msg) -> Result<Option<View>, Errno> {
+        let [at, total, ..] = msg.words;
+        if at == 0 {
+            self.incoming.clear();
+        }
+        let end = at + msg.bytes.len() as u64;
+        if at != self.incoming.len() as u64 || end > total || total > VIEW_BYTES_MAX as u64 {
+            return Err(Errno::EINVAL);
+        }
+        self.incoming.extend_from_slice(&msg.bytes);
+        if end < total {
+            return Ok(None);
+        }
+        let view = View::decode(&self.incoming).map_err(|_| Errno::EINVAL)?;
+        self.incoming = Vec::new();
+        Ok(Some(view))
+    }
+
+    /// The node may act until this time; whether it could not just before.
+    pub(crate) fn lease(&mut self, now_ns: u64, lease: Lease) -> bool {
+        let could = self.may_act(now_ns);
+        self.lease_until = self.lease_until.max(lease.until_ns);
+        self.leader = NodeId::new(lease.leader);
+        !could && self.may_act(now_ns)
+    }
+
+    /// Nothing begins in the slot until the next view.
+    pub(crate) fn freeze(&mut self, slot: SlotNo) {
+        self.frozen.insert(slot);
+    }
+
+    /// A slot in which this node may make new things.
+    pub(crate) fn slot_for_new(&self) -> Option<SlotNo> {
+        self.view.slots_of(self.me).find(|slot| !self.frozen.contains(slot))
+    }
+
+    /// Whether the slot may be given away with the next view.
+    pub(crate) fn is_frozen(&self, slot: SlotNo) -> bool {
+        self.frozen.contains(&slot)
+    }
+}
+
+fn weight(message: &NodeMessage) -> usize {
+    message.msg.bytes.len() + message.bulk.len()
+}
