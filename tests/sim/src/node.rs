@@ -8,6 +8,7 @@ use crate::history::Note;
 use crate::memory::Memory;
 use crate::rng::Rng;
 use crate::threads::{ThreadMachine, Threads};
+use crate::trace;
 use crate::wire::mac;
 use crate::worker::{Desks, Lane, Worker};
 use abi::image::{NodeEntry, RootEntry};
@@ -23,6 +24,7 @@ use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use views_core::server::ViewsServer;
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -58,14 +60,19 @@ pub const STEP_NS: u64 = 2_000;
 pub const DRIVER: ServerId = ServerId::Ckpt;
 
 /// The servers that run cores here.
-const SERVERS: [ServerId; 6] = [
+const SERVERS: [ServerId; 7] = [
     ServerId::Console,
     ServerId::Mem,
     ServerId::Fs,
     ServerId::Ipc,
     ServerId::Proc,
     ServerId::Shell,
+    ServerId::Views,
 ];
+
+/// How many times longer than its limits say nodes wait for each other, as with emulated machines: faults
+/// that are no crash last less than a lease.
+const PATIENCE: u64 = 3;
 
 /// A signal that waits for a worker: who holds something, for whom, on which core.
 pub type Notice = (ServerId, ServerId, CoreId);
@@ -84,6 +91,23 @@ impl Machine for Root {
 
     fn log(&mut self, _bytes_max: usize) -> Vec<u8> {
         Vec::new()
+    }
+}
+
+/// Root, as the views server knows it.
+#[derive(Default)]
+pub struct Restart {
+    /// Whether the node is to start again.
+    pub wanted: bool,
+}
+
+impl views_core::server::Machine for Restart {
+    fn say(&mut self, line: &str) {
+        trace::text(0, || line.to_string());
+    }
+
+    fn restart(&mut self) {
+        self.wanted = true;
     }
 }
 
@@ -124,6 +148,7 @@ pub struct Node {
     pub(crate) proc: Host<ProcCore<ThreadMachine>>,
     pub(crate) shell: Host<Shell<Root>>,
     pub(crate) console: Host<Console>,
+    pub(crate) views: Host<ViewsServer<Restart>>,
     pub(crate) around: RefCell<Surroundings>,
     clock: Clock,
 }
@@ -131,7 +156,7 @@ pub struct Node {
 impl Node {
     /// A node at its boot.
     pub fn new(plan: &Plan, now_ns: u64) -> Self {
-        let view = View::fixed(plan.nodes.clone()).expect("a cluster has nodes");
+        let view = View::outside(plan.node);
         let threads = Rc::new(RefCell::new(Threads::default()));
         let memory = Memory::new(plan.frames, &plan.root_data, Rc::clone(&threads));
         let mem = MemCore::new(memory).expect("a node has memory");
@@ -144,6 +169,7 @@ impl Node {
             bytes_max: 16 << 20,
         };
         let fs = FsCore::new(plan.node, view.clone(), config).expect("the image is sound");
+        let views = ViewsServer::new(Restart::default(), plan.node, views_setup(plan, now_ns));
         let shell = Shell::new(Root::default(), setup(plan));
         let around = Surroundings {
             net: Net::new(&net_config(plan, now_ns), 0),
@@ -164,12 +190,13 @@ impl Node {
         Self {
             id,
             threads,
-            mem: Host::new(ServerId::Mem, id, view.clone(), mem),
-            fs: Host::new(ServerId::Fs, id, view.clone(), fs),
-            ipc: Host::new(ServerId::Ipc, id, view.clone(), Ipc::new()),
-            proc: Host::new(ServerId::Proc, id, view.clone(), proc),
-            shell: Host::new(ServerId::Shell, id, view.clone(), shell),
-            console: Host::new(ServerId::Console, id, view, Console::default()),
+            mem: Host::outside(ServerId::Mem, id, mem),
+            fs: Host::outside(ServerId::Fs, id, fs),
+            ipc: Host::outside(ServerId::Ipc, id, Ipc::new()),
+            proc: Host::outside(ServerId::Proc, id, proc),
+            shell: Host::outside(ServerId::Shell, id, shell),
+            console: Host::outside(ServerId::Console, id, Console::default()),
+            views: Host::outside(ServerId::Views, id, views),
             around: RefCell::new(around),
             clock: Clock::new(now_ns, plan.drift_ppm),
         }
@@ -193,6 +220,7 @@ impl Node {
         self.ipc.step(&mut worker(ServerId::Ipc), |core, cx| core.start(cx));
         self.proc.step(&mut worker(ServerId::Proc), |core, cx| core.start(cx));
         self.shell.step(&mut worker(ServerId::Shell), |core, cx| core.start(cx));
+        self.views.step(&mut worker(ServerId::Views), |core, cx| core.start(cx));
         self.tick(now_ns);
     }
 
@@ -201,6 +229,12 @@ impl Node {
         if !notices.contains(&notice) {
             notices.push(notice);
         }
+    }
+
+    /// Whether the node was let go by the cluster and is to start again.
+    pub fn wants_restart(&self) -> bool {
+        let worker = &mut self.hand(ServerId::Views, 0);
+        self.views.bare_step(worker, |it, _| it.machine().wanted)
     }
 
     /// Time has passed for the links and the timers.
@@ -338,6 +372,13 @@ fn setup(plan: &Plan) -> Setup {
     Setup { login: plan.login.clone(), nodes: plan.nodes.iter().map(entry).collect() }
 }
 
+fn views_setup(plan: &Plan, now_ns: u64) -> views_core::server::Setup {
+    let keepers = [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc].to_vec();
+    let servers = keepers.iter().copied().chain([ServerId::Shell]).collect();
+    let seed = plan.seed ^ now_ns;
+    views_core::server::Setup::of(servers, keepers, plan.nodes.clone(), PATIENCE, seed)
+}
+
 /// Nodes' keys follow from their numbers: a run follows from its seed alone.
 fn secret(node: NodeId) -> Secret {
     let mut bytes = [0; 32];
@@ -358,8 +399,7 @@ fn net_config(plan: &Plan, now_ns: u64) -> net_core::Config {
         mac: mac(plan.node),
         peers: plan.nodes.iter().map(peer).collect(),
         mtu: 9000,
-        servers: [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc, ServerId::Shell]
-            .to_vec(),
+        servers: SERVERS.into_iter().filter(|it| *it != ServerId::Console).collect(),
         secret: Some(secret(plan.node)),
         seed,
         versions: net_core::limits::VERSIONS,

@@ -326,6 +326,7 @@ impl Node {
             ServerId::Ipc => &self.ipc,
             ServerId::Proc => &self.proc,
             ServerId::Shell => &self.shell,
+            ServerId::Views => &self.views,
             ServerId::Timer | ServerId::Net | ServerId::Ckpt => return None,
         })
     }

@@ -206,7 +206,19 @@ impl World {
             }
         }
         self.pass();
+        self.restart();
         check::one_running_copy(self);
+    }
+
+    /// Nodes that were let go start again.
+    fn restart(&mut self) {
+        let wants = |node: &&Node| node.wants_restart();
+        let gone: Vec<NodeId> = self.nodes.values().filter(wants).map(|node| node.id).collect();
+        for id in gone {
+            trace::text(self.now_ns, || format!("node {id} starts again"));
+            self.crash(id);
+            self.boot(id);
+        }
     }
 
     /// The nodes that do not stand still.

@@ -69,16 +69,28 @@ impl Setup {
         let here = |server: &ServerId| hosted.contains(server);
         let keepers: Vec<ServerId> = KEEPERS.into_iter().filter(here).collect();
         let shell = Some(ServerId::Shell).filter(here);
+        let servers = keepers.iter().copied().chain(shell).collect();
         let nodes: Vec<NodeId> =
             config.nodes.iter().filter_map(|node| NodeId::new(node.id)).collect();
+        let seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Self::of(servers, keepers, nodes, u64::from(config.patience), seed)
+    }
+
+    /// The same, from its parts.
+    pub fn of(
+        servers: Vec<ServerId>,
+        keepers: Vec<ServerId>,
+        nodes: Vec<NodeId>,
+        patience: u64,
+        seed: u64,
+    ) -> Self {
         let voters = View::fixed(nodes.clone());
         let voters = voters.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
         let contacts = voters.collect();
-        let seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Self {
-            servers: keepers.iter().copied().chain(shell).collect(),
+            servers,
             keepers,
-            patience: u64::from(config.patience.max(1)),
+            patience: patience.max(1),
             seed,
             nodes,
             config: Config { contacts, policy: Policy { backups: false } },
