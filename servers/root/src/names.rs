@@ -34,9 +34,9 @@ pub fn consequence(server: ServerId) -> &'static str {
         ServerId::Console => {
             "nothing can be typed or read here; from another node: `klog`, `migrate`, `reboot` NODE"
         }
-        ServerId::Timer => "nothing on this node can wait for time; `reboot` starts it again",
+        ServerId::Timer => "nothing on this node can wait for time: it starts again",
         ServerId::Net => {
-            "this node is cut off, and down for the others; `reboot` lets it join again"
+            "this node is cut off: if there are others it starts again, and joins them"
         }
         ServerId::Mem | ServerId::Proc => {
             "no program of this node can go on; Ctrl-] gives the rescue prompt: `halt` or `reboot`"

@@ -367,7 +367,7 @@ pub fn server_dies(setting: &Setting, server: ServerId, steps: u64) {
     world.run_for(2 * SECOND);
     type_line(&mut world, three, "/bin/tree");
     assert_eq!(wait_exit(&mut world, three), 8 << 8, "node 3 has no part in it");
-    if matches!(server, ServerId::Fs | ServerId::Shell | ServerId::Timer | ServerId::Console) {
+    if matches!(server, ServerId::Fs | ServerId::Shell | ServerId::Console) {
         let reached = counted(&world.node(two).output());
         let output = |world: &World| world.node(two).output();
         let goes_on = world.run_until(PATIENCE_NS, |world| counted(&output(world)) > reached + 3);

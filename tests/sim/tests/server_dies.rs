@@ -32,7 +32,7 @@ macro_rules! dies {
 
 dies! {
     console_dies_and_programs_go_on: Console;
-    timer_dies_and_programs_go_on: Timer;
+    timer_dies_and_other_nodes_go_on: Timer;
     net_dies_and_other_nodes_go_on: Net;
     mem_dies_and_other_nodes_go_on: Mem;
     fs_dies_and_no_thread_stays_blocked: Fs;

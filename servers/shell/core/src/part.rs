@@ -208,9 +208,10 @@ impl<M: Machine> Shell<M> {
         for entry in &self.setup.nodes {
             let other = NodeId::new(entry.id).filter(|node| *node != cx.node());
             let link = other.map(|node| cx.leaf(&LinkUse { node }).unwrap_or_default());
-            let line = text::nodes_line(entry.id, entry.cores, entry.memory_mib, link.as_ref());
+            let line = text::nodes_line(entry, cx.view(), cx.leader(), link.as_ref());
             table.push_str(&line);
         }
+        table.push_str(&text::view_line(cx.view(), cx.leader(), cx.may_act()));
         table
     }
 

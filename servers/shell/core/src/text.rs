@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How figures look: people read them, and scripts may, so they stay as they are.
 
+use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
+use cluster::View;
 use mem_api::MemoryFigures;
 use net_api::{Cause, Drops, LinkFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
@@ -84,20 +86,57 @@ pub(crate) fn enrolled(result: Result<(), Errno>) -> (String, u8) {
     (format!("linkkey: {why}\n"), 1)
 }
 
-pub(crate) const NODES_HEADER: &str = "NODE STATE CORES MEMORY_MIB   RTT_US\n";
+pub(crate) const NODES_HEADER: &str =
+    "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
 
+/// `link` is of another node than this one.
 pub(crate) fn nodes_line(
-    node: u16,
-    cores: u8,
-    memory_mib: u32,
+    entry: &NodeEntry,
+    view: &View,
+    leader: Option<NodeId>,
     link: Option<&LinkFigures>,
 ) -> String {
-    let (state, rtt) = match link {
-        None => ("here", String::from("-")),
-        Some(link) if link.up => ("up", format!("{}", link.rtt_ns / 1000)),
-        Some(_) => ("down", String::from("-")),
+    let node = NodeId::new(entry.id);
+    let member = node.and_then(|node| view.member(node));
+    let rtt = link.filter(|link| link.up).map(|link| format!("{}", link.rtt_ns / 1000));
+    let state = match (link, member) {
+        (None, _) => "here",
+        (Some(link), Some(_)) if link.up => "up",
+        (Some(_), Some(_)) => "silent",
+        (Some(link), None) if link.up => "joins",
+        (Some(_), None) => "down",
     };
-    format!("{node:>4} {state:<5} {cores:>5} {memory_mib:>10} {rtt:>8}\n")
+    let votes = view.voters().iter().any(|voter| Some(voter.node) == node);
+    let role = match member {
+        None => "-",
+        Some(_) if node == leader => "leader",
+        Some(_) if votes => "voter",
+        Some(_) => "member",
+    };
+    let life = member.map_or(String::from("-"), |member| format!("{}", member.incarnation));
+    let slots = node.map_or(0, |node| view.slots_of(node).count());
+    let NodeEntry { id, cores, memory_mib, .. } = entry;
+    let rtt = rtt.as_deref().unwrap_or("-");
+    format!(
+        "{id:>4} {state:<6} {role:<6} {life:>4} {slots:>5} {cores:>5} {memory_mib:>10} {rtt:>8}\n"
+    )
+}
+
+/// The last line of `nodes`.
+pub(crate) fn view_line(view: &View, leader: Option<NodeId>, may_act: bool) -> String {
+    let moving = View::slot_numbers().filter(|slot| view.slot(*slot).joining.is_some()).count();
+    let mut line = format!("view {}", view.epoch().0);
+    if let Some(leader) = leader.filter(|_| may_act) {
+        line.push_str(&format!(", led by node {leader}"));
+    }
+    if moving > 0 {
+        line.push_str(&format!(", {moving} slots on their way"));
+    }
+    if !may_act {
+        line.push_str(", which this node has lost: it waits for a majority of the voters");
+    }
+    line.push('\n');
+    line
 }
 
 fn milliseconds(ns: u64) -> String {
@@ -215,6 +254,8 @@ mod tests {
         assert_eq!(line.len(), NET_HEADER.len());
         let up = LinkFigures { phase: net_api::Phase::Refused, ..LinkFigures::default() };
         assert_eq!(net_line(node, node, &up).len(), NET_HEADER.len());
-        assert_eq!(nodes_line(1, 1, 256, None).len(), NODES_HEADER.len());
+        let entry = NodeEntry { id: 1, cores: 1, memory_mib: 256, mac: [0; 6] };
+        let line = nodes_line(&entry, &View::outside(node), None, None);
+        assert_eq!(line.len(), NODES_HEADER.len());
     }
 }

@@ -3,7 +3,7 @@
 //! the receiver hears of, nothing of what was sent before.
 
 use abi::{NodeId, ServerId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Messages of one server that go one way in one lane: from, to, lane, server.
 pub type Way = (NodeId, NodeId, u8, ServerId);
@@ -20,6 +20,9 @@ struct Queue {
 #[derive(Debug, Default)]
 pub struct Links {
     ways: BTreeMap<Way, Queue>,
+    /// Nodes that died once: the others may have gone on sending to their former lives, also what they
+    /// had never sent before.
+    died: BTreeSet<NodeId>,
     /// Messages that were sent.
     pub sent: u64,
 }
@@ -28,7 +31,9 @@ impl Links {
     /// A server sent a message.
     pub fn sent(&mut self, way: Way, data: &[u8]) {
         self.sent += 1;
-        self.ways.entry(way).or_default().waiting.push_back(data.to_vec());
+        let broken = self.died.contains(&way.0) || self.died.contains(&way.1);
+        let new = Queue { waiting: VecDeque::new(), broken };
+        self.ways.entry(way).or_insert(new).waiting.push_back(data.to_vec());
     }
 
     /// A server heard that a node is down: what was on its way from there is lost.
@@ -40,6 +45,7 @@ impl Links {
 
     /// A node died: all its links break.
     pub fn died(&mut self, node: NodeId) {
+        self.died.insert(node);
         for ((from, to, ..), queue) in &mut self.ways {
             queue.broken |= *from == node || *to == node;
         }

@@ -299,6 +299,14 @@ impl<M: Machine> Core for ViewsServer<M> {
                 self.act(cx);
             }
             Event::Upcall { .. } | Event::NodeUp(_) | Event::NodeDown(_) => {}
+            // Without them no lease is renewed, and the others let this node go: the sooner it is back the
+            // better. Who is alone needs no links.
+            Event::ServerDown(server @ (ServerId::Net | ServerId::Timer)) => {
+                let alone = self.views.view().is_some_and(|view| view.members().len() == 1);
+                if self.was_member && !(alone && server == ServerId::Net) {
+                    self.restart(cx, &format!("cannot stay a member without its {server} server"));
+                }
+            }
             // Without what keeps a slot's things the slot stays where it is.
             Event::ServerDown(_) => {}
         }
