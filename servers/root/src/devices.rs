@@ -81,20 +81,30 @@ fn deliver(
 
 /// Gives net's domain the network card; `None`, said in the log, if there is none that works.
 pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Interrupt)> {
-    let Ok(Some(address)) = pci::find_nic() else {
-        println!("root: no virtio network card: this node stays alone");
-        return None;
-    };
-    let mut bars = pci::prepare(address).ok()?;
+    let nic = find_nic(memory, domain);
+    nic.inspect_err(|why| println!("root: {why}: this node stays alone")).ok()
+}
+
+fn find_nic(
+    memory: &mut Memory,
+    domain: &mut Domain,
+) -> Result<(NicStartup, Interrupt), &'static str> {
+    let found = pci::find_nic().map_err(|_| "the PCI bus cannot be read")?;
+    let address = found.ok_or("no virtio network card")?;
+    let mut bars =
+        pci::prepare(address).map_err(|_| "the network card's registers cannot be read")?;
     // Device memory is given out in ascending order, as all untyped memory is.
     bars.sort_unstable_by_key(|bar| bar.physical);
-    let registers = pci::capabilities(address).ok()?;
+    let registers = pci::capabilities(address)
+        .map_err(|_| "the network card does not say where its registers are")?;
     let mut mapped = Vec::new();
     let mut at = DEVICES_ADDR;
     for bar in bars {
         let bytes = bar.bytes.min(BAR_BYTES_MAX);
         for page in 0..bytes.div_ceil(PAGE_BYTES) {
-            let frame = memory.device_frame(bar.physical + page * PAGE_BYTES)?;
+            let frame = memory
+                .device_frame(bar.physical + page * PAGE_BYTES)
+                .ok_or("the network card's registers lie where no device is")?;
             let to = at + page * PAGE_BYTES;
             let space = domain.space.cap;
             memory.map_cached(frame, space, to, Rights::READ_WRITE, Caching::Uncacheable);
@@ -102,7 +112,9 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
         mapped.push((bar.index, bytes, at));
         at += BAR_BYTES_MAX;
     }
-    let physical = domain.give_dma(memory, DMA_BYTES / PAGE_BYTES)?;
+    let physical = domain
+        .give_dma(memory, DMA_BYTES / PAGE_BYTES)
+        .ok_or("no memory in one piece for the network card")?;
     let slot = memory.slots(1);
     let (bus, device, function) = (address.bus, address.device, address.function);
     IRQ_CONTROL
@@ -116,13 +128,14 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
             0,
             NIC_IRQ,
         )
-        .ok()?;
+        .map_err(|_| "the network card's interrupt is taken")?;
     let interrupt = deliver(memory, domain, Cap::new(slot.index), ServerId::Net, NIC_BIT);
     let addr = |place: Option<(u8, u32)>| {
         let (index, offset) = place?;
         let (_, bytes, at) = mapped.iter().find(|bar| bar.0 == index)?;
         (u64::from(offset) < *bytes).then_some(at + u64::from(offset))
     };
+    let addr = |place| addr(place).ok_or("the network card lacks registers that virtio 1.0 has");
     let nic = NicStartup {
         common_addr: addr(registers.common)?,
         notify_addr: addr(registers.notify)?,
@@ -132,5 +145,5 @@ pub fn nic(memory: &mut Memory, domain: &mut Domain) -> Option<(NicStartup, Inte
         msix_vector: (VECTOR_BASE + NIC_IRQ) as u8,
         dma: (DMA_ADDR, physical, DMA_BYTES),
     };
-    Some((nic, interrupt))
+    Ok((nic, interrupt))
 }

@@ -182,12 +182,7 @@ impl Domain {
     /// Maps `pages` physically consecutive pages for DMA; their physical address.
     pub fn give_dma(&mut self, memory: &mut Memory, pages: u64) -> Option<u64> {
         let first = memory.slots(pages);
-        let mut done = 0;
-        while done < pages {
-            let count = (pages - done).min(256);
-            memory.create_at::<Frame>(0, first.offset(done), count);
-            done += count;
-        }
+        memory.create_at::<Frame>(0, first, pages);
         for page in 0..pages {
             let frame = Cap::new(first.index + page);
             memory.map(frame, self.space.cap, DMA_ADDR + page * PAGE_BYTES, Rights::READ_WRITE);

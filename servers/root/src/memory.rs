@@ -12,6 +12,9 @@ use microkernel_sys::{
     PageDirectory, PageTable, Pdpt, Rights, Slot, Table, Untyped, UntypedInfo, VSpace, init,
 };
 
+/// Objects that the kernel makes in one call: seL4's CONFIG_RETYPE_FAN_OUT_LIMIT.
+const RETYPE_MAX: u64 = 256;
+
 #[derive(Clone, Copy)]
 struct Piece {
     info: UntypedInfo,
@@ -55,7 +58,7 @@ impl Memory {
         Cap::new(slot.index)
     }
 
-    /// Makes `count` objects (at most 256) that are consecutive in memory.
+    /// Makes `count` objects that are consecutive in memory: all from one piece.
     pub fn create_at<K: Create>(&mut self, size_bits: u32, at: Slot, count: u64) {
         let object = 1u64 << K::TYPE.object_bits(size_bits);
         let fits = |piece: &Piece| {
@@ -71,7 +74,14 @@ impl Memory {
         let gap = self.cut(index, start);
         let piece = &mut self.pieces[index];
         let untyped: Cap<Untyped> = Cap::new(piece.info.slot);
-        untyped.create::<K>(size_bits, at, count).expect("the piece has room, as counted here");
+        let mut done = 0;
+        while done < count {
+            let batch = (count - done).min(RETYPE_MAX);
+            untyped
+                .create::<K>(size_bits, at.offset(done), batch)
+                .expect("the piece has room, as counted here");
+            done += batch;
+        }
         piece.used = start + object * count;
         if !gap.is_empty() {
             self.pieces.extend(gap.into_iter().map(|info| Piece { info, used: 0 }));
