@@ -47,6 +47,7 @@ type RawSlot = (u16, u16, u16, bool, u64, u64);
 
 #[derive(Serialize, Deserialize)]
 struct RawView {
+    cluster: u64,
     epoch: u64,
     admitted: u32,
     members: Vec<RawMember>,
@@ -143,6 +144,7 @@ impl View {
     /// Its bytes, at most [`VIEW_BYTES_MAX`].
     pub fn encode(&self) -> Vec<u8> {
         pack(&RawView {
+            cluster: self.cluster,
             epoch: self.epoch.0,
             admitted: self.admitted,
             members: self.roster.iter().map(raw_member).collect(),
@@ -161,6 +163,7 @@ impl View {
         let slots: Vec<Slot> = raw.slots.into_iter().map(slot).collect::<Result<_, _>>()?;
         let voters = checked_voters(&voters(&raw.voters)?, raw.admitted);
         let view = Self {
+            cluster: raw.cluster,
             epoch: Epoch(raw.epoch),
             admitted: raw.admitted,
             members: Arc::new(roster.iter().map(|member| member.node).collect()),

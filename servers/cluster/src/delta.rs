@@ -82,6 +82,7 @@ impl View {
         };
         let members = Arc::new(roster.iter().map(|member| member.node).collect());
         let mut next = Self {
+            cluster: self.cluster,
             epoch,
             admitted,
             members,

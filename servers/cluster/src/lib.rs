@@ -41,11 +41,13 @@ use abi::id::SLOTS;
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use limits::VOTERS_MAX;
+use limits::{MEMBERS_MAX, VOTERS_MAX};
 
 /// What all nodes agree on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct View {
+    /// Which cluster it is a view of; 0 if that was never drawn.
+    cluster: u64,
     epoch: Epoch,
     /// The last incarnation that was given.
     admitted: u32,
@@ -60,42 +62,74 @@ impl View {
     /// The view of epoch 1 over `members`: slots go round them, without backups, and the first
     /// seven at most, an odd number, vote. `None` if there is no member or one stands twice.
     pub fn fixed(members: Vec<NodeId>) -> Option<Self> {
-        let odd = members.len().saturating_sub(1) / 2 * 2 + 1;
-        Self::founded(members, odd.min(VOTERS_MAX))
+        let odd = odd_voters(members.len());
+        Self::founded(members, odd)
     }
 
     /// As [`View::fixed`], with the first `voters` of them as voters; `None` also if these are none
     /// or more than [`VOTERS_MAX`].
     pub fn founded(mut members: Vec<NodeId>, voters: usize) -> Option<Self> {
         members.sort_unstable();
-        let unique = members.windows(2).all(|pair| pair[0] != pair[1]);
-        if members.is_empty() || !unique || voters == 0 || voters > VOTERS_MAX.min(members.len()) {
+        let voters = members.get(..voters)?.to_vec();
+        Self::first(0, members.into_iter().map(|node| (node, 0)).collect(), &voters)
+    }
+
+    /// The first view of the cluster named `cluster`, not 0. `members` have the boots that they
+    /// announced; the first seven of `founders` at most, an odd number, vote. `None` if a founder
+    /// is no member, there is none, or a node stands twice.
+    pub fn begun(cluster: u64, members: Vec<(NodeId, u64)>, founders: &[NodeId]) -> Option<Self> {
+        let mut founders = founders.to_vec();
+        founders.sort_unstable();
+        founders.truncate(odd_voters(founders.len()));
+        Self::first(cluster, members, &founders)
+    }
+
+    fn first(cluster: u64, mut members: Vec<(NodeId, u64)>, voters: &[NodeId]) -> Option<Self> {
+        members.sort_unstable();
+        let unique = members.is_sorted_by(|a, b| a.0 < b.0);
+        let numbered = (1..).zip(&members);
+        let roster: Vec<Member> =
+            numbered.map(|(n, (node, boot))| founder(n, *node, *boot)).collect();
+        let voter = |node: &NodeId| {
+            let at = roster.binary_search_by_key(node, |member| member.node).ok()?;
+            Some(Voter { node: *node, disk: roster[at].disk })
+        };
+        let chosen: Vec<Voter> = voters.iter().map(voter).collect::<Option<_>>()?;
+        let apart = chosen.is_sorted_by(|a, b| a.node < b.node);
+        let number = (1..=VOTERS_MAX).contains(&chosen.len());
+        if !unique || !apart || !number || roster.len() > MEMBERS_MAX {
             return None;
         }
-        let roster: Vec<Member> = (1..).zip(&members).map(|(n, node)| founder(n, *node)).collect();
-        let voter = |member: &Member| Voter { node: member.node, disk: member.disk };
-        let voters = roster.iter().take(voters).map(voter).collect();
+        let members: Vec<NodeId> = roster.iter().map(|member| member.node).collect();
         let slots = (0..usize::from(SLOTS)).map(|slot| Slot::new(members[slot % members.len()]));
         Some(Self {
+            cluster,
             epoch: Epoch(1),
             admitted: members.len() as u32,
             slots: Arc::new(slots.collect()),
             members: Arc::new(members),
             roster: Arc::new(roster),
-            voters: Arc::new(voters),
+            voters: Arc::new(chosen),
         })
     }
 
     /// What a node goes by that is no member of a cluster yet: epoch 0, itself, and home to all slots.
     pub fn outside(node: NodeId) -> Self {
         Self {
+            cluster: 0,
             epoch: Epoch(0),
             admitted: 0,
             members: Arc::new(Vec::from([node])),
-            roster: Arc::new(Vec::from([founder(1, node)])),
+            roster: Arc::new(Vec::from([founder(1, node, 0)])),
             voters: Arc::new(Vec::new()),
             slots: Arc::new((0..SLOTS).map(|_| Slot::new(node)).collect()),
         }
+    }
+
+    /// Which cluster it is a view of: a number that was drawn when it was founded, and stays. 0 if
+    /// none was.
+    pub fn cluster(&self) -> u64 {
+        self.cluster
     }
 
     /// The view's number.
@@ -150,7 +184,12 @@ impl View {
     }
 }
 
-fn founder(number: u32, node: NodeId) -> Member {
+fn founder(number: u32, node: NodeId, boot: u64) -> Member {
     let incarnation = Incarnation::new(number).expect("it counts from 1");
-    Member { node, incarnation, boot: 0, disk: incarnation, draining: false }
+    Member { node, incarnation, boot, disk: incarnation, draining: false }
+}
+
+/// How many of so many nodes vote: an odd number, as one more would survive no failure more.
+fn odd_voters(nodes: usize) -> usize {
+    (nodes.saturating_sub(1) / 2 * 2 + 1).min(VOTERS_MAX)
 }

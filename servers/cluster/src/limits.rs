@@ -9,7 +9,7 @@ pub const MEMBERS_MAX: usize = abi::id::NODES_MAX as usize;
 /// Slots that change hands for balance at the same time: each copies its state while it serves.
 pub const MOVES_MAX: usize = 8;
 /// Version of the encoded form of a view and of a change.
-pub const FORMAT_VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 2;
 /// Longest encoded view or change: 1,024 slots of at most 28 bytes and as many members of at most
 /// 23; one message between nodes holds it.
 pub const VIEW_BYTES_MAX: usize = 56 * 1024;

@@ -172,7 +172,7 @@ fn voter_with_another_disk_is_replaced() {
         draft.admit(node(3), 7, None).expect("there is room");
     });
     let after = settled(&view, WITHOUT, |draft| draft.replace_voter());
-    assert_eq!(after.voters()[2], Voter { node: node(3), disk: founder(4, node(3)).disk });
+    assert_eq!(after.voters()[2], Voter { node: node(3), disk: founder(4, node(3), 0).disk });
     let kept = settled(&fixed(3), WITHOUT, |draft| {
         draft.leave(node(3));
         draft.admit(node(3), 7, Incarnation::new(3)).expect("there is room");
@@ -295,11 +295,11 @@ fn encoded_form_stays_as_it_is() {
     let delta = Delta {
         base: Epoch(300),
         leave: vec![node(2)],
-        join: vec![Member { boot: 7, ..founder(5, node(6)) }],
-        voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1)).disk }]),
+        join: vec![Member { boot: 7, ..founder(5, node(6), 0) }],
+        voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1), 0).disk }]),
         slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
     };
-    let bytes = [1, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0];
+    let bytes = [2, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0];
     assert_eq!(delta.encode(), bytes);
     assert_eq!(Delta::decode(&bytes), Ok(delta));
 }
@@ -316,8 +316,8 @@ proptest! {
         if let Ok(view) = View::decode(&bytes) {
             prop_assert_eq!(View::decode(&view.encode()), Ok(view));
         }
-        let _ = View::decode(&[&[1], &noise[..]].concat());
-        if let Ok(delta) = Delta::decode(&[&[1], &noise[..]].concat()) {
+        let _ = View::decode(&[&[2], &noise[..]].concat());
+        if let Ok(delta) = Delta::decode(&[&[2], &noise[..]].concat()) {
             let _ = fixed(3).apply(&delta);
         }
     }

@@ -94,6 +94,11 @@ impl Desk {
         self.joins.insert(node, Join { boot, disk, asked_at: now });
     }
 
+    /// Who asks to be admitted.
+    pub fn joiners(&self) -> Vec<NodeId> {
+        self.joins.keys().copied().collect()
+    }
+
     /// A member has stopped for good.
     pub fn leave(&mut self, view: &View, node: NodeId, life: Incarnation) {
         if view.member(node).is_some_and(|member| member.incarnation == life) {

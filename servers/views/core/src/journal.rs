@@ -32,7 +32,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// "KRRVIEW" and the version of the format.
-const MAGIC: u64 = u64::from_le_bytes(*b"KRRVIEW\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"KRRVIEW\x02");
 const HEADER_BYTES: usize = 48;
 /// Sequence of the first record of all.
 const FIRST: u64 = 1;
@@ -43,7 +43,12 @@ const BODY_BYTES: usize = AREA_BYTES - SECTOR_BYTES;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Record {
     /// Which disk this is.
-    Disk(u32),
+    Disk {
+        /// Its number.
+        number: u32,
+        /// The cluster that gave it the number; 0 if that has no name.
+        cluster: u64,
+    },
     /// The term, and whom the node voted for in it.
     Vote {
         /// The term.

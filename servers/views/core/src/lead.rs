@@ -112,7 +112,7 @@ impl<R: Rules> Views<R> {
                     self.send(from, Message::Whole(bytes));
                 }
             }
-            Message::Join { boot, disk } => {
+            Message::Join { boot, disk, unreachable: _ } => {
                 if agreed.member(from).is_some_and(|member| member.boot == *boot) {
                     let bytes = agreed.encode();
                     self.send(from, Message::Whole(bytes));
@@ -135,6 +135,7 @@ impl<R: Rules> Views<R> {
                     desk.leave(&agreed, from, life);
                 }
             }
+            Message::Suspect { .. } => {}
             // For a member, or between voters: handled elsewhere.
             Message::WouldVote { .. }
             | Message::WouldVoteReply { .. }
@@ -146,7 +147,11 @@ impl<R: Rules> Views<R> {
             | Message::Grant { .. }
             | Message::Leader { .. }
             | Message::Change(_)
-            | Message::Whole(_) => self.counts.strangers += 1,
+            | Message::Whole(_)
+            | Message::FoundAsk { .. }
+            | Message::FoundPromise { .. }
+            | Message::Foreign
+            | Message::KeptOut { .. } => self.counts.strangers += 1,
         }
     }
 
@@ -157,11 +162,16 @@ impl<R: Rules> Views<R> {
         if let Some(node) = known.filter(|node| *node != from && from != self.me) {
             self.send(from, Message::Leader { node: node.get() });
         }
-        // Voters may have changed since the other last heard; each view names the next voters.
-        let epoch = if let Message::Renew { epoch, .. } = message { *epoch } else { u64::MAX };
-        if let Some(view) = self.view.as_ref().filter(|view| view.epoch().0 > epoch) {
+        // Voters may have changed since the other last heard; each view names the next voters. And a
+        // founder may have missed that the cluster was founded, with it.
+        let wanted = |view: &&View| match message {
+            Message::Renew { epoch, .. } => view.epoch().0 > *epoch,
+            Message::Join { boot, .. } => view.member(from).is_some_and(|m| m.boot == *boot),
+            _ => false,
+        };
+        if let Some(view) = self.view.as_ref().filter(wanted) {
             let bytes = view.encode();
-            self.send(from, Message::Whole(bytes));
+            self.send_synced(from, 0, Message::Whole(bytes));
         }
     }
 }

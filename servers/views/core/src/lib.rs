@@ -39,17 +39,22 @@ extern crate alloc;
 
 mod checksum;
 mod desk;
+pub mod founding;
+mod hearing;
 pub mod journal;
 mod lead;
 mod lease;
 pub mod limits;
+mod links;
 mod member;
 mod raft;
 pub mod rules;
 pub mod server;
+mod status;
 mod views;
 pub mod wire;
 
+pub use status::Status;
 pub use views::{Config, Counts, Output, Start, Views};
 
 /// Numbers from a seed (splitmix64): for time-outs and names of starts, not for secrets.

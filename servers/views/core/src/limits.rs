@@ -45,6 +45,22 @@ pub const HURRY_NS: u64 = 20 * MS;
 /// A member that was just sent a change is not sent the whole view as well for so long.
 pub const PUBLISHED_NS: u64 = 50 * MS;
 
+/// The decider of a founding asks again so often.
+pub const FOUND_ASK_NS: u64 = 200 * MS;
+/// When all founders have promised, the decider waits so long for the others.
+pub const FOUND_OTHERS_NS: u64 = 1000 * MS;
+/// What a node said counts for so long: it is asked several times meanwhile.
+pub const HEARD_NS: u64 = 2000 * MS;
+/// A member without a lease takes its cluster for gone when a majority of its voters has belonged to
+/// none, or to another one, for so long.
+pub const ORPHANED_NS: u64 = 2000 * MS;
+/// A member repeats whom it cannot reach so often.
+pub const SUSPECT_NS: u64 = 200 * MS;
+/// A report that is not repeated for so long is over.
+pub const SUSPECTED_NS: u64 = 700 * MS;
+
+/// Nodes that one message names; more are not told of until these are settled.
+pub const NAMED_MAX: usize = 64;
 /// Renewals whose answers may still come.
 pub const ROUNDS_MAX: usize = 16;
 /// Requests that a leader keeps for one view; more are not taken, and asked again.

@@ -7,9 +7,9 @@ use crate::lease::Lease;
 use crate::limits::*;
 use crate::raft::Raft;
 use crate::rules::{Rule, Rules};
-use crate::views::{Output, Views};
+use crate::views::{Config, Output, Views};
 use crate::wire::{Message, VoterId, Wish};
-use abi::{NodeId, SlotNo};
+use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::{Delta, Goal, Incarnation, Refused, Request, View, Voter};
 
@@ -35,6 +35,14 @@ impl Standing {
     pub(crate) fn outside(now: u64, rng: &mut Rng) -> Self {
         // 0 is the number of those who found the cluster.
         Self::Outside { boot: rng.next() | 1, ask_at: now, turn: 0 }
+    }
+
+    /// The number under which a node outside asks.
+    pub(crate) fn boot(&self) -> Option<u64> {
+        match self {
+            Self::Outside { boot, .. } => Some(*boot),
+            Self::Member { .. } | Self::Leaving { .. } | Self::Gone => None,
+        }
     }
 
     pub(crate) fn member(now: u64, life: Incarnation) -> Self {
@@ -122,6 +130,10 @@ impl<R: Rules> Views<R> {
 
     /// Enters a view, if it is newer than this node's.
     pub(crate) fn enter(&mut self, now: u64, view: View) {
+        if self.disk.is_none() {
+            self.enter_first(now, view);
+            return;
+        }
         if self.view.as_ref().is_some_and(|old| old.epoch() >= view.epoch()) {
             return;
         }
@@ -158,12 +170,33 @@ impl<R: Rules> Views<R> {
         }
     }
 
+    /// A node of no cluster enters a view that admits this start of it, and is of its cluster from
+    /// then on. Another view tells it whom to ask.
+    fn enter_first(&mut self, now: u64, view: View) {
+        let Some(boot) = self.standing.boot() else { return };
+        let admitted = view.member(self.me).copied().filter(|member| member.boot == boot);
+        let accepts = self.founding.as_ref().is_none_or(|founding| founding.accepts(&view));
+        match admitted.filter(|_| accepts || !R::holds(Rule::FoundersPromise)) {
+            None => self.told = Some(view),
+            Some(_) if view.epoch() == Epoch(1) => self.found(now, view),
+            Some(member) => {
+                self.cluster = view.cluster();
+                (self.founding, self.told) = (None, None);
+                self.standing = Standing::member(now, member.incarnation);
+                self.view = Some(view.clone());
+                self.outputs.push(Output::Entered(view));
+                self.adopt(member.disk);
+            }
+        }
+    }
+
     /// The disk is written for the first time: from now on it is this one.
     fn adopt(&mut self, disk: Incarnation) {
         self.disk = Some(disk);
         let me = VoterId::of(&Voter { node: self.me, disk });
         self.raft = self.view.clone().map(|view| Raft::empty(me, view));
-        self.record(&[Record::Disk(disk.get())]);
+        let cluster = self.cluster;
+        self.record(&[Record::Disk { number: disk.get(), cluster }]);
     }
 
     pub(crate) fn tick_member(&mut self, now: u64) {
@@ -262,7 +295,12 @@ impl<R: Rules> Views<R> {
             | Message::Renew { .. }
             | Message::Join { .. }
             | Message::Ask { .. }
-            | Message::Leave { .. } => self.counts.strangers += 1,
+            | Message::Leave { .. }
+            | Message::FoundAsk { .. }
+            | Message::FoundPromise { .. }
+            | Message::Foreign
+            | Message::Suspect { .. } => self.counts.strangers += 1,
+            Message::KeptOut { boot, by } => self.kept_out(now, *boot, by),
         }
     }
 
@@ -270,11 +308,12 @@ impl<R: Rules> Views<R> {
     /// contact, and whom one of these says to lead.
     fn is_believed(&self, from: NodeId) -> bool {
         let voter = |view: &View| view.voters().iter().any(|voter| voter.node == from);
-        if from == self.me || self.view.as_ref().is_some_and(voter) {
+        if from == self.me || self.view.as_ref().or(self.told.as_ref()).is_some_and(voter) {
             return true;
         }
-        let outside = matches!(self.standing, Standing::Outside { .. });
-        outside && (self.config.contacts.contains(&from) || self.leader == Some(from))
+        let Config { contacts, founders, .. } = &self.config;
+        let named = contacts.contains(&from) || founders.contains(&from);
+        self.standing.boot().is_some() && (named || self.leader == Some(from))
     }
 
     fn hurry(&mut self, now: u64) {
@@ -290,7 +329,8 @@ impl<R: Rules> Views<R> {
 
     fn ask_to_join(&mut self, boot: u64, turn: usize) {
         let disk = self.disk.map_or(0, Incarnation::get);
-        let voters = self.view.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
+        let known = self.view.iter().chain(&self.told);
+        let voters = known.flat_map(|view| view.voters()).map(|voter| voter.node);
         let mut all: Vec<NodeId> = voters.chain(self.config.contacts.iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
@@ -298,8 +338,9 @@ impl<R: Rules> Views<R> {
         let mut some: Vec<NodeId> = some.chain(self.leader).collect();
         some.sort_unstable();
         some.dedup();
+        let unreachable = self.links.named();
         for node in some {
-            self.send(node, Message::Join { boot, disk });
+            self.send(node, Message::Join { boot, disk, unreachable: unreachable.clone() });
         }
     }
 
@@ -319,7 +360,7 @@ impl<R: Rules> Views<R> {
     }
 
     /// To who is believed to lead; to all voters if nobody is, or it does not answer.
-    fn send_to_leader(&mut self, message: Message, to_all: bool) {
+    pub(crate) fn send_to_leader(&mut self, message: Message, to_all: bool) {
         let leads = self.raft.as_ref().is_some_and(Raft::is_leader);
         match self.leader.filter(|_| !to_all) {
             _ if leads => self.send(self.me, message),

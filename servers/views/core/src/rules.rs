@@ -32,6 +32,12 @@ pub enum Rule {
     ChecksEpoch,
     /// A primary that gives its slot away does not act for it meanwhile.
     Freezes,
+    /// A founder takes the first view only from the start of the decider that it promised to.
+    FoundersPromise,
+    /// A suspect is let go only if the report is confirmed.
+    ConfirmsSuspects,
+    /// What is of another cluster is dropped.
+    KnowsCluster,
 }
 
 /// Which rules hold.

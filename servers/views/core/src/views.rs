@@ -3,8 +3,11 @@
 
 use crate::Rng;
 use crate::desk::Desk;
+use crate::founding::Founding;
+use crate::hearing::Hearing;
 use crate::journal::{Journal, Record, Recovered, Write};
 use crate::limits::HELD_MAX;
+use crate::links::Links;
 use crate::member::{Asked, Standing};
 use crate::raft::{Outcome, Raft};
 use crate::rules::{Rule, Rules, Sound};
@@ -19,6 +22,11 @@ use cluster::{Incarnation, Policy, View, Voter};
 pub struct Config {
     /// The nodes that are believed about the view by who has none: the cluster's first voters.
     pub contacts: Vec<NodeId>,
+    /// The nodes that found the cluster if none of them knows of one, ascending, and the same on
+    /// all nodes: the first of them decides. Empty if a cluster is never founded so.
+    pub founders: Vec<NodeId>,
+    /// The other nodes that there may be.
+    pub others: Vec<NodeId>,
     /// What is wanted of placement.
     pub policy: Policy,
 }
@@ -26,12 +34,12 @@ pub struct Config {
 /// What a node starts with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// The cluster begins, with this view. Only an administrator knows that: a node without a disk
-    /// must not take itself for a founder.
+    /// The cluster begins, with this view. Only an administrator knows that; without one, nodes
+    /// that start with nothing find it out ([`founding`](crate::founding)).
     Found(View),
     /// What the disk remembers; it has been repaired.
     Recover(Recovered),
-    /// Nothing.
+    /// Nothing, or nothing that counts any more ([`Output::Orphaned`]).
     Empty,
 }
 
@@ -50,6 +58,9 @@ pub enum Output {
     Acting,
     /// This node must not act any more, and has not since its lease was over.
     Fenced,
+    /// This node's cluster is gone: a majority of its voters has lost what they knew. The node
+    /// must start again, with [`Start::Empty`]. Said once.
+    Orphaned,
 }
 
 /// What was dropped, and why.
@@ -63,6 +74,8 @@ pub struct Counts {
     pub refused: u64,
     /// Agreed changes that were void.
     pub void: u64,
+    /// Messages from who is of another cluster, or of none.
+    pub foreign: u64,
     /// Messages that found no room, and requests that the leader had none for.
     pub lost: u64,
 }
@@ -73,8 +86,16 @@ pub struct Views<R: Rules = Sound> {
     pub(crate) me: NodeId,
     pub(crate) config: Config,
     pub(crate) rng: Rng,
-    journal: Journal,
+    pub(crate) journal: Journal,
     pub(crate) disk: Option<Incarnation>,
+    /// The cluster that this node is of, once it has a disk.
+    pub(crate) cluster: u64,
+    /// While it is of none.
+    pub(crate) founding: Option<Founding>,
+    /// The newest that a node of no cluster was told of one.
+    pub(crate) told: Option<View>,
+    pub(crate) heard: Hearing,
+    pub(crate) links: Links,
     pub(crate) raft: Option<Raft<R>>,
     pub(crate) view: Option<View>,
     pub(crate) standing: Standing,
@@ -96,12 +117,20 @@ impl<R: Rules> Views<R> {
     pub fn new(now: u64, seed: u64, me: NodeId, config: Config, start: Start) -> Self {
         let mut rng = Rng::new(seed);
         let standing = Standing::outside(now, &mut rng);
+        let Config { founders, others, .. } = &config;
+        let founding =
+            standing.boot().and_then(|boot| Founding::new(now, me, boot, founders, others));
         let mut views = Self {
             me,
             config,
             rng,
             journal: Journal::new(),
             disk: None,
+            cluster: 0,
+            founding,
+            told: None,
+            heard: Hearing::default(),
+            links: Links::default(),
             raft: None,
             view: None,
             standing,
@@ -123,10 +152,14 @@ impl<R: Rules> Views<R> {
         views
     }
 
-    fn found(&mut self, now: u64, view: View) {
+    /// Adopts the cluster's first view.
+    pub(crate) fn found(&mut self, now: u64, view: View) {
         let Some(member) = view.member(self.me).copied() else { return };
         let voter = VoterId::of(&Voter { node: self.me, disk: member.disk });
         self.disk = Some(member.disk);
+        self.cluster = view.cluster();
+        self.founding = None;
+        self.told = None;
         self.raft = Some(Raft::found(now, voter, view.clone(), &mut self.rng));
         self.standing = Standing::member(now, member.incarnation);
         self.view = Some(view.clone());
@@ -136,16 +169,18 @@ impl<R: Rules> Views<R> {
 
     fn recover(&mut self, now: u64, recovered: Recovered) {
         let disk = |record: &Record| match record {
-            Record::Disk(number) => Incarnation::new(*number),
+            Record::Disk { number, cluster } => Some((Incarnation::new(*number)?, *cluster)),
             Record::Vote { .. } | Record::Append { .. } | Record::Install(_) => None,
         };
-        let Some(disk) = recovered.records.iter().rev().find_map(disk) else { return };
+        let Some((disk, cluster)) = recovered.records.iter().rev().find_map(disk) else { return };
         let voter = VoterId::of(&Voter { node: self.me, disk });
         let Some(raft) = Raft::recover(now, voter, &recovered.records, &mut self.rng) else {
             return;
         };
         self.journal = recovered.journal;
         self.disk = Some(disk);
+        self.cluster = cluster;
+        self.founding = None;
         // The view is known again; this start of the node is no member of it.
         self.view = raft.knows().then(|| raft.agreed().clone());
         self.raft = Some(raft);
@@ -176,7 +211,10 @@ impl<R: Rules> Views<R> {
         if let Some(raft) = &mut self.raft {
             raft.tick(now, &mut self.rng);
         }
+        self.tick_founding(now);
         self.tick_member(now);
+        self.tick_links(now);
+        self.mind_orphan(now);
         self.finish(now);
         self.tick_desk(now);
         self.finish(now);
@@ -186,7 +224,8 @@ impl<R: Rules> Views<R> {
     pub fn deadline(&self) -> u64 {
         let raft = self.raft.as_ref().map_or(u64::MAX, Raft::deadline);
         let desk = self.desk.as_ref().map_or(u64::MAX, |desk| desk.at);
-        raft.min(desk).min(self.member_deadline())
+        let rest = self.founding_deadline().min(self.links_deadline());
+        raft.min(desk).min(self.member_deadline()).min(rest)
     }
 
     /// What is to be done.
@@ -242,11 +281,23 @@ impl<R: Rules> Views<R> {
         self.outputs.push(Output::Send(to, bytes));
     }
 
+    /// Sends a message once all that was recorded is safe.
+    pub(crate) fn send_synced(&mut self, to: NodeId, to_disk: u32, message: Message) {
+        let bytes = self.envelope(to_disk, message);
+        if self.journal.is_synced() || !R::holds(Rule::SyncsBeforeSending) {
+            self.outputs.push(Output::Send(to, bytes));
+        } else if self.held.len() < HELD_MAX {
+            self.held.push_back((self.journal.written(), to, bytes));
+        } else {
+            self.counts.lost += 1;
+        }
+    }
+
     /// Writes records, and all that the raft knows if they are none.
     pub(crate) fn record(&mut self, records: &[Record]) {
-        let (disk, raft) = (self.disk, self.raft.as_ref());
+        let (disk, cluster, raft) = (self.disk, self.cluster, self.raft.as_ref());
         let whole = || {
-            let disk = disk.map(|disk| Record::Disk(disk.get()));
+            let disk = disk.map(|disk| Record::Disk { number: disk.get(), cluster });
             disk.into_iter().chain(raft.map(Raft::checkpoint).into_iter().flatten()).collect()
         };
         let all: Vec<Record>;
@@ -267,8 +318,8 @@ impl<R: Rules> Views<R> {
             self.let_out();
             self.take_effect(now);
             let Some(message) = self.own.pop_front() else { break };
-            let from_disk = self.disk.map_or(0, Incarnation::get);
-            self.receive(now, self.me, &Envelope { from_disk, to_disk: 0, message });
+            let (cluster, from_disk) = (self.cluster, self.disk.map_or(0, Incarnation::get));
+            self.receive(now, self.me, &Envelope { cluster, from_disk, to_disk: 0, message });
         }
     }
 
@@ -286,14 +337,7 @@ impl<R: Rules> Views<R> {
         }
         for (to, message) in messages {
             let Some(to) = to.voter() else { continue };
-            let bytes = self.envelope(to.disk.get(), message);
-            if self.journal.is_synced() || !R::holds(Rule::SyncsBeforeSending) {
-                self.outputs.push(Output::Send(to.node, bytes));
-            } else if self.held.len() < HELD_MAX {
-                self.held.push_back((self.journal.written(), to.node, bytes));
-            } else {
-                self.counts.lost += 1;
-            }
+            self.send_synced(to.node, to.disk.get(), message);
         }
     }
 
@@ -319,10 +363,18 @@ impl<R: Rules> Views<R> {
 
     fn envelope(&self, to_disk: u32, message: Message) -> Vec<u8> {
         let from_disk = self.disk.map_or(0, Incarnation::get);
-        Envelope { from_disk, to_disk, message }.encode()
+        Envelope { cluster: self.cluster, from_disk, to_disk, message }.encode()
     }
 
     fn receive(&mut self, now: u64, from: NodeId, envelope: &Envelope) {
+        self.hear(now, from, envelope);
+        if !self.is_for_us(envelope) {
+            self.counts.foreign += 1;
+            if envelope.message != Message::Foreign {
+                self.send(from, Message::Foreign);
+            }
+            return;
+        }
         if envelope.message.is_of_voters() {
             self.receive_from_voter(now, from, envelope);
             return;
@@ -331,7 +383,10 @@ impl<R: Rules> Views<R> {
             Message::Renew { .. }
             | Message::Join { .. }
             | Message::Ask { .. }
+            | Message::Suspect { .. }
             | Message::Leave { .. } => self.receive_as_leader(now, from, &envelope.message),
+            Message::FoundAsk { boot, missing } => self.asked_to_found(now, from, *boot, missing),
+            Message::FoundPromise { decider, boot } => self.promised(now, from, *decider, *boot),
             other => self.receive_as_member(now, from, other),
         }
     }

@@ -6,7 +6,7 @@
 //! which disk, and to which, because a voter is a node with a disk. All of it is input: bounded here,
 //! and checked by who receives it.
 
-use crate::limits::{APPEND_ENTRIES_MAX, MESSAGE_BYTES_MAX, NUMBER_MAX};
+use crate::limits::{APPEND_ENTRIES_MAX, MESSAGE_BYTES_MAX, NAMED_MAX, NUMBER_MAX};
 use abi::{NodeId, SlotNo};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use cluster::{Goal, Incarnation, Request, Voter};
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// A place in the log: term, index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -149,17 +149,32 @@ pub enum Message {
     Change(Vec<u8>),
     /// Leader to member: the view.
     Whole(Vec<u8>),
-    /// Node outside to leader: admit me. `disk` is 0 if there is nothing on it.
-    Join { boot: u64, disk: u32 },
+    /// Node outside to leader: admit me. `disk` is 0 if there is nothing on it; `unreachable` are the
+    /// nodes to which it has no link.
+    Join { boot: u64, disk: u32, unreachable: Vec<u16> },
     /// Member to leader.
     Ask { incarnation: u32, epoch: u64, wish: Wish },
     /// Member to leader: I have stopped acting, for good.
     Leave { incarnation: u32 },
+    /// The decider's start `boot` to founders and others: is there a cluster? `missing` are the
+    /// founders that it waits for.
+    FoundAsk { boot: u64, missing: Vec<u16> },
+    /// The answer of the start `boot`: I know of none, and take a founding view only from your
+    /// start `decider`.
+    FoundPromise { decider: u64, boot: u64 },
+    /// To who is of another cluster, or of none: so am I, as the envelope says.
+    Foreign,
+    /// Member to leader: I have no link to these nodes; with the incarnations that are members, or 0.
+    Suspect { incarnation: u32, nodes: Vec<(u16, u32)> },
+    /// Leader to the start `boot` of a node outside: not while these members have no link to you.
+    KeptOut { boot: u64, by: Vec<u16> },
 }
 
 /// A message with the disks that it goes between; 0 where no disk is meant.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Envelope {
+    /// The cluster that who speaks is of; 0 if of none yet.
+    pub cluster: u64,
     /// Disk of who speaks.
     pub from_disk: u32,
     /// Disk of who is spoken to.
@@ -223,8 +238,18 @@ impl Message {
             | Self::Whole(_)
             | Self::Join { .. }
             | Self::Ask { .. }
-            | Self::Leave { .. } => None,
+            | Self::Leave { .. }
+            | Self::FoundAsk { .. }
+            | Self::FoundPromise { .. }
+            | Self::Foreign
+            | Self::Suspect { .. }
+            | Self::KeptOut { .. } => None,
         }
+    }
+
+    /// Whether a node of no cluster yet may say it to one of any.
+    pub fn is_of_newcomers(&self) -> bool {
+        matches!(self, Self::Join { .. } | Self::FoundAsk { .. } | Self::FoundPromise { .. })
     }
 
     /// Whether it goes between voters.
@@ -249,14 +274,19 @@ impl Message {
             Self::Install { term, snapshot, .. } => {
                 *term <= NUMBER_MAX && snapshot.is_sane() && snapshot.position.term <= *term
             }
+            Self::Join { unreachable: nodes, .. }
+            | Self::FoundAsk { missing: nodes, .. }
+            | Self::KeptOut { by: nodes, .. } => nodes.len() <= NAMED_MAX,
+            Self::Suspect { nodes, .. } => nodes.len() <= NAMED_MAX,
             Self::Renew { .. }
             | Self::Grant { .. }
             | Self::Leader { .. }
             | Self::Change(_)
             | Self::Whole(_)
-            | Self::Join { .. }
             | Self::Ask { .. }
-            | Self::Leave { .. } => true,
+            | Self::Leave { .. }
+            | Self::FoundPromise { .. }
+            | Self::Foreign => true,
         }
     }
 }

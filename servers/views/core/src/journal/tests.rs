@@ -55,7 +55,7 @@ fn last(records: &[Record]) -> u64 {
     let term = |record: &Record| match record {
         Record::Vote { term, .. } => *term,
         Record::Append { prev, .. } => prev.term,
-        Record::Disk(_) | Record::Install(_) => 0,
+        Record::Disk { .. } | Record::Install(_) => 0,
     };
     records.last().map_or(0, term)
 }

@@ -62,7 +62,7 @@ impl<R: Rules> Raft<R> {
         let mut contents = BTreeMap::new();
         for record in records {
             match record {
-                Record::Disk(_) => {
+                Record::Disk { .. } => {
                     (term, voted_for) = (0, None);
                     (log, base) = (None, None);
                     contents.clear();

@@ -271,7 +271,12 @@ impl<R: Rules> Raft<R> {
             | Message::Whole(_)
             | Message::Join { .. }
             | Message::Ask { .. }
-            | Message::Leave { .. } => self.refused += 1,
+            | Message::Leave { .. }
+            | Message::FoundAsk { .. }
+            | Message::FoundPromise { .. }
+            | Message::Foreign
+            | Message::Suspect { .. }
+            | Message::KeptOut { .. } => self.refused += 1,
         }
     }
 

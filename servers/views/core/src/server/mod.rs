@@ -51,8 +51,6 @@ pub struct Setup {
     pub patience: u64,
     /// Differs from start to start.
     pub seed: u64,
-    /// All nodes of the configuration.
-    pub nodes: Vec<NodeId>,
     /// What the core is told.
     pub config: Config,
 }
@@ -86,14 +84,15 @@ impl Setup {
     ) -> Self {
         let voters = View::fixed(nodes.clone());
         let voters = voters.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
-        let contacts = voters.collect();
+        let founders: Vec<NodeId> = voters.collect();
+        let others = nodes.into_iter().filter(|node| !founders.contains(node)).collect();
+        let (contacts, policy) = (founders.clone(), Policy { backups: false });
         Self {
             servers,
             keepers,
             patience: patience.max(1),
             seed,
-            nodes,
-            config: Config { contacts, policy: Policy { backups: false } },
+            config: Config { contacts, founders, others, policy },
         }
     }
 }
@@ -117,8 +116,7 @@ pub struct ViewsServer<M> {
 impl<M: Machine> ViewsServer<M> {
     /// The server of the node `me`.
     pub fn new(machine: M, me: NodeId, setup: Setup) -> Self {
-        let start = View::fixed(setup.nodes.clone()).map_or(Start::Empty, Start::Found);
-        let views = Views::new(0, setup.seed, me, setup.config.clone(), start);
+        let views = Views::new(0, setup.seed, me, setup.config.clone(), Start::Empty);
         Self {
             machine,
             setup,
@@ -180,6 +178,9 @@ impl<M: Machine> ViewsServer<M> {
             Output::Sync(number) => self.views.synced(now, number),
             Output::Entered(view) => self.entered(cx, &view),
             Output::Acting => {}
+            Output::Orphaned => {
+                self.restart(cx, "knows that its cluster is gone, with the majority of its voters");
+            }
             Output::Fenced => {
                 let line = format!("node {}: waits for the cluster's majority", cx.node());
                 self.machine.say(&line);
@@ -248,14 +249,13 @@ impl<M: Machine> ViewsServer<M> {
         }
         self.notice_pause *= 2;
         self.notice_at = now + self.notice_pause;
-        let contacts: Vec<String> =
-            self.setup.config.contacts.iter().map(|node| format!("{node}")).collect();
-        let line = format!(
-            "node {}: asks to be a member of the cluster; nodes {} do not answer yet",
-            cx.node(),
-            contacts.join(" ")
-        );
-        self.machine.say(&line);
+        let missing: Vec<String> =
+            self.views.waits_for(now).iter().map(|node| format!("{node}")).collect();
+        let what = match missing.join(", ") {
+            nodes if nodes.is_empty() => "the cluster, which has not admitted it yet".into(),
+            nodes => format!("node {nodes}, which the cluster needs to begin or to admit it"),
+        };
+        self.machine.say(&format!("node {}: waits for {what}", cx.node()));
     }
 }
 
@@ -298,7 +298,17 @@ impl<M: Machine> Core for ViewsServer<M> {
                 self.views.tick(now);
                 self.act(cx);
             }
-            Event::Upcall { .. } | Event::NodeUp(_) | Event::NodeDown(_) => {}
+            Event::NodeUp(node) => {
+                let now = self.time(cx);
+                self.views.reachable(now, node);
+                self.act(cx);
+            }
+            Event::NodeDown(node) => {
+                let now = self.time(cx);
+                self.views.unreachable(now, node);
+                self.act(cx);
+            }
+            Event::Upcall { .. } => {}
             // Without them no lease is renewed, and the others let this node go: the sooner it is back the
             // better. Who is alone needs no links.
             Event::ServerDown(server @ (ServerId::Net | ServerId::Timer)) => {

@@ -34,6 +34,7 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
         network: bad(&mut rng),
         drift: true,
         sync_max_ns: rng.range(1, 30) * MS,
+        founders: 0,
     };
     let mut world: World<R> = World::new(seed, &setup);
     world.nodes.iter_mut().for_each(|node| node.amnesiac = plan.amnesia);

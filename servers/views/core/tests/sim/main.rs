@@ -10,6 +10,7 @@
 mod chaos;
 mod checkers;
 mod disk;
+mod founding;
 mod mutants;
 mod rng;
 mod scenarios;

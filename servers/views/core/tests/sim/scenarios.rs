@@ -12,7 +12,7 @@ use views_core::wire::{Entry, Envelope, Message, Position};
 
 fn setup(nodes: usize, voters: usize) -> Setup {
     let policy = Policy { backups: false };
-    Setup { nodes, voters, policy, network: GOOD, drift: false, sync_max_ns: MS }
+    Setup { nodes, voters, policy, network: GOOD, drift: false, sync_max_ns: MS, founders: 0 }
 }
 
 /// A cluster with a leader, in which everybody acts.
@@ -225,7 +225,7 @@ fn view_change_takes_less_than_100_ms_at_100_nodes() {
 }
 
 fn envelope(from_disk: u32, to_disk: u32, message: Message) -> Vec<u8> {
-    Envelope { from_disk, to_disk, message }.encode()
+    Envelope { cluster: 0, from_disk, to_disk, message }.encode()
 }
 
 /// What a member that does not vote says to voters and members as if it did: nothing comes of it.
@@ -258,7 +258,7 @@ fn hostile_member_changes_no_term_view_lease_or_slot() {
         Message::Ask { incarnation: 5, epoch: view.epoch().0, wish: wish.clone() },
         Message::Ask { incarnation: 1, epoch: view.epoch().0, wish },
         Message::Leave { incarnation: 1 },
-        Message::Join { boot, disk: 1 },
+        Message::Join { boot, disk: 1, unreachable: Vec::new() },
     ];
     // Often enough and for as long as the member's own lease lasts: it is still one.
     for round in 0..40 {
@@ -319,8 +319,9 @@ fn bytes_from_anybody_never_stop_a_node() {
         let (from, to) = (round % 3, (round + 1) % 3);
         let len = world.rng.range(0, 60) as usize;
         let mut bytes: Vec<u8> = (0..len).map(|_| world.rng.next() as u8 >> (round % 5)).collect();
-        if let [version, from_disk, to_disk, ..] = bytes.as_mut_slice() {
-            (*version, *from_disk, *to_disk) = (1, from as u8 + 1, to as u8 + 1);
+        if let [version, cluster, from_disk, to_disk, ..] = bytes.as_mut_slice() {
+            (*version, *cluster) = (2, 0);
+            (*from_disk, *to_disk) = (from as u8 + 1, to as u8 + 1);
         }
         world.send(from, to, bytes);
         let next = world.time + MS / 10;

@@ -34,6 +34,8 @@ pub enum Event {
         from: usize,
         to: usize,
         bytes: Vec<u8>,
+        /// Lives of both when it was sent.
+        lives: (u32, u32),
     },
     Wake {
         node: usize,
@@ -127,6 +129,8 @@ pub struct Setup {
     /// Whether clocks drift by up to a hundredth, as they may.
     pub drift: bool,
     pub sync_max_ns: u64,
+    /// How many of the nodes found the cluster; 0 if it begins founded.
+    pub founders: usize,
 }
 
 pub struct World<R: Rules> {
@@ -138,6 +142,8 @@ pub struct World<R: Rules> {
     /// Where only what voters say to each other gets lost.
     pub cut_of_voters: BTreeSet<(usize, usize)>,
     pub founding: View,
+    /// Links are sessions: what a former life said, or was told, is gone.
+    sessions: bool,
     config: Config,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
@@ -156,8 +162,11 @@ impl<R: Rules> World<R> {
         let ids: Vec<NodeId> =
             (1..=setup.nodes as u16).map(|n| NodeId::new(n).expect("a node")).collect();
         let founding = View::founded(ids.clone(), setup.voters).expect("a view");
-        let contacts = founding.voters().iter().map(|voter| voter.node).collect();
-        let config = Config { contacts, policy: setup.policy };
+        let mut contacts: Vec<NodeId> = founding.voters().iter().map(|voter| voter.node).collect();
+        let (founders, others) = ids.split_at(setup.founders);
+        let others = if founders.is_empty() { Vec::new() } else { others.to_vec() };
+        contacts.extend(founders);
+        let config = Config { contacts, founders: founders.to_vec(), others, policy: setup.policy };
         let mut nodes = Vec::new();
         for id in ids {
             let drift = if setup.drift { rng.range(0, 20_001) as i64 - 10_000 } else { 0 };
@@ -181,6 +190,7 @@ impl<R: Rules> World<R> {
             cut: BTreeSet::new(),
             cut_of_voters: BTreeSet::new(),
             founding: founding.clone(),
+            sessions: setup.founders > 0,
             config,
             queue: BinaryHeap::new(),
             queued: 0,
@@ -191,7 +201,9 @@ impl<R: Rules> World<R> {
             entered: BTreeMap::new(),
         };
         for node in 0..setup.nodes {
-            world.start(node, Start::Found(founding.clone()));
+            let start =
+                if setup.founders > 0 { Start::Empty } else { Start::Found(founding.clone()) };
+            world.start(node, start);
         }
         world
     }
@@ -230,6 +242,10 @@ impl<R: Rules> World<R> {
         }
         let now = self.nodes[node].clock(self.time);
         let life = self.nodes[node].life;
+        let from_life = match &event {
+            Event::Deliver { from, .. } => self.nodes[*from].life,
+            _ => 0,
+        };
         let Some(views) = &mut self.nodes[node].views else {
             if matches!(event, Event::Start(_)) {
                 self.restart(node);
@@ -237,6 +253,9 @@ impl<R: Rules> World<R> {
             return;
         };
         match event {
+            Event::Deliver { lives, .. } if self.sessions && lives != (from_life, life) => {
+                return;
+            }
             Event::Deliver { from, bytes, .. } => {
                 views.message(now, NodeId::new(from as u16 + 1).expect("a node"), &bytes);
             }
@@ -286,7 +305,7 @@ impl<R: Rules> World<R> {
                     self.queue(at, Event::Synced { node, life, number });
                 }
                 Output::Entered(view) => self.entered(node, &view),
-                Output::Acting | Output::Fenced => {}
+                Output::Acting | Output::Fenced | Output::Orphaned => {}
             }
         }
         let deadline = self.nodes[node].views.as_ref().map_or(u64::MAX, Views::deadline);
@@ -334,11 +353,12 @@ impl<R: Rules> World<R> {
             return;
         }
         let at = self.time + self.rng.range(delay_min_ns, delay_max_ns);
+        let lives = (self.nodes[from].life, self.nodes[to].life);
         if self.rng.chance(twice) {
             let late = at + self.rng.range(0, 1500 * MS);
-            self.queue(late, Event::Deliver { from, to, bytes: bytes.clone() });
+            self.queue(late, Event::Deliver { from, to, bytes: bytes.clone(), lives });
         }
-        self.queue(at, Event::Deliver { from, to, bytes });
+        self.queue(at, Event::Deliver { from, to, bytes, lives });
     }
 
     pub fn start(&mut self, node: usize, start: Start) {

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Of which cluster the nodes are that speak to this one, and whether this one's own is gone.
+//!
+//! # Model
+//! Every message names the cluster of who speaks. What is of another one, or of none, is dropped, but
+//! for what newcomers say; and who sent it is told that this node is of another one. So nodes
+//! that survived the loss of all voters and nodes of a cluster founded since never mix.
+//!
+//! A cluster is gone when a majority of its voters has lost what they knew: it can never agree
+//! on anything again. A member notices that as they say so, for a while, and it has no lease. A few
+//! voters that lie make no majority.
+
+use crate::limits::{HEARD_NS, ORPHANED_NS};
+use crate::member::Standing;
+use crate::rules::{Rule, Rules};
+use crate::views::{Output, Views};
+use crate::wire::{Envelope, Message};
+use abi::NodeId;
+use alloc::collections::BTreeMap;
+
+/// When a node last spoke, and whether it is of this node's cluster.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: u64,
+    ours: bool,
+}
+
+/// Of whom this node heard.
+#[derive(Debug, Default)]
+pub(crate) struct Hearing {
+    /// One for each node of the cluster's configuration at most: links speak for no others.
+    nodes: BTreeMap<NodeId, Heard>,
+    /// Since when a majority of the voters is of another cluster.
+    strange_since: Option<u64>,
+    orphaned: bool,
+}
+
+impl Hearing {
+    /// Whether `node` spoke lately, as one of this cluster.
+    pub(crate) fn is_near(&self, now: u64, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|heard| heard.ours && now <= heard.at + HEARD_NS)
+    }
+
+    fn is_strange(&self, now: u64, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|heard| !heard.ours && now <= heard.at + HEARD_NS)
+    }
+}
+
+impl<R: Rules> Views<R> {
+    /// Notes who spoke.
+    pub(crate) fn hear(&mut self, now: u64, from: NodeId, envelope: &Envelope) {
+        if from == self.me {
+            return;
+        }
+        let ours = envelope.cluster == self.cluster && envelope.message != Message::Foreign;
+        self.heard.nodes.insert(from, Heard { at: now, ours });
+        if let Some(founding) = &mut self.founding
+            && (envelope.from_disk != 0 || matches!(envelope.message, Message::Whole(_)))
+        {
+            let known = founding.is_founder(from) || matches!(envelope.message, Message::Whole(_));
+            if known {
+                founding.knows(now, from);
+            }
+        }
+    }
+
+    /// Whether a message is to be taken, by the cluster that it is of.
+    pub(crate) fn is_for_us(&self, envelope: &Envelope) -> bool {
+        let message = &envelope.message;
+        if *message == Message::Foreign {
+            return false;
+        }
+        if !R::holds(Rule::KnowsCluster) {
+            return true;
+        }
+        if self.disk.is_some() {
+            let newcomer = envelope.cluster == 0 && message.is_of_newcomers();
+            return envelope.cluster == self.cluster || newcomer;
+        }
+        // Only what is for a node of no cluster.
+        match message {
+            Message::Whole(_)
+            | Message::Change(_)
+            | Message::Leader { .. }
+            | Message::Grant { .. }
+            | Message::KeptOut { .. } => true,
+            Message::Join { .. } | Message::FoundAsk { .. } | Message::FoundPromise { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Says so if this node's cluster is gone.
+    pub(crate) fn mind_orphan(&mut self, now: u64) {
+        let waits = match &self.standing {
+            Standing::Member { lease, .. } => !lease.is_good(now),
+            Standing::Outside { .. } => true,
+            Standing::Leaving { .. } | Standing::Gone => false,
+        };
+        let view = self.view.as_ref().filter(|_| waits && self.disk.is_some());
+        let gone = view.is_some_and(|view| {
+            let voters = view.voters().iter().map(|voter| voter.node);
+            voters.filter(|node| self.heard.is_strange(now, *node)).count()
+                > view.voters().len() / 2
+        });
+        let since = gone.then(|| self.heard.strange_since.unwrap_or(now));
+        self.heard.strange_since = since;
+        if !self.heard.orphaned && since.is_some_and(|since| now >= since + ORPHANED_NS) {
+            self.heard.orphaned = true;
+            self.outputs.push(Output::Orphaned);
+        }
+    }
+}
