@@ -46,6 +46,7 @@ use abi::{Errno, FileId, NodeId, Pid, ServerId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use cluster::View;
 use ipc_api::console::{ConsoleInput, EVENT_INPUT};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
 use shell_api::{MovedPages, RunCommand};
@@ -147,9 +148,10 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Begins with the login as soon as the node is a member.
+    /// Begins with the login as soon as the node is a member and has a slot to make things in: one that
+    /// comes to a running cluster is given its first ones a moment later.
     fn begin_login(&mut self, cx: &mut Cx<'_>) {
-        if cx.may_act() && !core::mem::replace(&mut self.begun, true) {
+        if cx.may_act() && cx.slot_for_new().is_some() && !core::mem::replace(&mut self.begun, true) {
             self.open_terminal(cx);
         }
     }
@@ -266,6 +268,10 @@ impl<M: Machine> Core for Shell<M> {
     }
 
     fn acting(&mut self, cx: &mut Cx<'_>) {
+        self.begin_login(cx);
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
         self.begin_login(cx);
     }
 

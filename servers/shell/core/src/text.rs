@@ -98,9 +98,11 @@ pub(crate) fn nodes_line(
 ) -> String {
     let node = NodeId::new(entry.id);
     let member = node.and_then(|node| view.member(node));
+    let slots = node.map_or(0, |node| view.slots_of(node).count());
     let rtt = link.filter(|link| link.up).map(|link| format!("{}", link.rtt_ns / 1000));
     let state = match (link, member) {
         (None, _) => "here",
+        (Some(_), Some(member)) if slots == 0 && !member.draining => "joins",
         (Some(link), Some(_)) if link.up => "up",
         (Some(_), Some(_)) => "silent",
         (Some(link), None) if link.up => "joins",
@@ -114,7 +116,6 @@ pub(crate) fn nodes_line(
         Some(_) => "member",
     };
     let life = member.map_or(String::from("-"), |member| format!("{}", member.incarnation));
-    let slots = node.map_or(0, |node| view.slots_of(node).count());
     let NodeEntry { id, cores, memory_mib, .. } = entry;
     let rtt = rtt.as_deref().unwrap_or("-");
     format!(
