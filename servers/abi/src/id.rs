@@ -236,8 +236,7 @@ impl Ticket {
     }
 }
 
-/// The servers of a node, in the order of DESIGN: a server may ask only those before it that its
-/// row in ARCHITECTURE.md's table names.
+/// The servers of a node. Whom each may ask, ARCHITECTURE.md says; the numbers say nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ServerId {
@@ -259,11 +258,13 @@ pub enum ServerId {
     Ckpt = 7,
     /// Administration.
     Shell = 8,
+    /// Disk driver.
+    Disk = 9,
 }
 
 impl ServerId {
     /// All servers, by number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Console,
         Self::Timer,
         Self::Net,
@@ -273,6 +274,7 @@ impl ServerId {
         Self::Proc,
         Self::Ckpt,
         Self::Shell,
+        Self::Disk,
     ];
 
     /// The server with this number.
@@ -297,6 +299,7 @@ impl ServerId {
             Self::Proc => "proc",
             Self::Ckpt => "ckpt",
             Self::Shell => "shell",
+            Self::Disk => "disk",
         }
     }
 }

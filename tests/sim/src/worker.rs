@@ -326,7 +326,7 @@ impl Node {
             ServerId::Ipc => &self.ipc,
             ServerId::Proc => &self.proc,
             ServerId::Shell => &self.shell,
-            ServerId::Timer | ServerId::Net | ServerId::Ckpt => return None,
+            ServerId::Timer | ServerId::Net | ServerId::Ckpt | ServerId::Disk => return None,
         })
     }
 

@@ -267,7 +267,7 @@ mod tests {
             ("linkkey 12", "64 hexadecimal digits"),
             ("frob", "help"),
             ("crash", "crash SERVER [NODE]"),
-            ("crash disk", "console, timer, net"),
+            ("crash dsk", "console, timer, net"),
             ("crash fs all", "one node"),
             ("onnode 2 ls", "Linux shell"),
             ("", "help"),

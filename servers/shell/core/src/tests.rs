@@ -152,7 +152,7 @@ fn node(number: u16) -> NodeId {
 impl Node {
     /// Node 1 of `nodes`, in service.
     fn new(nodes: u16, links_up: bool) -> Self {
-        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, mac: [0; 6] };
+        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
         let login = ["/bin/sh", "-l"].map(String::from).to_vec();
         let setup = Setup { login, nodes: (1..=nodes).map(entry).collect() };
         let view = View::fixed((1..=nodes).map(node).collect()).expect("a view");
