@@ -64,6 +64,10 @@ pub struct ClusterArgs {
     /// Which servers share a domain: `isolated` (each its own) or `fast` [default: isolated].
     #[arg(long, value_name = "NAME")]
     pub composition: Option<String>,
+    /// Folder of the nodes' disks, which are made when they are missing [default: for `run`
+    /// target/disks/CLUSTER, for `image` its folder, else new ones for each run].
+    #[arg(long, value_name = "DIR")]
+    pub disks: Option<PathBuf>,
     /// Boot the kernel's debug build, which prints what it refuses.
     #[arg(long)]
     pub debug_kernel: bool,

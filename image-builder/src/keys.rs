@@ -138,7 +138,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn nodes(count: u16) -> Vec<NodeEntry> {
-        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 64, mac: [0; 6] };
+        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 64, disk_mib: 0, mac: [0; 6] };
         (1..=count).map(entry).collect()
     }
 

@@ -19,6 +19,7 @@ mod cluster;
 mod command;
 mod config;
 mod control;
+mod disks;
 mod elf;
 mod guest;
 mod images;

@@ -89,6 +89,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Text of `-netdev`, without an id of its own for the device: it must be `n0`.
     pub netdev: Option<String>,
+    /// Its disk, if it has one: an image of its bytes.
+    pub disk: Option<PathBuf>,
     /// How its instructions are counted, if they are.
     pub counting: Option<Counting>,
 }
@@ -123,6 +125,14 @@ impl Machine {
             let device = format!("virtio-net-pci,netdev=n0,mac={mac},romfile=");
             command.args(["-netdev", netdev, "-device", &device]);
         }
+        if let Some(disk) = &self.disk {
+            // QEMU locks the image: a second one that is given the same ends at once. A comma would end the
+            // path.
+            let path = disk.to_string_lossy().replace(',', ",,");
+            let drive = format!("if=none,id=d0,format=raw,cache=writeback,file={path}");
+            let device = "virtio-blk-pci,drive=d0,disable-legacy=on";
+            command.args(["-drive", &drive, "-device", device]);
+        }
         command
     }
 }
@@ -141,13 +151,15 @@ mod tests {
 
     #[test]
     fn command_names_kernel_module_and_network() {
-        let node = NodeEntry { id: 1, cores: 2, memory_mib: 256, mac: [0x52, 0x54, 0, 0, 0, 1] };
+        let mac = [0x52, 0x54, 0, 0, 0, 1];
+        let node = NodeEntry { id: 1, cores: 2, memory_mib: 256, disk_mib: 64, mac };
         let machine = Machine {
             node,
             kernel: "k".into(),
             module: "m".into(),
             accelerator: Accelerator::Tcg,
             netdev: Some("dgram,id=n0".into()),
+            disk: Some("a,b.disk".into()),
             counting: None,
         };
         let text = typed(&machine.command());
@@ -155,6 +167,8 @@ mod tests {
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(!text.contains("icount"), "{text}");
+        assert!(text.contains("cache=writeback,file=a,,b.disk"), "{text}");
+        assert!(text.contains("virtio-blk-pci,drive=d0,disable-legacy=on"), "{text}");
         let trace = Trace { log: "l".into(), filter: "0x1..0x2".into() };
         let counting = Counting { trace: Some(trace), idles: false };
         let text = typed(&Machine { counting: Some(counting), ..machine }.command());

@@ -21,6 +21,7 @@ pub use status::{NodeState, Status};
 
 use crate::config::Cluster;
 use crate::control::{Asked, Patience, Server};
+use crate::disks;
 use crate::images::Images;
 use crate::qemu::{Accelerator, Counting, Machine};
 use crate::switch::{Link, PortSocket, SwitchThread};
@@ -99,10 +100,10 @@ pub fn run_folder(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 impl Running {
-    /// Boots every node; logs go to `folder`.
+    /// Boots every node; logs go to `folder`, and so do new disks if the cluster has no place for its own.
     ///
     /// # Errors
-    /// QEMU is not installed, or ends at once.
+    /// QEMU is not installed, or ends at once; a disk cannot be made, or is another one's.
     pub fn start(cluster: &Cluster, images: &Images, folder: &Path) -> Result<Self> {
         Self::start_as(cluster, images, folder, None)
     }
@@ -110,13 +111,15 @@ impl Running {
     /// Boots every node, counting its instructions if `counting` says how; logs go to `folder`.
     ///
     /// # Errors
-    /// QEMU is not installed, or ends at once.
+    /// As for [`Self::start`].
     pub fn start_as(
         cluster: &Cluster,
         images: &Images,
         folder: &Path,
         counting: Option<&Counting>,
     ) -> Result<Self> {
+        let own = folder.join("disks");
+        let disks = disks::prepare(cluster.disks.as_ref().unwrap_or(&own), cluster)?;
         let (sender, events) = sync_channel(EVENTS_MAX);
         let accelerator = Accelerator::find();
         let consoles: Vec<Arc<Console>> = cluster.nodes.iter().map(|_| Arc::default()).collect();
@@ -129,6 +132,7 @@ impl Running {
                 module: module.clone(),
                 accelerator,
                 netdev: Some(port.netdev("n0")?),
+                disk: disks[index].clone(),
                 counting: counting.cloned(),
             };
             let place = Place { index, folder, console: &consoles[index], sender: &sender };
@@ -232,6 +236,7 @@ impl Running {
 /// port. That is a rare race, so that it is not counted.
 fn another_port(node: &Node) -> Result<PortSocket> {
     let said = node.complaint();
+    ensure!(!disks::is_locked(&said), "the disk of node {}: {}", node.id, disks::LOCKED);
     let last = said.trim().lines().last().unwrap_or("it did not say why");
     ensure!(last.contains("in use"), "QEMU of node {} ended at once: {last}", node.id);
     PortSocket::new()

@@ -25,7 +25,7 @@ struct Outcome {
 /// The cluster cannot be built or started, crashes, or is too slow; in the last two cases the ends
 /// of the logs have been printed.
 pub fn exec(workspace: &Workspace, args: &ExecArgs) -> Result<ExitCode> {
-    let mut running = super::boot(workspace, &args.cluster)?;
+    let mut running = super::boot(workspace, &args.cluster, super::Disks::New)?;
     let mut outcomes = Vec::new();
     let result = commands(&mut running, args, &mut outcomes);
     if args.json {

@@ -3,6 +3,7 @@
 
 use crate::cli::ImageArgs;
 use crate::config::Cluster;
+use crate::disks;
 use crate::images::{self, PrivateKeys};
 use crate::process::typed;
 use crate::qemu::{Accelerator, Machine};
@@ -30,24 +31,27 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
     let guest = super::build_guest(workspace, args.cluster.debug_kernel)?;
     let private = if args.without_keys { PrivateKeys::LeftOut } else { PrivateKeys::Included };
     let images = images::write(workspace, &cluster, &guest, &args.out, private)?;
+    let disks = disks::prepare(cluster.disks.as_ref().unwrap_or(&args.out), &cluster)?;
     let licences = args.out.join("LICENCES");
     fs::write(&licences, LICENCES)
         .with_context(|| format!("cannot write {}", licences.display()))?;
 
     println!(
-        "{} holds the kernel (GPLv2, see LICENCES) and a module for each node.",
+        "{} holds the kernel (GPLv2, see LICENCES) and a module for each node. Disks that were there \
+         are as they were.",
         args.out.display()
     );
     println!("{}", keys_sentence(private));
     println!("Boot a node on hardware with any Multiboot 1 loader: the kernel, and one module.");
     println!("Boot it in QEMU (Ctrl-C ends it) with:");
-    for (entry, (id, module)) in cluster.nodes.iter().zip(&images.modules) {
+    for ((entry, (id, module)), disk) in cluster.nodes.iter().zip(&images.modules).zip(disks) {
         let machine = Machine {
             node: entry.clone(),
             kernel: images.kernel.clone(),
             module: module.clone(),
             accelerator: Accelerator::find(),
             netdev: Some(netdev(*id)),
+            disk,
             counting: None,
         };
         println!("\n# node {id}\n{}", typed(&machine.command()));

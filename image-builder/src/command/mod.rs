@@ -12,6 +12,7 @@ pub mod sim;
 use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};
 use crate::config::Cluster;
+use crate::disks;
 use crate::guest;
 use crate::images::{self, PrivateKeys};
 use crate::workspace::Workspace;
@@ -29,13 +30,29 @@ pub fn build_guest(workspace: &Workspace, debug: bool) -> Result<guest::Guest> {
     })
 }
 
+/// What becomes of the nodes' disks when the command line does not say where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disks {
+    /// They are there at the next run.
+    Kept,
+    /// Each run has new ones.
+    New,
+}
+
 /// Builds everything and boots the cluster that the arguments describe.
 ///
 /// # Errors
-/// The configuration has mistakes, a part does not build, or QEMU does not start.
-pub fn boot(workspace: &Workspace, args: &ClusterArgs) -> Result<Running> {
-    // First, because a mistake in the configuration should be told at once.
-    let cluster = Cluster::load(args)?;
+/// The configuration has mistakes, a disk is another one's, a part does not build, or QEMU does not start.
+pub fn boot(workspace: &Workspace, args: &ClusterArgs, disks: Disks) -> Result<Running> {
+    // First, because a mistake in the configuration or a wrong disk should be told at once.
+    let mut cluster = Cluster::load(args)?;
+    if disks == Disks::Kept {
+        let own = || workspace.target().join("disks").join(&cluster.name);
+        cluster.disks = Some(cluster.disks.take().unwrap_or_else(own));
+    }
+    if let Some(disks) = &cluster.disks {
+        disks::prepare(disks, &cluster)?;
+    }
     let guest = build_guest(workspace, args.debug_kernel)?;
     let folder = run_folder(workspace)?;
     let images = images::write(workspace, &cluster, &guest, &folder, PrivateKeys::Included)?;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `run`: the terminal shows one node's console and can switch between them.
 
+use super::Disks;
 use super::keys::{Key, Keys};
 use crate::cli::RunArgs;
 use crate::cluster::{Event, Farewell, Running};
+use crate::disks;
 use crate::terminal::Raw;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -25,7 +27,7 @@ const HELP: &str =
 /// # Errors
 /// The cluster cannot be built or started, or the terminal fails.
 pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
-    let mut running = super::boot(workspace, &args.cluster)?;
+    let mut running = super::boot(workspace, &args.cluster, Disks::Kept)?;
     banner(&running);
     let raw = Raw::enter()?;
     start_keyboard(running.sender.clone())?;
@@ -166,7 +168,11 @@ fn ended(running: &mut Running, index: usize) -> Result<()> {
         }
         Farewell::Crashed => {
             running.nodes[index].end();
-            let log = running.nodes[index].log.display();
+            let (log, said) =
+                (running.nodes[index].log.display(), running.nodes[index].complaint());
+            if disks::is_locked(&said) {
+                say(&format!("node {id}'s disk: {}", disks::LOCKED))?;
+            }
             say(&format!("node {id} crashed; its log is {log}"))
         }
     }

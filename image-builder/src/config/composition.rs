@@ -10,10 +10,11 @@ use abi::image::DomainEntry;
 pub const NAMES: [&str; 2] = ["isolated", "fast"];
 
 /// The servers of a node, in the order in which they start. ckpt-server has only its api yet.
-pub const SERVERS: [ServerId; 9] = [
+pub const SERVERS: [ServerId; 10] = [
     ServerId::Console,
     ServerId::Timer,
     ServerId::Net,
+    ServerId::Disk,
     ServerId::Mem,
     ServerId::Fs,
     ServerId::Ipc,
@@ -23,7 +24,7 @@ pub const SERVERS: [ServerId; 9] = [
 ];
 
 /// Servers that drive a device: a bug there is a dead server only in a domain of its own.
-const DRIVERS: [ServerId; 3] = [ServerId::Console, ServerId::Timer, ServerId::Net];
+const DRIVERS: [ServerId; 4] = [ServerId::Console, ServerId::Timer, ServerId::Net, ServerId::Disk];
 
 /// The composition of this name.
 pub fn named(name: &str) -> Option<Vec<DomainEntry>> {
@@ -63,7 +64,7 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
     servers
         .iter()
         .map(|server| match server {
-            ServerId::Console | ServerId::Timer => 128,
+            ServerId::Console | ServerId::Timer | ServerId::Disk => 128,
             ServerId::Shell | ServerId::Views => 1024,
             ServerId::Ipc => 2048,
             ServerId::Net | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,

@@ -31,6 +31,8 @@ pub const MEMORY_MIB_DEFAULT: u32 = 256;
 pub const MEMORY_MIB_MIN: u32 = 64;
 /// Most memory of a node, in MiB: what the kernel maps.
 pub const MEMORY_MIB_MAX: u32 = 512 * 1024;
+/// Disk of a node that says nothing else, in MiB.
+pub const DISK_MIB_DEFAULT: u32 = 64;
 /// Bytes of an Ethernet payload between QEMU nodes: the host tool's switch carries jumbo frames.
 pub const MTU_DEFAULT: u16 = 9000;
 /// What the console's login runs when the configuration says nothing else.
@@ -56,6 +58,8 @@ pub struct Cluster {
     pub root: RootContent,
     /// Where the nodes' keys are; `None` is a folder of the cluster's name in the build folder.
     pub keys: Option<PathBuf>,
+    /// Where the nodes' disks are; `None` is a place of the run's own.
+    pub disks: Option<PathBuf>,
 }
 
 /// What is laid over the root file system.
@@ -115,6 +119,7 @@ impl Cluster {
             login: LOGIN_DEFAULT.map(str::to_owned).to_vec(),
             root: RootContent::default(),
             keys: None,
+            disks: None,
         }
     }
 
@@ -142,6 +147,7 @@ impl Cluster {
                 anyhow::anyhow!("--composition {name}: it is `isolated` or `fast`")
             })?;
         }
+        self.disks = args.disks.clone();
         self.root.overlays.extend(args.overlay.iter().cloned());
         Ok(self)
     }
@@ -176,7 +182,13 @@ impl Cluster {
 }
 
 fn default_node(id: u16) -> NodeEntry {
-    NodeEntry { id, cores: CORES_DEFAULT, memory_mib: MEMORY_MIB_DEFAULT, mac: default_mac(id) }
+    NodeEntry {
+        id,
+        cores: CORES_DEFAULT,
+        memory_mib: MEMORY_MIB_DEFAULT,
+        disk_mib: DISK_MIB_DEFAULT,
+        mac: default_mac(id),
+    }
 }
 
 /// The Ethernet address of a node that names none: QEMU's prefix, then the node's number.
@@ -193,7 +205,7 @@ mod tests {
     fn standard_cluster_has_three_nodes() {
         let cluster = Cluster::load(&ClusterArgs::default()).expect("no arguments are right");
         assert_eq!(cluster.nodes.len(), 3);
-        assert_eq!(cluster.domains.len(), 8);
+        assert_eq!(cluster.domains.len(), 9);
     }
 
     #[test]
@@ -208,7 +220,7 @@ mod tests {
         let cluster = Cluster::load(&args).expect("the arguments are right");
         assert_eq!(cluster.nodes.len(), 2);
         assert!(cluster.nodes.iter().all(|node| node.cores == 2 && node.memory_mib == 512));
-        assert_eq!(cluster.domains.len(), 5);
+        assert_eq!(cluster.domains.len(), 6);
     }
 
     #[test]

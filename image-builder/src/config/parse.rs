@@ -5,13 +5,14 @@ use super::composition::{self, NAMES};
 use super::fields::{At, Fields};
 use super::mistakes::{ConfigError, Mistakes};
 use super::{
-    CORES_DEFAULT, Cluster, ExtraFile, LOGIN_DEFAULT, MEMORY_MIB_DEFAULT, MEMORY_MIB_MAX,
-    MEMORY_MIB_MIN, MTU_DEFAULT, RootContent, default_mac,
+    CORES_DEFAULT, Cluster, DISK_MIB_DEFAULT, ExtraFile, LOGIN_DEFAULT, MEMORY_MIB_DEFAULT,
+    MEMORY_MIB_MAX, MEMORY_MIB_MIN, MTU_DEFAULT, RootContent, default_mac,
 };
 use abi::ServerId;
 use abi::id::NODES_MAX;
 use abi::image::{DomainEntry, NodeEntry};
 use abi::limits::{CORES_MAX, NODES_CONFIGURED_MAX};
+use disk_api::limits::{DISK_MIB_MAX, DISK_MIB_MIN};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -61,6 +62,8 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         keys: top
             .text("keys", "a folder, like \"keys\"", &mut mistakes)
             .map(|keys| folder.join(keys.value)),
+        // Where disks are is the run's affair: the command line says it.
+        disks: None,
     };
     mistakes.finish(cluster)
 }
@@ -117,12 +120,13 @@ fn node(
     seen: &mut Seen,
     mistakes: &mut Mistakes<'_>,
 ) -> Option<NodeEntry> {
-    let known = ["id", "cores", "memory", "mac"];
+    let known = ["id", "cores", "memory", "disk", "mac"];
     let fields = Fields::new(table, span, "a node", &known, mistakes);
     fields.missing("id", "a number of its own, like id = 1", mistakes);
     let cores = fields.integer("cores", 1..=CORES_MAX as i64, "", mistakes);
     let memory_range = i64::from(MEMORY_MIB_MIN)..=i64::from(MEMORY_MIB_MAX);
     let memory = fields.integer("memory", memory_range, " MiB", mistakes);
+    let disk = disk(&fields, mistakes);
     let given_mac = mac(&fields, mistakes);
     let id = fields.integer("id", 1..=i64::from(NODES_MAX), "", mistakes)?;
     let (id, id_span) = (id.value as u16, id.span);
@@ -142,8 +146,21 @@ fn node(
         id,
         cores: cores.map_or(CORES_DEFAULT, |cores| cores.value as u8),
         memory_mib: memory.map_or(MEMORY_MIB_DEFAULT, |memory| memory.value as u32),
+        disk_mib: disk.unwrap_or(DISK_MIB_DEFAULT),
         mac: mac.value,
     })
+}
+
+/// A disk's size in MiB; 0 is none.
+fn disk(fields: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Option<u32> {
+    let disk =
+        fields.integer("disk", 0..=i64::from(DISK_MIB_MAX), " MiB, or 0 for none", mistakes)?;
+    let mib = disk.value as u32;
+    if (1..DISK_MIB_MIN).contains(&mib) {
+        let text = format!("`disk` must be at least {DISK_MIB_MIN} MiB, or 0 for none");
+        mistakes.add(disk.span, text);
+    }
+    Some(mib)
 }
 
 fn mac(fields: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Option<At<[u8; 6]>> {

@@ -22,6 +22,7 @@ fn least_configuration_gets_the_defaults() {
     let cluster = parse("c", "[[node]]\nid = 7\n", Path::new("")).expect("it is right");
     assert_eq!(cluster.nodes[0].mac, [0x52, 0x54, 0, 0x4b, 0, 7]);
     assert_eq!(cluster.nodes[0].memory_mib, MEMORY_MIB_DEFAULT);
+    assert_eq!(cluster.nodes[0].disk_mib, DISK_MIB_DEFAULT);
     assert_eq!(cluster.mtu, MTU_DEFAULT);
 }
 
@@ -31,6 +32,12 @@ fn keys_folder_starts_at_the_file() {
     let cluster = parse("c", text, Path::new("/etc/korrigan")).expect("it is right");
     assert_eq!(cluster.keys.as_deref(), Some(Path::new("/etc/korrigan/secret")));
     one("keys = 3\n[[node]]\nid = 1\n", 1, "a folder");
+}
+
+#[test]
+fn node_without_disk_says_0() {
+    let cluster = parse("c", "[[node]]\nid = 7\ndisk = 0\n", Path::new("")).expect("it is right");
+    assert_eq!(cluster.nodes[0].disk_mib, 0);
 }
 
 #[test]
@@ -81,6 +88,9 @@ fn values_out_of_range_are_reported() {
     one("[[node]]\nid = 0\n", 2, "1 to 1024");
     one("[[node]]\nid = 1\ncores = 99\n", 3, "1 to 8");
     one("[[node]]\nid = 1\nmemory = \"big\"\n", 3, "MiB");
+    one("[[node]]\nid = 1\ndisk = -1\n", 3, "0 to 1048576 MiB");
+    one("[[node]]\nid = 1\ndisk = 7\n", 3, "at least 8 MiB, or 0");
+    one("[[node]]\nid = 1\ndisk = \"64\"\n", 3, "or 0 for none");
 }
 
 #[test]
@@ -99,7 +109,8 @@ fn composed(domains: &str) -> String {
 }
 
 const ALONE: &str = "[[domain]]\nname = \"c\"\nservers = [\"console\"]\n[[domain]]\nname = \"t\"\n\
-    servers = [\"timer\"]\n[[domain]]\nname = \"n\"\nservers = [\"net\"]\n";
+    servers = [\"timer\"]\n[[domain]]\nname = \"n\"\nservers = [\"net\"]\n[[domain]]\n\
+    name = \"d\"\nservers = [\"disk\"]\n";
 
 #[test]
 fn complete_composition_is_taken() {
@@ -107,8 +118,8 @@ fn complete_composition_is_taken() {
                 servers = [\"mem\", \"fs\", \"ipc\", \"proc\", \"shell\"]\n";
     let text = composed(&format!("{ALONE}{rest}"));
     let cluster = parse("c", &text, Path::new("")).expect("it is right");
-    assert_eq!(cluster.domains[3].servers, [3, 4, 5, 6, 8]);
-    assert_eq!(cluster.domains[3].heap_kib, 9000);
+    assert_eq!(cluster.domains[4].servers, [3, 4, 5, 6, 8]);
+    assert_eq!(cluster.domains[4].heap_kib, 9000);
 }
 
 #[test]
@@ -125,7 +136,7 @@ fn unknown_missing_and_double_servers_are_all_reported() {
     let says = |part: &str| found.iter().any(|(_, text)| text.contains(part));
     assert!(says("did you mean \"fs\"?"), "{found:?}");
     assert!(says("no domain hosts the server \"shell\""), "{found:?}");
-    assert!(says("\"mem\" is hosted on line 14 already"), "{found:?}");
+    assert!(says("\"mem\" is hosted on line 17 already"), "{found:?}");
 }
 
 #[test]

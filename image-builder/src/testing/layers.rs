@@ -23,17 +23,18 @@ pub struct Package {
 }
 
 /// Which server asks which: DESIGN's table, with the drivers that everybody may ask left out.
-const ASKS: [(&str, &[&str]); 10] = [
+const ASKS: [(&str, &[&str]); 11] = [
     ("console", &[]),
     ("timer", &[]),
     ("net", &[]),
+    ("disk", &[]),
     ("mem", &["net"]),
     ("fs", &["mem", "net"]),
     ("ipc", &["mem", "fs", "net"]),
     ("proc", &["mem", "fs", "ipc", "net"]),
     ("ckpt", &["proc", "mem", "fs"]),
-    ("shell", &["net", "mem", "fs", "ipc", "proc", "ckpt"]),
-    ("views", &["net", "mem", "fs", "ipc", "proc", "ckpt", "shell"]),
+    ("shell", &["net", "disk", "mem", "fs", "ipc", "proc", "ckpt"]),
+    ("views", &["net", "disk", "mem", "fs", "ipc", "proc", "ckpt", "shell"]),
 ];
 
 /// What a package is, by its place in the tree.
@@ -114,7 +115,9 @@ fn part(folder: &str) -> Part {
         | ["tests", _]
         | ["servers", "shell", "tools"] => Part::Program,
         ["microkernel", ..] => Part::Microkernel,
-        ["servers", name, "api"] | [name, "api"] => Part::Api(server(name)),
+        ["servers", "drivers", name, "api"] | ["servers", name, "api"] | [name, "api"] => {
+            Part::Api(server(name))
+        }
         ["servers", name, "core"] | [name, "core"] => Part::Core(server(name)),
         ["servers", name, "task"] | [name, "task"] => Part::Task(server(name)),
         _ => Part::Outside,

@@ -68,10 +68,11 @@ impl Drop for Qemu {
 pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Done> {
     let kernel = guest::kernel(workspace, false, &mut |_| {})?;
     let module = guest::for_sel4(workspace, &[boot.package])?.join(boot.program);
-    let node = NodeEntry { id: 1, cores: boot.cores, memory_mib: MEMORY_MIB, mac: [0; 6] };
-    let accelerator = Accelerator::find();
+    let (cores, mac) = (boot.cores, [0; 6]);
+    let node = NodeEntry { id: 1, cores, memory_mib: MEMORY_MIB, disk_mib: 0, mac };
+    let (kernel, accelerator) = (kernel.elf32, Accelerator::find());
     let machine =
-        Machine { node, kernel: kernel.elf32, module, accelerator, netdev: None, counting: None };
+        Machine { node, kernel, module, accelerator, netdev: None, disk: None, counting: None };
     let mut command = machine.command();
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     println!("   {}", typed(&command));

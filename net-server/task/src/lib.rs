@@ -68,7 +68,7 @@ fn config(startup: &Startup) -> Option<Config> {
     let hosted = config.domains.iter().flat_map(|domain| &domain.servers);
     let servers = hosted
         .filter_map(|number| ServerId::from_number(*number))
-        .filter(|server| !matches!(server, ServerId::Net | ServerId::Timer | ServerId::Console));
+        .filter(|server| !is_alone(*server));
     Some(Config {
         node,
         mac,
@@ -79,6 +79,11 @@ fn config(startup: &Startup) -> Option<Config> {
         seed: startup.seed,
         versions: VERSIONS,
     })
+}
+
+/// Whether a server has nothing to say to its like on other nodes.
+fn is_alone(server: ServerId) -> bool {
+    matches!(server, ServerId::Net | ServerId::Timer | ServerId::Console | ServerId::Disk)
 }
 
 impl State {

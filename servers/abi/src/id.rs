@@ -236,8 +236,7 @@ impl Ticket {
     }
 }
 
-/// The servers of a node, in the order of DESIGN: a server may ask only those before it that its
-/// row in ARCHITECTURE.md's table names.
+/// The servers of a node. Whom each may ask, ARCHITECTURE.md says; the numbers say nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ServerId {
@@ -261,11 +260,13 @@ pub enum ServerId {
     Shell = 8,
     /// Views: who is a member, and who holds which slot.
     Views = 9,
+    /// Disk driver.
+    Disk = 10,
 }
 
 impl ServerId {
     /// All servers, by number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Console,
         Self::Timer,
         Self::Net,
@@ -276,6 +277,7 @@ impl ServerId {
         Self::Ckpt,
         Self::Shell,
         Self::Views,
+        Self::Disk,
     ];
 
     /// The server with this number.
@@ -301,6 +303,7 @@ impl ServerId {
             Self::Ckpt => "ckpt",
             Self::Shell => "shell",
             Self::Views => "views",
+            Self::Disk => "disk",
         }
     }
 }

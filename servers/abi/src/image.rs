@@ -139,6 +139,8 @@ pub struct NodeEntry {
     pub cores: u8,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Disk in MiB; 0 is none.
+    pub disk_mib: u32,
     /// Ethernet address.
     pub mac: [u8; 6],
 }

@@ -37,7 +37,7 @@ pub const STACK_BYTES: u64 = 64 * 1024;
 pub const IPC_BUFFERS_ADDR: u64 = 0x2200_0000;
 /// Where the domain's own windows are: 64 KiB per core.
 pub const WINDOWS_ADDR: u64 = 0x2300_0000;
-/// Where the windows of other domains are in mem's and net's domain: 64 KiB per domain and core.
+/// Where the windows of other domains are in mem's, net's and disk's domain: 64 KiB per domain and core.
 pub const CLIENT_WINDOWS_ADDR: u64 = 0x2800_0000;
 /// Where the heap is.
 pub const HEAP_ADDR: u64 = 0x4000_0000;
@@ -45,6 +45,8 @@ pub const HEAP_ADDR: u64 = 0x4000_0000;
 pub const DEVICES_ADDR: u64 = 0x3000_0000;
 /// Where memory for DMA is mapped.
 pub const DMA_ADDR: u64 = 0x3800_0000;
+/// Bytes of it that the disk's driver gets. Root makes so much at once, so it is consecutive.
+pub const DISK_DMA_BYTES: u64 = 1 << 20;
 /// Where mem's domain has RootData and fs's has RootIndex.
 pub const ROOT_DATA_ADDR: u64 = 0x10_0000_0000;
 /// See [`ROOT_DATA_ADDR`].
@@ -140,7 +142,7 @@ pub struct Startup {
     pub signals: Vec<Signal>,
     /// Endpoint of root: log, halt ([`root_call`]).
     pub root_slot: u64,
-    /// Whether root mapped all other domains' windows here (mem, net).
+    /// Whether root mapped all other domains' windows here (mem, net, disk).
     pub sees_windows: bool,
     /// What mem-server needs.
     pub memory: Option<MemoryStartup>,
@@ -151,7 +153,9 @@ pub struct Startup {
     /// Interrupts.
     pub interrupts: Vec<Interrupt>,
     /// The network card, if the node has one and net is in this domain.
-    pub nic: Option<NicStartup>,
+    pub nic: Option<VirtioStartup>,
+    /// The disk, if the node has one and its driver is in this domain.
+    pub disk: Option<VirtioStartup>,
     /// The node's private key, if the image holds it and net is in this domain: no other domain sees
     /// it.
     pub link_key: Option<[u8; KEY_BYTES]>,
@@ -235,17 +239,17 @@ pub struct Interrupt {
     pub handler_slot: u64,
 }
 
-/// A virtio network card (virtio 1.1, over PCI), found and prepared by root: its registers are mapped,
-/// it may reach memory, and its interrupts are messages.
+/// A virtio device (virtio 1.1, over PCI), found and prepared by root: its registers are mapped, it may
+/// reach memory, and its interrupts are messages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct NicStartup {
+pub struct VirtioStartup {
     /// Address of the common configuration.
     pub common_addr: u64,
     /// Address of the notification registers.
     pub notify_addr: u64,
     /// Bytes between the notification registers of two queues.
     pub notify_multiplier: u32,
-    /// Address of the device's own configuration: the Ethernet address.
+    /// Address of the device's own configuration: an Ethernet address, a disk's size.
     pub device_addr: u64,
     /// Address of the MSI-X table.
     pub msix_addr: u64,
@@ -277,7 +281,7 @@ pub const fn window_addr(core: CoreId) -> u64 {
     WINDOWS_ADDR + core.0 as u64 * crate::limits::WINDOW_BYTES as u64
 }
 
-/// Address, in mem's and net's domain, of the window of `domain`'s worker on `core`.
+/// Address, in mem's, net's and disk's domain, of the window of `domain`'s worker on `core`.
 pub const fn client_window_addr(domain: u32, core: CoreId) -> u64 {
     let row = domain as u64 * crate::limits::CORES_MAX as u64 + core.0 as u64;
     CLIENT_WINDOWS_ADDR + row * crate::limits::WINDOW_BYTES as u64

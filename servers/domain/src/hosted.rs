@@ -7,6 +7,7 @@ use abi::{NodeId, ServerId};
 use alloc::boxed::Box;
 use cluster::View;
 use console_driver::ConsoleService;
+use disk_driver::DiskService;
 use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
@@ -78,6 +79,7 @@ impl Maker {
                 let log = |notice: &_| println!("net: {notice}");
                 Some(leak(NetService::new(self.startup, self.nic(), log)?))
             }
+            ServerId::Disk => Some(leak(self.disk())),
             ServerId::Shell => Some(self.host(server, self.shell())),
             ServerId::Views => Some(self.host(server, self.views())),
             ServerId::Ckpt => None,
@@ -113,6 +115,13 @@ impl Maker {
         // domain alone; net-server is made once.
         let nic = unsafe { Nic::start(startup) };
         nic.inspect_err(|error| println!("net: the network card cannot be used: {error:?}")).ok()
+    }
+
+    fn disk(&self) -> DiskService {
+        let make = |core| Host::new(ServerId::Disk, self.node, self.view.clone(), core);
+        let say = |sentence: &str| println!("disk: {sentence}");
+        // SAFETY: the record is root's, and the disk server is made once.
+        unsafe { DiskService::start(self.startup, self.node, say, make) }
     }
 
     fn shell(&self) -> Shell<shell_task::Sel4Machine> {

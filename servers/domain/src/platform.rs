@@ -122,7 +122,7 @@ impl Sel4Platform {
 
     fn window(&self) -> &'static mut [u8] {
         // SAFETY: root mapped this worker's window there; only this worker uses it, and only inside
-        // `call_domain`, which does not nest. mem and net touch it while this worker waits for them.
+        // `call_domain`, which does not nest. mem, net and disk touch it while this worker waits for them.
         unsafe { core::slice::from_raw_parts_mut(window_addr(self.core) as *mut u8, WINDOW_BYTES) }
     }
 

@@ -106,6 +106,7 @@ fn connect(
         println!("root: the CPU has no random generator: seeds come from the time only");
     }
     share_windows(memory, domains);
+    let devices = devices::find(memory);
     let mut records = Vec::new();
     for index in 0..domains.len() {
         let (cnode_slot, vspace_slot, workers) = domains[index].give_own();
@@ -115,11 +116,8 @@ fn connect(
         let badge = microkernel_sys::CapData::badge(watch::call_badge(domain.index));
         let root_slot = domain.give_marked(endpoint, Rights::CALL, badge);
         let mut interrupts = devices::interrupts(memory, domain);
-        let nic = if domain.hosts(ServerId::Net) { devices::nic(memory, domain) } else { None };
-        let nic = nic.map(|(nic, interrupt)| {
-            interrupts.push(interrupt);
-            nic
-        });
+        let nic = devices.nic(memory, domain, &mut interrupts);
+        let disk = devices.disk(memory, domain, &mut interrupts);
         if domain.hosts(ServerId::Fs) {
             domain.space.entry(memory, ROOT_INDEX_ADDR, archive, Entry::RootIndex);
         }
@@ -146,6 +144,7 @@ fn connect(
             io_ports: devices::io_ports(domain),
             interrupts,
             nic,
+            disk,
             link_key: archive.link_key().filter(|_| domain.hosts(ServerId::Net)),
         });
     }
@@ -153,10 +152,10 @@ fn connect(
 }
 
 fn sees_windows(domain: &Domain) -> bool {
-    domain.hosts(ServerId::Mem) || domain.hosts(ServerId::Net)
+    [ServerId::Mem, ServerId::Net, ServerId::Disk].into_iter().any(|server| domain.hosts(server))
 }
 
-/// Maps all windows where mem and net run: bulk data goes through them.
+/// Maps all windows where mem, net and disk run: bulk data goes through them.
 fn share_windows(memory: &mut Memory, domains: &[Domain]) {
     for reader in domains.iter().filter(|domain| sees_windows(domain)) {
         for client in domains {

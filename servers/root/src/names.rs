@@ -16,6 +16,7 @@ pub fn operation(server: ServerId, op: u16) -> &'static str {
         (ServerId::Net, NET_SEND) => "Send",
         (ServerId::Net, NET_TAKE) => "TakeMessage",
         (ServerId::Net, _) => net_api::operation_name(op),
+        (ServerId::Disk, _) => disk_api::operation_name(op),
         (ServerId::Mem, _) => mem_api::operation_name(op),
         (ServerId::Fs | ServerId::Ipc, 1..32) => fs_api::file::operation_name(op),
         (ServerId::Fs, _) => fs_api::name::operation_name(op),
@@ -45,6 +46,9 @@ pub fn consequence(server: ServerId) -> &'static str {
         ServerId::Ipc => {
             "no program of this node can use pipes and terminals; Ctrl-] gives the rescue prompt: \
              `halt` or `reboot`"
+        }
+        ServerId::Disk => {
+            "nothing on this node's disk can be read or written; `reboot` starts it again"
         }
         ServerId::Ckpt => "there are no checkpoints; all else goes on",
         ServerId::Views => {

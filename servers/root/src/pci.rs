@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds the virtio network card and prepares it: memory decoding, bus mastering, MSI-X.
+//! Finds virtio devices and prepares them: memory decoding, bus mastering, MSI-X.
 //!
 //! # Source
 //! PCI Local Bus 3.0, configuration mechanism 1; virtio 1.1, 4.1.
@@ -18,8 +18,12 @@ const COMMAND_MASTER: u32 = 1 << 2;
 const BAR_0: u8 = 0x10;
 const BARS: u8 = 6;
 const VIRTIO_VENDOR: u32 = 0x1af4;
-const VIRTIO_NET_TRANSITIONAL: u32 = 0x1000;
-const VIRTIO_NET: u32 = 0x1041;
+/// Device numbers of a kind: transitional, and modern only.
+pub type Kind = [u32; 2];
+/// A virtio network card.
+pub const NETWORK_CARD: Kind = [0x1000, 0x1041];
+/// A virtio disk.
+pub const DISK: Kind = [0x1001, 0x1042];
 const BUSES: u8 = 8;
 const DEVICES: u8 = 32;
 
@@ -74,7 +78,7 @@ impl Address {
     }
 }
 
-/// Where the card's registers are, as its capabilities say.
+/// Where a device's registers are, as its capabilities say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
     /// Common configuration: base address register and offset.
@@ -99,27 +103,27 @@ const MSIX_MASK_ALL: u32 = 1 << 30;
 /// A list longer than this has a loop.
 const CAPABILITIES_MAX: u32 = 48;
 
-/// Reads the card's capabilities and switches MSI-X on.
+/// Reads a device's capabilities and switches MSI-X on.
 ///
 /// # Errors
 /// As for [`Address::read`].
-pub fn capabilities(nic: Address) -> Result<Registers, Error> {
+pub fn capabilities(device: Address) -> Result<Registers, Error> {
     let mut registers = Registers::default();
-    if nic.read(STATUS_AND_COMMAND)? & HAS_CAPABILITIES == 0 {
+    if device.read(STATUS_AND_COMMAND)? & HAS_CAPABILITIES == 0 {
         return Ok(registers);
     }
-    let mut at = (nic.read(CAPABILITIES)? & 0xfc) as u8;
+    let mut at = (device.read(CAPABILITIES)? & 0xfc) as u8;
     for _ in 0..CAPABILITIES_MAX {
         if at == 0 {
             break;
         }
-        let head = nic.read(at)?;
+        let head = device.read(at)?;
         match head & 0xff {
-            VENDOR => virtio_capability(nic, at, head >> 24, &mut registers)?,
+            VENDOR => virtio_capability(device, at, head >> 24, &mut registers)?,
             MSIX => {
-                let table = nic.read(at + 4)?;
+                let table = device.read(at + 4)?;
                 registers.msix = Some(((table & 7) as u8, table & !7));
-                nic.write(at, (head | MSIX_ENABLE) & !MSIX_MASK_ALL)?;
+                device.write(at, (head | MSIX_ENABLE) & !MSIX_MASK_ALL)?;
             }
             _ => {}
         }
@@ -129,17 +133,17 @@ pub fn capabilities(nic: Address) -> Result<Registers, Error> {
 }
 
 fn virtio_capability(
-    nic: Address,
+    device: Address,
     at: u8,
     kind: u32,
     registers: &mut Registers,
 ) -> Result<(), Error> {
-    let place = ((nic.read(at + 4)? & 0xff) as u8, nic.read(at + 8)?);
+    let place = ((device.read(at + 4)? & 0xff) as u8, device.read(at + 8)?);
     match kind {
         1 => registers.common = registers.common.or(Some(place)),
         2 if registers.notify.is_none() => {
             registers.notify = Some(place);
-            registers.notify_multiplier = nic.read(at + 16)?;
+            registers.notify_multiplier = device.read(at + 16)?;
         }
         4 => registers.device = registers.device.or(Some(place)),
         _ => {}
@@ -147,17 +151,16 @@ fn virtio_capability(
     Ok(())
 }
 
-/// The first virtio network card.
+/// The first virtio device of this kind.
 ///
 /// # Errors
 /// As for [`Address::read`].
-pub fn find_nic() -> Result<Option<Address>, Error> {
+pub fn find(kind: Kind) -> Result<Option<Address>, Error> {
     for bus in 0..BUSES {
         for device in 0..DEVICES {
             let address = Address { bus, device, function: 0 };
             let id = address.read(0)?;
-            let is_net = matches!(id >> 16, VIRTIO_NET | VIRTIO_NET_TRANSITIONAL);
-            if id & 0xffff == VIRTIO_VENDOR && is_net {
+            if id & 0xffff == VIRTIO_VENDOR && kind.contains(&(id >> 16)) {
                 return Ok(Some(address));
             }
         }
@@ -165,29 +168,29 @@ pub fn find_nic() -> Result<Option<Address>, Error> {
     Ok(None)
 }
 
-/// Lets the card decode memory and reach it, and lists its memory registers.
+/// Lets the device decode memory and reach it, and lists its memory registers.
 ///
 /// # Errors
 /// As for [`Address::read`].
-pub fn prepare(nic: Address) -> Result<Vec<Bar>, Error> {
+pub fn prepare(device: Address) -> Result<Vec<Bar>, Error> {
     let mut bars = Vec::new();
     let mut index = 0;
     while index < BARS {
         let register = BAR_0 + index * 4;
-        let low = nic.read(register)?;
+        let low = device.read(register)?;
         let is_wide = low & 6 == 4;
         if low & 1 == 0 && low != 0 {
-            let high = if is_wide { nic.read(register + 4)? } else { 0 };
-            nic.write(register, u32::MAX)?;
-            let mask = nic.read(register)? & !15;
-            nic.write(register, low)?;
+            let high = if is_wide { device.read(register + 4)? } else { 0 };
+            device.write(register, u32::MAX)?;
+            let mask = device.read(register)? & !15;
+            device.write(register, low)?;
             let physical = u64::from(low & !15) | u64::from(high) << 32;
             let bytes = u64::from(mask.wrapping_neg());
             bars.push(Bar { index, physical, bytes });
         }
         index += if is_wide { 2 } else { 1 };
     }
-    let command = nic.read(COMMAND)?;
-    nic.write(COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER)?;
+    let command = device.read(COMMAND)?;
+    device.write(COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER)?;
     Ok(bars)
 }

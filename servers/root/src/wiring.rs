@@ -7,11 +7,12 @@ use abi::startup::{Port, Signal, client_badge};
 use alloc::vec::Vec;
 use microkernel_sys::{CapData, Rights};
 
-use ServerId::{Ckpt, Console, Fs, Ipc, Mem, Net, Proc, Shell, Timer, Views};
+use ServerId::{Ckpt, Console, Disk, Fs, Ipc, Mem, Net, Proc, Shell, Timer, Views};
 
 /// (client, server): the calls that the design allows. Everything else has no capability.
 pub const ASKS: &[(ServerId, ServerId)] = &[
     (Net, Timer),
+    (Disk, Timer),
     (Mem, Net),
     (Mem, Timer),
     (Fs, Mem),
@@ -37,6 +38,7 @@ pub const ASKS: &[(ServerId, ServerId)] = &[
     (Shell, Net),
     (Shell, Mem),
     (Shell, Console),
+    (Shell, Disk),
     (Shell, Timer),
     // From above all others: views and leases are pushed down.
     (Views, Shell),

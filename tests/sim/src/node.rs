@@ -367,6 +367,7 @@ fn setup(plan: &Plan) -> Setup {
         id: node.get(),
         cores: plan.cores,
         memory_mib: 1,
+        disk_mib: 0,
         mac: mac(*node),
     };
     Setup { login: plan.login.clone(), nodes: plan.nodes.iter().map(entry).collect() }

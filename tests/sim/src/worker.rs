@@ -327,7 +327,7 @@ impl Node {
             ServerId::Proc => &self.proc,
             ServerId::Shell => &self.shell,
             ServerId::Views => &self.views,
-            ServerId::Timer | ServerId::Net | ServerId::Ckpt => return None,
+            ServerId::Timer | ServerId::Net | ServerId::Ckpt | ServerId::Disk => return None,
         })
     }
 

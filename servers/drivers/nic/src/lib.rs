@@ -10,8 +10,7 @@
 //! What the device writes is input: an index or length out of range is dropped and counted.
 //!
 //! # Source
-//! OASIS virtio 1.1, 2.6 (split queues), 4.1 (PCI), 5.1 (network device). Written for this project:
-//! the well-kept library for it offers no MSI-X, and these are few lines.
+//! OASIS virtio 1.1, 5.1 (network device).
 
 #![no_std]
 
@@ -19,60 +18,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod memory;
-mod queue;
+mod buffers;
 #[cfg(test)]
 mod tests;
 
-use abi::startup::NicStartup;
+use abi::startup::VirtioStartup;
 use alloc::vec::Vec;
-use memory::{Dma, Registers};
-use queue::Queue;
+use buffers::Buffers;
+pub use virtio_driver::{QUEUE, Unusable};
 
-/// Buffers of each queue.
-pub const QUEUE: u16 = 64;
 /// Longest frame: 9,000 bytes and an Ethernet header, in whole cache lines with the device's header.
 pub const BUFFER_BYTES: usize = 9216;
 /// The device's header before each frame (virtio_net_hdr with num_buffers).
 const HEADER_BYTES: usize = 12;
-
-const FEATURE_SELECT: u64 = 0x00;
-const FEATURES: u64 = 0x04;
-const DRIVER_FEATURE_SELECT: u64 = 0x08;
-const DRIVER_FEATURES: u64 = 0x0c;
-const CONFIG_VECTOR: u64 = 0x10;
-const STATUS: u64 = 0x14;
-const QUEUE_SELECT: u64 = 0x16;
-const QUEUE_SIZE: u64 = 0x18;
-const QUEUE_VECTOR: u64 = 0x1a;
-const QUEUE_ENABLE: u64 = 0x1c;
-const QUEUE_NOTIFY_OFFSET: u64 = 0x1e;
-const QUEUE_DESCRIPTORS: u64 = 0x20;
-const QUEUE_AVAILABLE: u64 = 0x28;
-const QUEUE_USED: u64 = 0x30;
-
-const ACKNOWLEDGE: u8 = 1;
-const DRIVER: u8 = 2;
-const DRIVER_OK: u8 = 4;
-const FEATURES_OK: u8 = 8;
-/// Feature 32, VERSION_1, in the second word of features.
-const VERSION_1: u32 = 1;
-const NO_VECTOR: u16 = 0xffff;
-/// Looks at the status while the device resets: QEMU's is done at once, others within milliseconds.
-const RESET_POLLS_MAX: u32 = 1_000_000;
-
-/// Why the card cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unusable {
-    /// It is not a device of virtio 1.0 or later.
-    TooOld,
-    /// Its queues are smaller than [`QUEUE`].
-    SmallQueue,
-    /// Root gave too little memory for DMA.
-    LittleMemory,
-    /// It does not end its reset.
-    Stuck,
-}
 
 /// All transmit buffers are the device's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,8 +39,8 @@ pub struct Full;
 /// The card.
 pub struct Nic {
     mac: [u8; 6],
-    receive: Queue,
-    transmit: Queue,
+    receive: Buffers,
+    transmit: Buffers,
     free: Vec<u16>,
     malformed: u64,
 }
@@ -96,32 +54,24 @@ impl Nic {
     /// # Safety
     /// `startup` tells the truth: the addresses are the card's registers and memory of the stated size,
     /// mapped for good, and nobody else uses them.
-    pub unsafe fn start(startup: &NicStartup) -> Result<Self, Unusable> {
+    pub unsafe fn start(startup: &VirtioStartup) -> Result<Self, Unusable> {
         // SAFETY: as the caller says.
-        let common = unsafe { Registers::new(startup.common_addr) };
-        // SAFETY: as the caller says.
-        let notify = unsafe { Registers::new(startup.notify_addr) };
-        // SAFETY: as the caller says.
-        let device = unsafe { Registers::new(startup.device_addr) };
-        // SAFETY: as the caller says.
-        let msix = unsafe { Registers::new(startup.msix_addr) };
-        // SAFETY: as the caller says.
-        let dma = unsafe { Dma::new(startup.dma) };
-        let (receive_dma, transmit_dma) = dma.halves();
-        if receive_dma.bytes() < Queue::BYTES {
+        let (device, dma) = unsafe { virtio_driver::Device::new(startup) };
+        if dma.bytes() < 2 * Buffers::BYTES {
             return Err(Unusable::LittleMemory);
         }
-        negotiate(&common)?;
-        program_vector(&msix, startup.msix_vector);
-        common.write16(CONFIG_VECTOR, NO_VECTOR);
-        let step = u64::from(startup.notify_multiplier);
-        let mut receive = set_up(&common, 0, 0, receive_dma, &notify, step)?;
-        let transmit = set_up(&common, 1, NO_VECTOR, transmit_dma, &notify, step)?;
-        common.write8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+        let half = dma.bytes() / 2;
+        let (receive_dma, transmit_dma) = dma.cut(half);
+        device.begin()?;
+        // None of what it offers: no offloads, no merged buffers.
+        device.accept(0)?;
+        let mut receive = Buffers::new(device.queue(0, true, receive_dma)?);
+        let transmit = Buffers::new(device.queue(1, false, transmit_dma)?);
+        device.go();
         (0..QUEUE).for_each(|buffer| receive.offer(buffer, BUFFER_BYTES, true));
         receive.notify();
         let mut mac = [0; 6];
-        (0u64..).zip(&mut mac).for_each(|(i, byte)| *byte = device.read8(i));
+        (0u64..).zip(&mut mac).for_each(|(i, byte)| *byte = device.config().read8(i));
         Ok(Self { mac, receive, transmit, free: (0..QUEUE).collect(), malformed: 0 })
     }
 
@@ -132,7 +82,7 @@ impl Nic {
 
     /// Frames and buffers that the device described wrongly.
     pub fn malformed(&self) -> u64 {
-        self.malformed + self.receive.strange + self.transmit.strange
+        self.malformed + self.receive.strange() + self.transmit.strange()
     }
 
     /// Sends a frame, from its Ethernet header on, at most [`BUFFER_BYTES`] less 12.
@@ -166,56 +116,4 @@ impl Nic {
             }
         }
     }
-}
-
-fn negotiate(common: &Registers) -> Result<(), Unusable> {
-    common.write8(STATUS, 0);
-    if !(0..RESET_POLLS_MAX).any(|_| common.read8(STATUS) == 0) {
-        return Err(Unusable::Stuck);
-    }
-    common.write8(STATUS, ACKNOWLEDGE | DRIVER);
-    common.write32(FEATURE_SELECT, 1);
-    if common.read32(FEATURES) & VERSION_1 == 0 {
-        return Err(Unusable::TooOld);
-    }
-    // Nothing of the first word: no offloads, no merged buffers.
-    for (select, features) in [(0, 0), (1, VERSION_1)] {
-        common.write32(DRIVER_FEATURE_SELECT, select);
-        common.write32(DRIVER_FEATURES, features);
-    }
-    common.write8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    if common.read8(STATUS) & FEATURES_OK == 0 {
-        return Err(Unusable::TooOld);
-    }
-    Ok(())
-}
-
-/// Entry 0 of the MSI-X table: to the first core's APIC.
-fn program_vector(msix: &Registers, vector: u8) {
-    for (offset, value) in [(0, 0xfee0_0000), (4, 0), (8, u32::from(vector)), (12, 0)] {
-        msix.write32(offset, value);
-    }
-}
-
-fn set_up(
-    common: &Registers,
-    index: u16,
-    vector: u16,
-    dma: Dma,
-    notify: &Registers,
-    notify_step: u64,
-) -> Result<Queue, Unusable> {
-    common.write16(QUEUE_SELECT, index);
-    if common.read16(QUEUE_SIZE) < QUEUE {
-        return Err(Unusable::SmallQueue);
-    }
-    common.write16(QUEUE_SIZE, QUEUE);
-    common.write16(QUEUE_VECTOR, vector);
-    let physical = dma.physical();
-    common.write64(QUEUE_DESCRIPTORS, physical + Queue::DESCRIPTORS as u64);
-    common.write64(QUEUE_AVAILABLE, physical + Queue::AVAILABLE as u64);
-    common.write64(QUEUE_USED, physical + Queue::USED as u64);
-    common.write16(QUEUE_ENABLE, 1);
-    let offset = u64::from(common.read16(QUEUE_NOTIFY_OFFSET)) * notify_step;
-    Ok(Queue::new(index, dma, notify.at(offset)))
 }

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The driver against a card made of plain memory, which the test plays.
 
-use crate::memory::{Dma, Registers};
-use crate::queue::Queue;
-use crate::{BUFFER_BYTES, Full, HEADER_BYTES, Nic, QUEUE, QUEUE_SIZE, STATUS, Unusable};
-use abi::startup::NicStartup;
+use crate::buffers::Buffers;
+use crate::{BUFFER_BYTES, Full, HEADER_BYTES, Nic, QUEUE, Unusable};
+use abi::startup::VirtioStartup;
 use std::boxed::Box;
 use std::vec;
+use virtio_driver::registers::{FEATURES, QUEUE_SIZE, STATUS};
+use virtio_driver::{Dma, Queue, Registers};
 
 const REGISTERS_BYTES: usize = 0x4000;
-const DMA_BYTES: usize = 2 * (Queue::BYTES + 4096);
+const DMA_BYTES: usize = 2 * (Buffers::BYTES + 4096);
 const VECTOR: u8 = 0x5a;
 
 struct Card {
-    startup: NicStartup,
+    startup: VirtioStartup,
     registers: Registers,
     dma: Dma,
 }
@@ -25,7 +26,7 @@ fn leak(bytes: usize) -> u64 {
 fn card() -> Card {
     let (base, memory) = (leak(REGISTERS_BYTES), leak(DMA_BYTES));
     let dma = (memory, memory, DMA_BYTES as u64);
-    let startup = NicStartup {
+    let startup = VirtioStartup {
         common_addr: base,
         notify_addr: base + 0x1000,
         notify_multiplier: 4,
@@ -38,7 +39,8 @@ fn card() -> Card {
     let registers = unsafe { Registers::new(base) };
     // SAFETY: as above.
     let dma = unsafe { Dma::new(dma) };
-    registers.write32(crate::FEATURES, crate::VERSION_1);
+    // Shown as both words; bit 0 of the second one is VERSION_1.
+    registers.write32(FEATURES, 1);
     registers.write16(QUEUE_SIZE, 256);
     Card { startup, registers, dma }
 }
@@ -126,7 +128,7 @@ fn card_sends_until_full_and_again_when_a_buffer_comes_back() {
 #[test]
 fn card_that_cannot_be_used_is_refused() {
     let old = card();
-    old.registers.write32(crate::FEATURES, 0);
+    old.registers.write32(FEATURES, 0);
     assert_eq!(old.start().err(), Some(Unusable::TooOld));
     let small = card();
     small.registers.write16(QUEUE_SIZE, QUEUE - 1);

@@ -17,7 +17,7 @@ use runtime::{cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
 /// Runs a command on the node that receives it; the answer is its output in the bulk data. The
-/// words are one of `ps`, `mem`, `net`, `klog`, `halt`, `reboot`, `crash` with a server, and `here`.
+/// words are one of `ps`, `mem`, `net`, `disks`, `klog`, `halt`, `reboot`, `crash` with a server, and `here`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RunCommand {
     /// The command's words.

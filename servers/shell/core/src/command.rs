@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
 
+/// `disks` writes, and reads back.
+const CHECK: &str = "--check";
 /// `net` sends null requests.
 const PING: &str = "--ping";
 
@@ -35,6 +37,8 @@ pub(crate) enum Task {
     Ps,
     Mem,
     Net,
+    Disks,
+    DiskCheck,
     Log,
     Stop(Stop),
     Crash(ServerId),
@@ -47,6 +51,7 @@ impl Task {
             Self::Ps => "ps",
             Self::Mem => "mem",
             Self::Net => "net",
+            Self::Disks | Self::DiskCheck => "disks",
             Self::Log => "klog",
             Self::Stop(Stop::Halt) => "halt",
             Self::Stop(Stop::Reboot) => "reboot",
@@ -59,6 +64,9 @@ impl Task {
         let mut words = Vec::from([self.name()]);
         if let Self::Crash(server) = self {
             words.push(server.name());
+        }
+        if self == Self::DiskCheck {
+            words.push(CHECK);
         }
         words.push(HERE);
         words.into_iter().map(String::from).collect()
@@ -91,11 +99,11 @@ impl Command {
     /// look at whose process it is.
     pub(crate) fn needs_root(self) -> bool {
         match self {
-            Self::On(Task::Stop(_) | Task::Crash(_), _)
+            Self::On(Task::Stop(_) | Task::Crash(_) | Task::DiskCheck, _)
             | Self::Migrate(..)
             | Self::Kill(..)
             | Self::LinkKey(_) => true,
-            Self::On(Task::Ps | Task::Mem | Task::Net | Task::Log, _)
+            Self::On(Task::Ps | Task::Mem | Task::Net | Task::Disks | Task::Log, _)
             | Self::Nodes
             | Self::Ping(..)
             | Self::Help
@@ -113,6 +121,8 @@ migrate PID NODE    moves a running process to another node
 mem [NODE]          memory of all nodes, or of one
 net [NODE|all]      links of this node, of one or of all
 net --ping NODE [COUNT]   times null requests to another node
+disks [NODE]        disks of all nodes, or of one
+disks --check [NODE]   writes to them what is kept for that, and reads it back
 linkkey KEY         gives this node its private key, if its image holds none
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
@@ -134,6 +144,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             _ => Err("net --ping needs a node: net --ping NODE [COUNT]".to_string()),
         },
         "net" => on(Task::Net, Scope::Here),
+        "disks" if arguments.first().is_some_and(|word| word == CHECK) => {
+            scope(&arguments[1..], Scope::All).map(|scope| Command::On(Task::DiskCheck, scope))
+        }
+        "disks" => on(Task::Disks, Scope::All),
         "klog" => on(Task::Log, Scope::Here),
         "halt" => on(Task::Stop(Stop::Halt), Scope::Here),
         "reboot" => on(Task::Stop(Stop::Reboot), Scope::Here),
@@ -246,6 +260,15 @@ mod tests {
     }
 
     #[test]
+    fn command_disks_checks_if_told_so() {
+        let two = NodeId::new(2).expect("a node");
+        assert_eq!(read("disks"), Ok(Command::On(Task::Disks, Scope::All)));
+        assert_eq!(read("disks --check 2"), Ok(Command::On(Task::DiskCheck, Scope::Node(two))));
+        assert_eq!(parse(&Task::DiskCheck.words()), Ok(Command::On(Task::DiskCheck, Scope::Here)));
+        assert!(Command::On(Task::DiskCheck, Scope::Here).needs_root());
+    }
+
+    #[test]
     fn command_with_a_key_reads_its_digits() {
         let digits = "0f".repeat(KEY_BYTES - 1) + "A0";
         let mut key = [0x0f; KEY_BYTES];
@@ -267,7 +290,7 @@ mod tests {
             ("linkkey 12", "64 hexadecimal digits"),
             ("frob", "help"),
             ("crash", "crash SERVER [NODE]"),
-            ("crash disk", "console, timer, net"),
+            ("crash dsk", "console, timer, net"),
             ("crash fs all", "one node"),
             ("onnode 2 ls", "Linux shell"),
             ("", "help"),

@@ -24,6 +24,7 @@ extern crate std;
 
 mod command;
 mod console;
+mod disk;
 mod job;
 pub mod limits;
 mod login;
@@ -97,6 +98,8 @@ enum Wait {
     Signal { job: JobId, pid: Pid },
     /// A server was told to fault.
     Crash { job: JobId, part: usize, server: ServerId },
+    /// A step of a check of this node's disk.
+    DiskCheck(disk::Check),
     /// A process is moving.
     Migrate { job: JobId, pid: Pid, to: NodeId, started_ns: u64 },
     /// How many of its pages have arrived.
@@ -299,6 +302,7 @@ impl<M: Machine> Core for Shell<M> {
             Wait::Processes { job, part, text } => self.processes(cx, job, part, text, &result),
             Wait::Signal { job, pid } => self.signalled(cx, job, pid, &result),
             Wait::Crash { job, part, server } => self.crashed(cx, job, part, server, &result),
+            Wait::DiskCheck(check) => self.checked(cx, check, &result),
             Wait::Migrate { job, pid, to, started_ns } => {
                 self.migrated(cx, job, pid, (to, started_ns), &result);
             }

@@ -9,6 +9,7 @@ use abi::{Errno, NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use disk_api::Info;
 use mem_api::MemoryUse;
 use net_api::{LinkUse, StrayUse};
 use proc_api::{List, ProcessList};
@@ -83,6 +84,11 @@ impl<M: Machine> Shell<M> {
                 let lines = links(cx);
                 self.part_ended(cx, id, part, lines, 0);
             }
+            Task::Disks => match cx.leaf(&Info {}) {
+                Ok(info) => self.part_ended(cx, id, part, text::disks_line(me, &info), 0),
+                Err(errno) => self.part_failed(cx, id, part, errno),
+            },
+            Task::DiskCheck => self.begin_check(cx, id, part),
             Task::Log => {
                 let log = self.machine.log(PART_BYTES);
                 let log = String::from_utf8_lossy(&log).into_owned();
@@ -163,7 +169,7 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    fn part_failed(&mut self, cx: &mut Cx<'_>, id: JobId, part: usize, errno: Errno) {
+    pub(crate) fn part_failed(&mut self, cx: &mut Cx<'_>, id: JobId, part: usize, errno: Errno) {
         let Some(node) = self.jobs.get(&id).and_then(|job| job.parts.get(part)) else { return };
         let node = node.node;
         let hint = if errno == Errno::EHOSTDOWN { ": see `nodes`" } else { "" };
@@ -171,7 +177,14 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Prints what is next in the order of nodes; ends the job with its last part.
-    fn part_ended(&mut self, cx: &mut Cx<'_>, id: JobId, part: usize, text: String, status: u8) {
+    pub(crate) fn part_ended(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: JobId,
+        part: usize,
+        text: String,
+        status: u8,
+    ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.status == 0 {
             job.status = status;
@@ -234,7 +247,8 @@ fn header(task: Task) -> &'static str {
         Task::Ps => text::PS_HEADER,
         Task::Mem => text::MEM_HEADER,
         Task::Net => text::NET_HEADER,
-        Task::Log | Task::Stop(_) | Task::Crash(_) => "",
+        Task::Disks => text::DISKS_HEADER,
+        Task::DiskCheck | Task::Log | Task::Stop(_) | Task::Crash(_) => "",
     }
 }
 

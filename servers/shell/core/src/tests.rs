@@ -4,9 +4,14 @@
 use crate::{Machine, Setup, Shell, Stop, limits};
 use abi::image::NodeEntry;
 use abi::{CoreId, Errno, FileId, NodeId, Pid, ServerId};
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use cluster::View;
+use disk_api::{
+    Absence, DiskInfo, Extent, Fetch, Figures, Flush, Info, Read, ReadId, Readable, State, Write,
+};
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT};
 use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
@@ -33,8 +38,52 @@ impl Machine for FakeMachine {
     }
 }
 
+/// A disk whose requests end at once.
+struct FakeDisk {
+    state: State,
+    bytes: Vec<u8>,
+    /// What is written is not there later.
+    forgets: bool,
+    fails: Option<Errno>,
+}
+
+impl FakeDisk {
+    fn new() -> Self {
+        let regions = [Extent { first: 8, sectors: 2048 }; 4];
+        let state = State::Ready { sectors: 131_072, writable: true, regions };
+        Self { state, bytes: vec![0; 65536], forgets: false, fails: None }
+    }
+
+    fn call(&mut self, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Status {
+        match (op, self.fails) {
+            (Info::NUMBER, _) => {
+                let info = DiskInfo { state: self.state.clone(), figures: Figures::default() };
+                done(msg, &info)
+            }
+            (_, Some(errno)) => Status::Failed(errno),
+            (Read::NUMBER, None) => {
+                let id = ReadId { index: 1, generation: 2 };
+                done(msg, &Readable { id })
+            }
+            (Fetch::NUMBER, None) => {
+                bulk.set(&self.bytes).expect("it fits");
+                done(msg, &())
+            }
+            (Write::NUMBER, None) => {
+                if !self.forgets {
+                    self.bytes = bulk.data().to_vec();
+                }
+                done(msg, &())
+            }
+            (Flush::NUMBER, None) => done(msg, &()),
+            _ => Status::Failed(Errno::ENOSYS),
+        }
+    }
+}
+
 struct World {
     now_ns: u64,
+    disk: FakeDisk,
     links_up: bool,
     console: String,
     console_full: bool,
@@ -80,6 +129,7 @@ impl Platform for World {
                 self.crashed.push(to);
                 Status::Failed(Errno::EIO)
             }
+            (ServerId::Disk, _) => self.disk.call(op, msg, bulk),
             (ServerId::Console, ConsoleWrite::NUMBER) => {
                 let write = ConsoleWrite::get(msg).expect("a write");
                 self.console.push_str(&String::from_utf8(write.0).expect("text"));
@@ -152,7 +202,7 @@ fn node(number: u16) -> NodeId {
 impl Node {
     /// Node 1 of `nodes`, in service.
     fn new(nodes: u16, links_up: bool) -> Self {
-        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, mac: [0; 6] };
+        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
         let login = ["/bin/sh", "-l"].map(String::from).to_vec();
         let setup = Setup { login, nodes: (1..=nodes).map(entry).collect() };
         let view = View::fixed((1..=nodes).map(node).collect()).expect("a view");
@@ -160,6 +210,7 @@ impl Node {
         let host = Host::new(ServerId::Shell, node(1), view, shell);
         let world = World {
             now_ns: 0,
+            disk: FakeDisk::new(),
             links_up,
             console: String::new(),
             console_full: false,
@@ -308,9 +359,62 @@ fn crash_is_sent_to_its_server_and_says_what_became_of_it() {
 }
 
 #[test]
+fn disks_shows_a_disk_or_why_there_is_none() {
+    let mut node = Node::new(1, true);
+    let (text, status) = node.admin("disks");
+    assert!(text.contains("\n   1 ready        65536        1024 "), "{text}");
+    assert_eq!(status, Some(0));
+    node.world.replies.clear();
+    node.world.disk.state = State::Absent(Absence::Unwanted);
+    let (text, _) = node.admin("disks");
+    assert!(text.ends_with("   1 none      cluster.toml gives the node none\n"), "{text}");
+    node.world.replies.clear();
+    node.world.disk.state = State::Stopped;
+    assert!(node.admin("disks").0.contains("   1 stopped   it did not answer"));
+}
+
+#[test]
+fn disks_check_counts_and_finds_the_one_before() {
+    let mut node = Node::new(1, true);
+    for says in [
+        "check 1: 64 KiB written, flushed and read back in 0.000 ms; it is the first\n",
+        "check 2: 64 KiB written, flushed and read back in 0.000 ms; check 1 was still there\n",
+    ] {
+        node.world.replies.clear();
+        assert_eq!(node.admin("disks --check"), (format!("node 1: {says}"), Some(0)));
+    }
+    node.world.replies.clear();
+    node.world.disk.bytes[60_000] ^= 1;
+    let (text, _) = node.admin("disks --check 1");
+    assert!(text.contains("check 1:") && text.contains("NOT as it had been written"), "{text}");
+}
+
+#[test]
+fn disks_check_notices_a_disk_that_forgets_or_fails() {
+    let mut node = Node::new(1, true);
+    node.world.disk.forgets = true;
+    let (text, status) = node.admin("disks --check");
+    assert!(text.contains("is not what was written"), "{text}");
+    assert_eq!(status, Some(1));
+    for (errno, says) in [
+        (Errno::ENODEV, "see `disks`"),
+        (Errno::EROFS, "cannot be written"),
+        (Errno::EIO, "its disk fails"),
+        (Errno::EAGAIN, "try again"),
+        (Errno::EPERM, "not permitted"),
+    ] {
+        node.world.replies.clear();
+        node.world.disk.fails = Some(errno);
+        let (text, status) = node.admin("disks --check");
+        assert!(text.contains(says), "{text}");
+        assert_eq!(status, Some(1));
+    }
+}
+
+#[test]
 fn commands_that_end_something_are_for_root_only() {
     let mut node = Node::new(1, true);
-    for command in ["crash fs", "halt", "reboot all"] {
+    for command in ["crash fs", "halt", "reboot all", "disks --check"] {
         node.world.replies.clear();
         let (text, status) = node.user(1000, command);
         assert!(text.contains("root"), "{text}");

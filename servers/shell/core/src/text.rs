@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How figures look: people read them, and scripts may, so they stay as they are.
 
+use crate::disk::Before;
 use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
 use cluster::View;
+use disk_api::limits::{CHECK_SECTORS, SECTOR_BYTES};
+use disk_api::{DiskInfo, Extent, State};
 use mem_api::MemoryFigures;
 use net_api::{Cause, Drops, LinkFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
@@ -34,6 +37,57 @@ pub(crate) fn mem_line(node: NodeId, it: &MemoryFigures) -> String {
         it.threads,
         it.slots
     )
+}
+
+pub(crate) const DISKS_HEADER: &str = "\
+NODE STATE     SIZE_KIB JOURNAL_KIB KEYS_KIB CHECK_KIB FILES_KIB    READS   WRITES  FLUSHES  ERRORS
+";
+
+/// A node's disk, or why there is none.
+pub(crate) fn disks_line(node: NodeId, it: &DiskInfo) -> String {
+    let node = node.get();
+    let (sectors, writable, regions) = match &it.state {
+        State::Ready { sectors, writable, regions } => (*sectors, *writable, *regions),
+        State::Absent(absence) => return format!("{node:>4} none      {absence}\n"),
+        State::Stopped => {
+            return format!("{node:>4} stopped   it did not answer; `reboot {node}` tries again\n");
+        }
+    };
+    let state = if writable { "ready" } else { "read-only" };
+    let kib = |extent: Extent| extent.sectors / (1024 / SECTOR_BYTES as u64);
+    let [journal, keys, check, files] = regions.map(kib);
+    let size = kib(Extent { first: 0, sectors });
+    let disk_api::Figures { reads, writes, flushes, errors, strange } = it.figures;
+    format!(
+        "{node:>4} {state:<9} {size:>8} {journal:>11} {keys:>8} {check:>9} {files:>9} {reads:>8} \
+         {writes:>8} {flushes:>8} {:>7}\n",
+        errors + strange
+    )
+}
+
+/// What `disks --check` found.
+pub(crate) fn check_passed(node: NodeId, number: u64, before: Before, took_ns: u64) -> String {
+    let kib = CHECK_SECTORS as usize * SECTOR_BYTES / 1024;
+    let before = match before {
+        Before::Nothing => String::from("it is the first"),
+        Before::Whole(before) => format!("check {before} was still there"),
+        Before::Spoilt => String::from("the one before was NOT as it had been written"),
+    };
+    let took = milliseconds(took_ns);
+    format!(
+        "node {node}: check {number}: {kib} KiB written, flushed and read back in {took}; {before}\n"
+    )
+}
+
+pub(crate) fn check_failed(node: NodeId, errno: Errno) -> String {
+    let why = match errno {
+        Errno::ENODEV => "it has no disk that can be used: see `disks`",
+        Errno::EROFS => "its disk cannot be written",
+        Errno::EIO => "its disk fails: see `disks`",
+        Errno::EAGAIN => "its disk has too much to do: try again in a moment",
+        other => return format!("node {node}: {other}\n"),
+    };
+    format!("node {node}: {why}\n")
 }
 
 pub(crate) const NET_HEADER: &str = "\
@@ -251,11 +305,17 @@ mod tests {
         let node = NodeId::new(1).expect("a node");
         let line = mem_line(node, &MemoryFigures::default());
         assert_eq!(line.len(), MEM_HEADER.len());
+        let regions = [Extent::default(); 4];
+        for writable in [true, false] {
+            let state = State::Ready { sectors: 1 << 20, writable, regions };
+            let line = disks_line(node, &DiskInfo { state, figures: Default::default() });
+            assert_eq!(line.len(), DISKS_HEADER.len());
+        }
         let line = net_line(node, node, &LinkFigures::default());
         assert_eq!(line.len(), NET_HEADER.len());
         let up = LinkFigures { phase: net_api::Phase::Refused, ..LinkFigures::default() };
         assert_eq!(net_line(node, node, &up).len(), NET_HEADER.len());
-        let entry = NodeEntry { id: 1, cores: 1, memory_mib: 256, mac: [0; 6] };
+        let entry = NodeEntry { id: 1, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
         let line = nodes_line(&entry, &View::outside(node), None, None);
         assert_eq!(line.len(), NODES_HEADER.len());
     }

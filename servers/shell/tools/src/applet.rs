@@ -69,6 +69,17 @@ pub(crate) const APPLETS: &[Applet] = &[
         most: 3,
     },
     Applet {
+        name: "disks",
+        usage: "disks [NODE|all], or disks --check [NODE|all]",
+        about: "shows the nodes' disks, or tries whether they keep what is written",
+        details: "Of all nodes, or of one: size and regions in KiB, requests since boot, or why there is no\n\
+                  disk. ERRORS counts what a disk failed or answered without sense. With --check: writes 64\n\
+                  KiB that are kept for it, flushes, reads them back, and says whether those of the check\n\
+                  before were still there.",
+        least: 0,
+        most: 2,
+    },
+    Applet {
         name: "klog",
         usage: "klog [NODE|all]",
         about: "shows what the servers of a node logged",
@@ -96,8 +107,8 @@ pub(crate) const APPLETS: &[Applet] = &[
         name: "crash",
         usage: "crash SERVER [NODE]",
         about: "makes a server fault, for tests and drills",
-        details: "SERVER is one of console, timer, net, mem, fs, ipc, proc, shell, of this node or of\n\
-                  another one. It is not started again, and what depends on it ends with errors:\n\
+        details: "SERVER is one of console, timer, net, disk, mem, fs, ipc, proc, shell, of this node or\n\
+                  of another one. It is not started again, and what depends on it ends with errors:\n\
                   the console says which. `reboot` starts the node anew.",
         least: 1,
         most: 2,
@@ -131,7 +142,11 @@ impl Applet {
                 [node, count] => self.node(node).and_then(|()| number("number of requests", count)),
                 _ => Err("--ping needs a node".to_string()),
             },
-            ("net", [_, word, ..]) => Err(format!("leave out {word:?}")),
+            ("disks", [option, rest @ ..]) if option == "--check" => match rest {
+                [node] if node != "all" => self.node(node),
+                _ => Ok(()),
+            },
+            ("net" | "disks", [_, word, ..]) => Err(format!("leave out {word:?}")),
             ("onnode", [node, ..]) | ("crash", [_, node]) => self.node(node),
             // The cluster knows its servers.
             ("crash", _) => Ok(()),
@@ -184,6 +199,9 @@ mod tests {
             "migrate 4097 2",
             "onnode 2 ls -l /",
             "net --ping 2 9",
+            "disks",
+            "disks --check all",
+            "disks --check 2",
             "crash fs",
         ] {
             assert_eq!(check(right), Ok(()), "{right}");
@@ -198,6 +216,8 @@ mod tests {
             "migrate 5 0",
             "onnode 2",
             "net --ping",
+            "disks 1 2",
+            "disks --check x",
             "crash",
             "crash fs x",
         ] {

@@ -67,12 +67,14 @@ impl Dma {
         Self { base, physical, bytes: bytes as usize }
     }
 
-    /// Two halves.
-    pub fn halves(self) -> (Self, Self) {
-        let bytes = self.bytes / 2;
-        let second =
-            Self { base: self.base + bytes as u64, physical: self.physical + bytes as u64, bytes };
-        (Self { bytes, ..self }, second)
+    /// What is before byte `at`, and the rest.
+    ///
+    /// # Panics
+    /// If there is no such byte.
+    pub fn cut(self, at: usize) -> (Self, Self) {
+        let bytes = self.bytes.checked_sub(at).expect("a byte inside");
+        let (base, physical) = (self.base + at as u64, self.physical + at as u64);
+        (Self { bytes: at, ..self }, Self { base, physical, bytes })
     }
 
     /// Bytes of it.
@@ -83,6 +85,13 @@ impl Dma {
     /// Its physical address.
     pub fn physical(&self) -> u64 {
         self.physical
+    }
+
+    /// Reads a byte.
+    pub fn read8(&self, at: usize) -> u8 {
+        assert!(at < self.bytes, "inside");
+        // SAFETY: checked just now; volatile, as the device may write it at any time.
+        unsafe { core::ptr::read_volatile((self.base + at as u64) as *const u8) }
     }
 
     /// Reads two bytes.
