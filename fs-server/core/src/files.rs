@@ -8,6 +8,7 @@ use abi::linux::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH};
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use cluster::Slot;
 use fs_api::name::FileKind;
 use hashbrown::HashMap;
 
@@ -22,6 +23,8 @@ pub struct Description {
     pub flags: u32,
     /// Offset; in a directory the cookie of the last entry that was read.
     pub position: u64,
+    /// The inode counts it.
+    pub kept: bool,
     /// How often each node holds it.
     holds: BTreeMap<NodeId, u32>,
 }
@@ -75,19 +78,15 @@ pub fn is_device(file: FileId) -> bool {
 }
 
 /// The table of descriptions.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct Files {
     table: HashMap<FileId, Description>,
-    serial: u64,
+    /// Descriptions that this node has made.
+    made: u64,
     devices: usize,
 }
 
 impl Files {
-    /// An empty table, whose serials follow on `serial`.
-    pub fn new(serial: u64) -> Self {
-        Self { table: HashMap::new(), serial, devices: 0 }
-    }
-
     /// Whether one more fits.
     ///
     /// # Errors
@@ -96,27 +95,23 @@ impl Files {
         if self.table.len() >= FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
-    /// The next description's serial.
-    pub fn next_serial(&mut self) -> u64 {
-        self.serial += 1;
-        self.serial
-    }
-
-    /// A new description, held once by `node`.
+    /// A new description in a slot of this node, held once by `node`. `kept`: the inode counts it.
     ///
     /// # Errors
     /// ENFILE.
     pub fn add(
         &mut self,
-        slot: SlotNo,
-        serial: u64,
+        (slot, row): (SlotNo, &Slot),
         node: NodeId,
         (inode, kind, flags): (InodeId, FileKind, u32),
+        kept: bool,
     ) -> Result<FileId, Errno> {
         self.room()?;
-        let id = FileId::new(slot, serial).ok_or(Errno::ENFILE)?;
+        self.made += 1;
+        let id = row.serial(self.made).and_then(|serial| FileId::new(slot, serial));
+        let id = id.ok_or(Errno::ENFILE)?;
         let holds = BTreeMap::from([(node, 1)]);
-        self.table.insert(id, Description { inode, kind, flags, position: 0, holds });
+        self.table.insert(id, Description { inode, kind, flags, position: 0, kept, holds });
         Ok(id)
     }
 
@@ -135,7 +130,8 @@ impl Files {
         let holds = BTreeMap::new();
         let kind = FileKind::Device;
         self.devices += 1;
-        self.table.insert(file, Description { inode, kind, flags, position: 0, holds });
+        let description = Description { inode, kind, flags, position: 0, kept: false, holds };
+        self.table.insert(file, description);
     }
 
     /// The description.
@@ -194,6 +190,11 @@ impl Files {
             .extract_if(|file, it| it.holds.is_empty() && !is_device(*file))
             .map(|(_, it)| it)
             .collect()
+    }
+
+    /// Whether any lives in the slot.
+    pub fn any_in(&self, slot: SlotNo) -> bool {
+        self.table.keys().any(|file| file.slot() == slot && !is_device(*file))
     }
 
     /// How many there are, beside the devices'.

@@ -126,7 +126,7 @@ pub struct FileBody {
 /// What a directory knows of one name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
-    /// It is this inode, of the writable tree and of the same home.
+    /// It is this inode, of the writable tree and of the directory's slot.
     Present {
         /// The inode.
         inode: InodeId,

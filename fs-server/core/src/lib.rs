@@ -7,8 +7,9 @@
 //! [`data`] the bytes, [`job`] what waits.
 //!
 //! # Failure
-//! When a node stops answering, what needs a directory or file of its home ends with EHOSTDOWN; its
-//! writable files are gone with it.
+//! When a node stops answering, what needs a directory or file of its home ends with EHOSTDOWN. When it
+//! leaves the cluster its writable files are gone: what names them ends with EIO, and the image's
+//! directories that it was home to are as in the image again.
 
 #![no_std]
 #![forbid(unsafe_code)]

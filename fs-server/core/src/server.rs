@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: takes requests apart and hands them to who answers them.
 
-use crate::files::{Files, device_file, is_device};
+use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
 use crate::lower::Lower;
 use crate::tree::Tree;
 use abi::image::RootEntry;
 use abi::linux::general::{O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC};
-use abi::{Errno, FileId, InodeId, NodeId};
+use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::name::FileKind;
@@ -51,10 +51,9 @@ impl FsCore {
     /// A sentence that says what is wrong with the image's index.
     pub fn new(node: NodeId, view: View, config: Config) -> Result<Self, &'static str> {
         let lower = Lower::new(&config.root)?;
-        let first_serial = first_serial(config.wall_ns);
         Ok(Self {
-            tree: Tree::new(node, view, lower, config.bytes_max, first_serial),
-            files: Files::new(first_serial),
+            tree: Tree::new(node, view, lower, config.bytes_max),
+            files: Files::default(),
             random: ChaCha20Rng::from_seed(config.seed),
             wall_ns: config.wall_ns,
             cookies: 0,
@@ -73,9 +72,11 @@ impl FsCore {
         self.files.len()
     }
 
-    /// A new description of this home, held once by `node`.
+    /// A new description of this home, held once by `node`. One that its inode counts is in the inode's
+    /// slot, so that they stay together.
     pub(crate) fn open_here(
         &mut self,
+        cx: &Cx<'_>,
         node: NodeId,
         inode: InodeId,
         kind: FileKind,
@@ -84,10 +85,12 @@ impl FsCore {
         if let (FileKind::Device, Some(number)) = (kind, self.tree.lower.number(inode)) {
             return device_file(number, flags).ok_or(Errno::ENFILE);
         }
-        let serial = self.files.next_serial();
-        let slot = self.tree.file_slot(serial).ok_or(Errno::ENFILE)?;
-        let file = self.files.add(slot, serial, node, (inode, kind, flags & !OPENING))?;
-        if self.is_kept(inode, kind) {
+        let kept = self.is_kept(inode, kind);
+        let slot = if kept { Some(inode.slot()) } else { cx.slot_for_new() };
+        let slot = slot.ok_or(Errno::ENFILE)?;
+        let row = (slot, cx.view().slot(slot));
+        let file = self.files.add(row, node, (inode, kind, flags & !OPENING), kept)?;
+        if kept {
             self.tree.inode_mut(inode)?.opens += 1;
         }
         Ok(file)
@@ -104,8 +107,9 @@ impl FsCore {
         }
     }
 
-    pub(crate) fn close(&mut self, inode: InodeId, kind: FileKind) {
-        if !self.is_kept(inode, kind) {
+    pub(crate) fn close(&mut self, Description { inode, kept, .. }: &Description) {
+        let inode = *inode;
+        if !kept {
             return;
         }
         if let Ok(file) = self.tree.inode_mut(inode) {
@@ -115,12 +119,18 @@ impl FsCore {
     }
 
     /// Whether this node performs operations on the file.
-    pub(crate) fn is_mine(&mut self, cx: &Cx<'_>, file: FileId) -> bool {
+    ///
+    /// # Errors
+    /// EIO: the file is gone, with a home that left.
+    pub(crate) fn is_mine(&mut self, cx: &Cx<'_>, file: FileId) -> Result<bool, Errno> {
         if is_device(file) {
             self.files.meet_device(file, &self.tree.lower);
-            return true;
+            return Ok(true);
         }
-        cx.view().home(file.slot()) == cx.node()
+        if cx.view().has_lost(file.slot(), file.serial()) {
+            return Err(Errno::EIO);
+        }
+        Ok(cx.view().home(file.slot()) == cx.node())
     }
 }
 
@@ -145,8 +155,16 @@ impl Core for FsCore {
         answer.unwrap_or_else(Answer::Failed)
     }
 
-    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
-        self.tree.enter(cx.view());
+    fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.tree.enter(old, cx.view());
+        self.go_on(cx);
+        self.release_freed(cx);
+    }
+
+    fn occupies(&self, slot: SlotNo) -> bool {
+        self.tree.any_in(slot)
+            || self.files.any_in(slot)
+            || self.announcements.values().any(|it| it.dir.slot() == slot)
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
@@ -159,12 +177,14 @@ impl Core for FsCore {
             Event::NodeDown(node) => {
                 self.drop_jobs_of(cx, node);
                 for description in self.files.drop_node(node) {
-                    self.close(description.inode, description.kind);
+                    self.close(&description);
                 }
                 self.release_freed(cx);
             }
             Event::NodeUp(node) => {
-                for (inode, place) in self.tree.announced_here() {
+                let begun = self.announcements.values().map(|it| (it.dir, it.place));
+                let begun: Vec<_> = begun.collect();
+                for (inode, place) in self.tree.announced_here().into_iter().chain(begun) {
                     // A link that breaks again brings another NodeUp.
                     let _ = cx.inform_node(node, &peer::Overlaid { inode, place }, Vec::new());
                 }
@@ -177,12 +197,4 @@ impl Core for FsCore {
     /// Nothing here waits for long: what a home or mem-server answers ends the ticket, and a home
     /// that is down fails the call.
     fn cancel(&mut self, _cx: &mut Cx<'_>, _ticket: abi::Ticket) {}
-}
-
-/// Ids must not come again when the node boots again, as other nodes may still have old ones: the
-/// serials of a boot begin where an earlier one does not get, unless it made a million inodes or
-/// descriptions each second. 33 bits of seconds last until 2242.
-fn first_serial(wall_ns: i64) -> u64 {
-    let seconds = wall_ns.max(0).unsigned_abs() / 1_000_000_000;
-    (seconds & ((1 << 33) - 1)) << 20
 }

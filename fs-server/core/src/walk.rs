@@ -260,6 +260,8 @@ pub enum Stop {
         /// What for.
         access: Access,
     },
+    /// The slot is about to move, or the node has none: with the next view it goes on.
+    View,
     /// Records of a directory are wanted from its home.
     Records {
         /// The directory.

@@ -8,7 +8,7 @@
 use crate::MemCore;
 use crate::limits::{COPY_PAGES_MAX, PAGE};
 use crate::machine::{FrameNo, Machine};
-use crate::object::home;
+use crate::object::at_home;
 use crate::resolve::{Miss, Wanted};
 use abi::limits::{PAGE_BYTES, USER_TOP, WINDOW_BYTES};
 use abi::{Errno, ObjectId, SpaceId};
@@ -124,7 +124,7 @@ impl<M: Machine> MemCore<M> {
         }
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         let target = self.objects.get_mut(object)?;
-        let at_home = home(cx, object) == cx.node();
+        let at_home = at_home(cx, object);
         let before = target.len();
         if access == Access::Write {
             target.extend(end)?;

@@ -16,7 +16,7 @@
 use crate::MemCore;
 use crate::limits::QUEUE_MAX;
 use crate::machine::{FrameNo, Machine};
-use crate::object::{Store, home};
+use crate::object::{Store, at_home, home};
 use crate::pages::{Entry, Hold};
 use crate::post::Note;
 use crate::resolve::{Miss, Wanted};
@@ -165,7 +165,7 @@ impl<M: Machine> MemCore<M> {
     /// Lets the keeper go. Where this node is the home, the keeper need not tell it.
     fn post_got(&mut self, cx: &mut Cx<'_>, (object, page): Key, keeper: NodeId) {
         self.post(cx, keeper, Note::Got(Got { object, page }));
-        if home(cx, object) == cx.node() {
+        if at_home(cx, object) {
             self.loopback.push_back((keeper, Note::Done(Done { object, page })));
         }
     }
@@ -332,7 +332,7 @@ impl<M: Machine> MemCore<M> {
         from: Client,
         wanted: Wanted,
     ) -> Result<Answer, Errno> {
-        let at_home = home(cx, wanted.object) == cx.node();
+        let at_home = at_home(cx, wanted.object);
         let target = self.objects.get_mut(wanted.object)?;
         let found = match wanted.access {
             Access::Read => target.peek(&mut self.frames, wanted, at_home).map(|_| ()),

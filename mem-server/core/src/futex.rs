@@ -12,7 +12,7 @@ use crate::MemCore;
 use crate::areas::Source;
 use crate::limits::PAGE;
 use crate::machine::Machine;
-use crate::object::home;
+use crate::object::at_home;
 use abi::{Errno, ObjectId, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -170,7 +170,7 @@ impl<M: Machine> MemCore<M> {
         };
         match area.source {
             Source::Object { object, first } if shared && area.shared => {
-                if home(cx, object) != cx.node() {
+                if !at_home(cx, object) {
                     return Err(Errno::ENOSYS);
                 }
                 Ok(Key::Shared(object, addr - start * PAGE + first * PAGE))

@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::machine::{HardSpace, Machine};
 use crate::moving::Moving;
-use crate::object::{Store, home};
+use crate::object::{Store, home, is_lost};
 use crate::pages::Pages;
 use crate::post::Note;
 use crate::runs::Runs;
@@ -235,6 +235,9 @@ impl<M: Machine> MemCore<M> {
             }
             Some((_, Content::Zero)) => return Err(Errno::EPROTO),
             None => {}
+        }
+        if is_lost(cx, object) {
+            return Err(Errno::EIO);
         }
         let at = home(cx, object);
         if at == cx.node() {

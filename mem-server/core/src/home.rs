@@ -3,18 +3,19 @@
 //!
 //! # Failure
 //! A page whose owner died goes on from the home's own copy, if it has one; else it is lost (EIO).
-//! A page that was on its way from or to the dead node counts as having been there.
+//! A page that was on its way from or to the dead node counts as having been there. Where the home
+//! itself died, each node keeps the pages that it has, as they are, until it needs them no more.
 
 use crate::MemCore;
 use crate::directory::{Ask, Order, Place, State};
 use crate::fetch::Key;
 use crate::limits::PAGE;
 use crate::machine::Machine;
-use crate::object::{Store, home};
+use crate::object::{Store, at_home, home, is_lost};
 use crate::pages::{Entry, Hold, Pages};
 use crate::post::Note;
 use crate::resolve::Wanted;
-use abi::{Errno, NodeId, ObjectId};
+use abi::{Errno, NodeId, ObjectId, SlotNo};
 use alloc::vec::Vec;
 use mem_api::peer::{Ack, Done, Drop, Fwd, Grant, Inv, Leave, Lost, Req, Transfer};
 use mem_api::{Access, ObjectAdopt, ObjectHold};
@@ -30,7 +31,10 @@ impl<M: Machine> MemCore<M> {
 
     fn take_req(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Req) -> Result<(), Errno> {
         let me = cx.node();
-        if home(cx, op.object) != me {
+        if is_lost(cx, op.object) {
+            return Err(Errno::EIO);
+        }
+        if !at_home(cx, op.object) {
             return Err(Errno::ESTALE);
         }
         let target = self.objects.get_mut(op.object)?;
@@ -83,7 +87,7 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn home_done(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Done) {
-        if home(cx, op.object) != cx.node() {
+        if !at_home(cx, op.object) {
             return;
         }
         let Ok(target) = self.objects.get_mut(op.object) else { return };
@@ -103,7 +107,7 @@ impl<M: Machine> MemCore<M> {
         let Leave { object, page } = op;
         let me = cx.node();
         let Ok(target) = self.objects.get(object) else { return };
-        if home(cx, object) != me || !target.directory.hosts.contains_key(&from) {
+        if !at_home(cx, object) || !target.directory.hosts.contains_key(&from) {
             return;
         }
         let lost = target.directory.places.get(&page).is_some_and(|it| it.state == State::Lost);
@@ -118,7 +122,10 @@ impl<M: Machine> MemCore<M> {
 
     /// A node refers to the object from now on.
     pub(crate) fn hold(&mut self, cx: &Cx<'_>, op: ObjectHold) -> Result<(), Errno> {
-        if home(cx, op.object) != cx.node() || !cx.view().contains(op.node) {
+        if is_lost(cx, op.object) {
+            return Err(Errno::EIO);
+        }
+        if !at_home(cx, op.object) || !cx.view().contains(op.node) {
             return Err(Errno::EINVAL);
         }
         let target = self.objects.get_mut(op.object)?;
@@ -134,7 +141,10 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn adopt(&mut self, cx: &Cx<'_>, op: ObjectAdopt) -> Result<(), Errno> {
-        if home(cx, op.object) == cx.node() {
+        if is_lost(cx, op.object) {
+            return Err(Errno::EIO);
+        }
+        if at_home(cx, op.object) {
             return Err(Errno::EINVAL);
         }
         let target = self.remote_object(op.object)?;
@@ -156,7 +166,7 @@ impl<M: Machine> MemCore<M> {
 
     /// A node gives references back, after the home pulled what it owned.
     pub(crate) fn home_drop(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Drop) {
-        if home(cx, op.object) != cx.node() {
+        if !at_home(cx, op.object) {
             return;
         }
         let Ok(target) = self.objects.get_mut(op.object) else { return };
@@ -212,7 +222,7 @@ impl<M: Machine> MemCore<M> {
         for id in ids {
             if home(cx, id) == dead {
                 self.home_died(cx, id);
-            } else if home(cx, id) == cx.node() {
+            } else if at_home(cx, id) {
                 self.host_died(cx, id, dead);
             }
         }
@@ -224,14 +234,34 @@ impl<M: Machine> MemCore<M> {
         });
     }
 
+    /// Objects whose homes left with this view go the way of those whose homes do not answer.
+    pub(crate) fn objects_entered(&mut self, cx: &mut Cx<'_>) {
+        let lost = self.objects.map.iter().filter(|(id, it)| is_lost(cx, **id) && !it.orphan);
+        let lost: Vec<ObjectId> = lost.map(|(id, _)| *id).collect();
+        for id in lost {
+            self.home_died(cx, id);
+        }
+    }
+
+    /// Whether objects live here whose home is the slot's. One that shows the root file system does
+    /// not count: every node has its own, and nobody else asks for it.
+    pub(crate) fn any_object_in(&self, slot: SlotNo) -> bool {
+        self.objects.map.iter().any(|(id, it)| {
+            let here = match it.store {
+                Store::Pages { .. } => !it.orphan,
+                Store::Private(_) => true,
+                Store::Root { .. } | Store::Left(_) => false,
+            };
+            id.slot() == slot && here
+        })
+    }
+
     fn home_died(&mut self, cx: &mut Cx<'_>, id: ObjectId) {
         self.fail_fetches(cx, id, Errno::EIO);
         let Ok(target) = self.objects.get_mut(id) else { return };
         match &mut target.store {
             Store::Left(_) => self.free_left(cx, id),
-            // Pages that are here stay readable; others give EIO.
-            Store::Pages { len, .. } => {
-                *len = 0;
+            Store::Pages { .. } => {
                 target.grants = 0;
                 target.orphan = true;
                 if target.leaving {

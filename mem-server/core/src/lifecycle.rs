@@ -7,7 +7,7 @@ use crate::limits::PAGE;
 use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
 use crate::machine::Machine;
 use crate::map::clear;
-use crate::object::{Store, home};
+use crate::object::{Store, at_home};
 use crate::pages::{Entry, Hold, Pages};
 use crate::space::Space;
 use abi::{Errno, ObjectId, ServerId, SpaceId};
@@ -130,7 +130,7 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn object_resize(&mut self, cx: &mut Cx<'_>, op: ObjectResize) -> Result<(), Errno> {
-        let at_home = home(cx, op.object) == cx.node();
+        let at_home = at_home(cx, op.object);
         let target = self.objects.get(op.object)?;
         let pages = op.len.div_ceil(PAGE);
         if pages > OBJECT_PAGES_MAX {
@@ -197,7 +197,7 @@ impl<M: Machine> MemCore<M> {
         if target.refs > 0 {
             return;
         }
-        let remote = home(cx, id) != cx.node() && !target.orphan;
+        let remote = !at_home(cx, id) && !target.orphan;
         if remote && matches!(target.store, Store::Pages { .. }) {
             self.leave_object(cx, id);
             return;

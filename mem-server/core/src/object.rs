@@ -46,7 +46,8 @@ pub(crate) struct Object {
     pub(crate) grants: u64,
     /// No reference is left here, and the home was asked to take back the pages owned here.
     pub(crate) leaving: bool,
-    /// Its home died: nobody wants its pages back.
+    /// Its home died: nobody wants its pages back. What is here can be used in the way in which it is
+    /// here, as nobody will ever take it away; the rest is lost.
     pub(crate) orphan: bool,
     /// Spaces that map it.
     pub(crate) users: BTreeSet<SpaceId>,
@@ -74,7 +75,8 @@ pub(crate) struct Objects {
     pub(crate) map: HashMap<ObjectId, Object>,
     /// The local object for a file of the root file system, by its first page there.
     pub(crate) roots: HashMap<u64, ObjectId>,
-    next_serial: u64,
+    /// How many this node has made.
+    made: u64,
 }
 
 impl Objects {
@@ -93,8 +95,9 @@ impl Objects {
             return Err(Errno::ENFILE);
         }
         let slot = cx.slot_for_new().ok_or(Errno::ENODEV)?;
-        self.next_serial += 1;
-        let id = ObjectId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
+        self.made += 1;
+        let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
+        let id = ObjectId::new(slot, serial).ok_or(Errno::ENFILE)?;
         self.map.insert(id, Object::new(store));
         Ok(id)
     }
@@ -108,9 +111,19 @@ impl Objects {
     }
 }
 
-/// The home of an object.
+/// The home of an object; of one that is lost, the node that would be.
 pub(crate) fn home(cx: &Cx<'_>, object: ObjectId) -> NodeId {
     cx.view().home(object.slot())
+}
+
+/// Whether the object is gone, with a home that left.
+pub(crate) fn is_lost(cx: &Cx<'_>, object: ObjectId) -> bool {
+    cx.view().has_lost(object.slot(), object.serial())
+}
+
+/// Whether this node is the object's home. Who took over a lost slot is no home of what was in it.
+pub(crate) fn at_home(cx: &Cx<'_>, object: ObjectId) -> bool {
+    home(cx, object) == cx.node() && !is_lost(cx, object)
 }
 
 impl Object {
@@ -130,6 +143,7 @@ impl Object {
         at_home: bool,
     ) -> Result<(FrameNo, bool), Miss> {
         let Wanted { page, access, .. } = wanted;
+        let orphan = self.orphan;
         match &mut self.store {
             Store::Root { .. } if access == Access::Write => Err(Miss::Error(Errno::EACCES)),
             Store::Root { first, len } => {
@@ -147,6 +161,7 @@ impl Object {
                     Some((frame, Hold::Owner | Hold::Copy)) if access == Access::Read => {
                         Ok((frame, false))
                     }
+                    _ if orphan => Err(Miss::Error(Errno::EIO)),
                     None if untouched => {
                         let frame = frames.allocate().map_err(Miss::Error)?;
                         pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });

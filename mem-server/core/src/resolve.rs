@@ -6,7 +6,7 @@ use crate::areas::{Area, Source};
 use crate::frames::Frames;
 use crate::limits::{PAGE, PAGE_TOP};
 use crate::machine::{FrameNo, Machine};
-use crate::object::home;
+use crate::object::at_home;
 use crate::pages::{Entry, Hold, Mapping};
 use crate::space::Space;
 use abi::{Errno, ObjectId, SpaceId};
@@ -76,7 +76,7 @@ impl<M: Machine> MemCore<M> {
             return anonymous(frames, space, (page, entry), access);
         };
         let target = objects.get_mut(object)?;
-        let at_home = home(cx, object) == cx.node();
+        let at_home = at_home(cx, object);
         let number = first + (page - start);
         if area.shared {
             let wanted = Wanted { object, page: number, access };

@@ -8,7 +8,8 @@ use crate::machine::Machine;
 use crate::object::Store;
 use crate::post::{Note, TIMER_OUTBOX};
 use crate::resolve::{Miss, Wanted};
-use abi::{Errno, NodeId, ServerId, Ticket};
+use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
+use cluster::View;
 use mem_api::*;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
 
@@ -63,6 +64,15 @@ impl<M: Machine> Core for MemCore<M> {
             Event::ServerDown(_) | Event::Timer(_) | Event::Upcall { .. } => {}
         }
         self.drain_loopback(cx);
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
+        self.objects_entered(cx);
+        self.drain_loopback(cx);
+    }
+
+    fn occupies(&self, slot: SlotNo) -> bool {
+        self.any_object_in(slot)
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {

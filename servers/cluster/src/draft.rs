@@ -151,6 +151,9 @@ impl<'a> Draft<'a> {
         }
         if policy.backups {
             self.name_joiners(&mut loads);
+        } else {
+            // Who gave a slot away keeps nothing of it: it must not come back as if it had.
+            self.slots.iter_mut().for_each(|slot| slot.backup = None);
         }
         self.balance(policy, &mut loads);
     }

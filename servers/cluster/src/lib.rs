@@ -26,6 +26,7 @@ mod draft;
 pub mod limits;
 mod member;
 mod request;
+mod serial;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -171,6 +172,11 @@ impl View {
     /// The node that is home to `slot`: its primary.
     pub fn home(&self, slot: SlotNo) -> NodeId {
         self.slot(slot).primary
+    }
+
+    /// Whether what has this serial in `slot` is gone, with all that lived there when it was made.
+    pub fn has_lost(&self, slot: SlotNo, serial: u64) -> bool {
+        self.slot(slot).has_lost(serial)
     }
 
     /// The slots that `node` is home to, ascending.

@@ -94,6 +94,19 @@ fn dead_member_without_backup_its_slots_begin_anew_and_are_marked_lost() {
 }
 
 #[test]
+fn slot_that_moved_leaves_no_backup_where_there_are_none() {
+    let admitted = settled(&fixed(2), WITHOUT, |draft| {
+        draft.admit(node(9), 5, None).expect("there is room");
+    });
+    let view = at_rest(admitted, WITHOUT);
+    assert!(View::slot_numbers().all(|number| view.slot(number).backup.is_none()));
+    let after = settled(&view, WITHOUT, |draft| draft.leave(node(9)));
+    for number in view.slots_of(node(9)) {
+        assert_eq!(after.slot(number).lost, after.epoch());
+    }
+}
+
+#[test]
 fn last_member_does_not_leave_alone() {
     let view = fixed(1);
     let mut draft = Draft::new(&view);

@@ -38,7 +38,7 @@ impl Cx<'_> {
         &self.membership.view
     }
 
-    /// The slot in which this node makes new things; `None` if it is home to none.
+    /// The slot in which this node makes new things; `None` if it is home to none, or no member yet.
     pub fn slot_for_new(&self) -> Option<SlotNo> {
         self.membership.slot_for_new()
     }

@@ -17,7 +17,7 @@
 use crate::limits::{HELD_BYTES_MAX, HELD_MESSAGES_MAX};
 use crate::node::{Kind, NodeMessage};
 use crate::{Lease, Msg};
-use abi::{Errno, NodeId, ServerId, SlotNo};
+use abi::{Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use cluster::View;
@@ -235,6 +235,9 @@ impl Membership {
 
     /// A slot in which this node may make new things.
     pub(crate) fn slot_for_new(&self) -> Option<SlotNo> {
+        if self.view.epoch() == Epoch(0) {
+            return None;
+        }
         self.view.slots_of(self.me).find(|slot| !self.frozen.contains(slot))
     }
 

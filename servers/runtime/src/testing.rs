@@ -6,6 +6,8 @@
 //! queue that the caller chooses, into the inbox of the server that it is for: so a test decides
 //! every interleaving, and a seed repeats it. A [`TestNode`] is one server's [`Platform`].
 
+pub mod views;
+
 #[cfg(test)]
 use crate::node::Lane;
 use crate::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken};

@@ -8,7 +8,7 @@ use crate::limits::FILE_BYTES_MAX;
 use crate::lower::{LowerKind, LowerNo};
 use crate::tree::Kind;
 use crate::walk::Stop;
-use abi::{Errno, InodeId, ObjectId};
+use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::vec;
 use mem_api::{
     Access, COPY_BYTES, Content, ObjectCreate, ObjectHold, ObjectRead, ObjectRelease, ObjectResize,
@@ -82,17 +82,19 @@ impl FsCore {
         }
     }
 
-    /// A copy of an inode of the image in the writable tree, without a name.
+    /// A copy of an inode of the image in the writable tree, for a directory in this slot, without a
+    /// name.
     pub(crate) fn copy_up(
         &mut self,
         cx: &mut Cx<'_>,
+        slot: SlotNo,
         inode: InodeId,
         with_data: bool,
     ) -> Result<InodeId, Stop> {
         let meta = self.tree.meta(inode)?;
         let number = match self.tree.kind(inode)? {
             Kind::LowerFile(number) => number,
-            Kind::Link(target) => return Ok(self.tree.add(meta, Body::Link(target))?),
+            Kind::Link(target) => return Ok(self.tree.add(slot, meta, Body::Link(target))?),
             Kind::Device(_) | Kind::Directory | Kind::File | Kind::Elsewhere => {
                 return Err(Errno::EPERM.into());
             }
@@ -111,7 +113,7 @@ impl FsCore {
             self.tree.charge(file.extents.add(0..len.div_ceil(PAGE)), 0);
         }
         let (object, pages) = (file.object, file.extents.pages());
-        let added = self.tree.add(meta, Body::File(file));
+        let added = self.tree.add(slot, meta, Body::File(file));
         if added.is_err() {
             self.tree.charge(0, pages);
             self.tree.freed_objects.extend(object);

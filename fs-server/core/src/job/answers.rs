@@ -57,14 +57,17 @@ impl FsCore {
             None => {}
             Some(Waiting::Job(job, stop)) => self.job_answered(cx, job, &stop, result),
             Some(Waiting::Announced(number)) => self.announced(cx, number),
-            Some(Waiting::Forwarded(ticket)) => {
+            Some(Waiting::Forwarded(ticket, home)) => {
+                let result = result.map_err(|errno| lost_with(cx, home, errno));
                 cx.complete(ticket, result.map(|reply| Raw(reply.msg)));
             }
-            Some(Waiting::ReadBack { ticket, file, space, addr }) => {
+            Some(Waiting::ReadBack { ticket, home, file, space, addr }) => {
+                let result = result.map_err(|errno| lost_with(cx, home, errno));
                 let moved = result.and_then(|reply| self.read_back(cx, file, space, addr, reply));
                 cx.complete(ticket, moved.map(|bytes| Moved { bytes }));
             }
-            Some(Waiting::Behind(ticket)) => {
+            Some(Waiting::Behind(ticket, home)) => {
+                let result = result.map_err(|errno| lost_with(cx, home, errno));
                 let behind = result.and_then(|reply| BehindFile::get(&reply.msg));
                 let object = behind.and_then(|behind| self.object_behind(cx, behind, true));
                 cx.complete(ticket, object);
@@ -81,7 +84,13 @@ impl FsCore {
     ) {
         let reply = match result {
             Ok(reply) => reply,
-            Err(errno) => return fail(cx, &job, errno),
+            Err(errno) => {
+                let errno = match stop {
+                    Stop::Go(home) => lost_with(cx, *home, errno),
+                    _ => errno,
+                };
+                return fail(cx, &job, errno);
+            }
         };
         match (stop, &mut job.work) {
             (Stop::Go(_), Work::Name { walk, op, shape }) => {
@@ -153,4 +162,9 @@ impl FsCore {
             }
         }
     }
+}
+
+/// Why a call at a home failed: one that left the cluster does not only not answer, what it had is gone.
+fn lost_with(cx: &Cx<'_>, home: NodeId, errno: Errno) -> Errno {
+    if errno == Errno::EHOSTDOWN && !cx.view().contains(home) { Errno::EIO } else { errno }
 }

@@ -94,18 +94,18 @@ pub(crate) enum Waiting {
     /// One of the answers that an announcement needs.
     Announced(u64),
     /// A request that the file's home performs.
-    Forwarded(Ticket),
+    Forwarded(Ticket, NodeId),
     /// A read that the file's home performs: where the bytes go.
-    ReadBack { ticket: Ticket, file: FileId, space: SpaceId, addr: u64 },
+    ReadBack { ticket: Ticket, home: NodeId, file: FileId, space: SpaceId, addr: u64 },
     /// ObjectOf.
-    Behind(Ticket),
+    Behind(Ticket, NodeId),
 }
 
 /// A directory of the image gets a writable part; the job goes on when everyone has heard.
 pub(crate) struct Announcement {
     left: usize,
-    dir: InodeId,
-    place: u64,
+    pub(crate) dir: InodeId,
+    pub(crate) place: u64,
     job: Box<Job>,
 }
 
@@ -182,10 +182,23 @@ impl FsCore {
         }
     }
 
+    /// A view was entered: what waited for it goes on.
+    pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>) {
+        let waits = |waiting: &Waiting| matches!(waiting, Waiting::Job(_, Stop::View));
+        let all = self.waiting.iter().filter(|(_, waiting)| waits(waiting));
+        let mut cookies: Vec<u64> = all.map(|(cookie, _)| *cookie).collect();
+        cookies.sort_unstable();
+        for cookie in cookies {
+            if let Some(Waiting::Job(job, _)) = self.waiting.remove(&cookie) {
+                self.resume(cx, job);
+            }
+        }
+    }
+
     fn wait_for(&mut self, cx: &mut Cx<'_>, job: Box<Job>, stop: Stop, cookie: u64) {
         match &stop {
             // Asked already, or over: nothing more to ask.
-            Stop::Fetch { .. } | Stop::Fail(_) => {}
+            Stop::Fetch { .. } | Stop::Fail(_) | Stop::View => {}
             Stop::Go(node) => {
                 let bulk = match &job.work {
                     Work::Name { walk, op, .. } => postcard::to_allocvec(&(walk, op)).ok(),

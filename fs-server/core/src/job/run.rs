@@ -18,6 +18,11 @@ impl FsCore {
     pub(super) fn run(&mut self, cx: &mut Cx<'_>, job: &mut Job) -> Result<Reply, Stop> {
         let client = job.client;
         match &mut job.work {
+            Work::Name { op: NameOp::Open { .. }, shape: Shape::Named, .. }
+                if cx.slot_for_new().is_none() =>
+            {
+                Err(Stop::View)
+            }
             Work::Name { walk, op, shape } => {
                 let node = asking_node(cx, client);
                 let step = match self.walk(cx, node, walk, op) {
@@ -67,6 +72,9 @@ impl FsCore {
             return Err(Errno::ENOTDIR.into());
         }
         let (dir, before) = (description.inode, description.position);
+        if self.tree.is_lost(dir) {
+            return Err(Errno::EIO.into());
+        }
         let len = len.min(REMOTE_BYTES);
         let listing = match got {
             Some(listing) => listing,
@@ -107,7 +115,7 @@ impl FsCore {
             Step::Found(Found::OpenThere { inode, kind }) => {
                 let NameOp::Open { flags, .. } = op else { return Err(Errno::EPROTO) };
                 let node = asking_node(cx, client);
-                let file = self.open_here(node, inode, kind, *flags)?;
+                let file = self.open_here(cx, node, inode, kind, *flags)?;
                 Reply::of(&Named::Here(Opened { file, kind }))
             }
             Step::Text(text) => Reply::of(&Named::Here(text)),

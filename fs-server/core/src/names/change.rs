@@ -21,8 +21,8 @@ impl FsCore {
         with_data: bool,
     ) -> Result<InodeId, Stop> {
         let place = place.ok_or(Errno::ESTALE)?;
-        self.writable(place.dir, &place.name)?;
-        let copy = self.copy_up(cx, inode, with_data)?;
+        self.writable(cx, place.dir, &place.name)?;
+        let copy = self.copy_up(cx, place.dir.slot(), inode, with_data)?;
         let now_ns = self.now_ns(cx);
         self.name_it(place.dir, &place.name, copy, now_ns)?;
         Ok(copy)
@@ -44,14 +44,22 @@ impl FsCore {
     }
 
     /// Checks that this node may change the name in the directory now.
-    pub(crate) fn writable(&mut self, dir: InodeId, name: &str) -> Result<(), Stop> {
+    pub(crate) fn writable(&mut self, cx: &Cx<'_>, dir: InodeId, name: &str) -> Result<(), Stop> {
         let place = self.tree.place(dir, name);
-        self.writable_place(dir, place)
+        self.writable_place(cx, dir, place)
     }
 
-    pub(super) fn writable_place(&mut self, dir: InodeId, place: u64) -> Result<(), Stop> {
+    pub(super) fn writable_place(
+        &mut self,
+        cx: &Cx<'_>,
+        dir: InodeId,
+        place: u64,
+    ) -> Result<(), Stop> {
         if !self.tree.is_home(dir) {
             return Err(Stop::Go(self.tree.home(dir)));
+        }
+        if cx.is_frozen(dir.slot()) {
+            return Err(Stop::View);
         }
         if !Lower::is_lower(dir) || self.tree.is_changed(dir, place) {
             return Ok(());
@@ -75,7 +83,7 @@ impl FsCore {
         }
         let folder = self.tree.meta(last.dir)?;
         folder.check(who, MAY_WRITE | MAY_EXECUTE, true)?;
-        self.writable(last.dir, &last.name)?;
+        self.writable(cx, last.dir, &last.name)?;
         self.tree.folder_mut(last.dir)?;
         let now_ns = self.now_ns(cx);
         let body = body(&folder);
@@ -90,7 +98,7 @@ impl FsCore {
             mtime_ns: now_ns,
             ctime_ns: now_ns,
         };
-        let inode = self.tree.add(meta, body)?;
+        let inode = self.tree.add(last.dir.slot(), meta, body)?;
         self.name_it(last.dir, &last.name, inode, now_ns)?;
         Ok(inode)
     }
@@ -112,13 +120,13 @@ impl FsCore {
             return Err(Errno::EISDIR.into());
         }
         self.tree.meta(last.dir)?.check(who, MAY_WRITE | MAY_EXECUTE, true)?;
-        self.writable(last.dir, &last.name)?;
+        self.writable(cx, last.dir, &last.name)?;
         self.tree.check_sticky(last.dir, inode, who)?;
         if is_directory && sealed != Some(inode) {
             if !self.tree.is_home(inode) {
                 return Err(Stop::Seal(inode));
             }
-            self.seal(inode)?;
+            self.seal(cx, inode)?;
         }
         let now_ns = self.now_ns(cx);
         self.tree.unlink(last.dir, &last.name, now_ns)?;
@@ -127,12 +135,15 @@ impl FsCore {
 
     /// The directory, whose home is here, is about to lose its name: if it is empty, nothing can be
     /// made in it from now on.
-    pub(crate) fn seal(&mut self, dir: InodeId) -> Result<(), Errno> {
+    pub(crate) fn seal(&mut self, cx: &Cx<'_>, dir: InodeId) -> Result<(), Stop> {
         if !self.tree.is_home(dir) {
-            return Err(Errno::ESTALE);
+            return Err(Errno::ESTALE.into());
         }
         if !self.tree.is_empty(dir)? {
-            return Err(Errno::ENOTEMPTY);
+            return Err(Errno::ENOTEMPTY.into());
+        }
+        if cx.is_frozen(dir.slot()) {
+            return Err(Stop::View);
         }
         if Lower::is_lower(dir) {
             self.tree.overlay(dir, NO_NAME)?;

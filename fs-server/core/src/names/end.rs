@@ -129,7 +129,7 @@ impl FsCore {
             NameOp::Change { attributes, .. } => {
                 let now_ns = self.now_ns(cx);
                 self.tree.meta(inode)?.change(&who, attributes, now_ns)?;
-                self.writable_place(inode, ITSELF)?;
+                self.writable_place(cx, inode, ITSELF)?;
                 self.tree.folder_mut(inode)?;
                 self.tree.inode_mut(inode)?.meta.change(&who, attributes, now_ns)?;
                 Ok(Found::Unit.into())

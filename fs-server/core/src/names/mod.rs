@@ -81,6 +81,9 @@ impl FsCore {
         op: &mut NameOp,
     ) -> Result<Flow, Stop> {
         let dir = walk.at;
+        if self.tree.is_lost(dir) {
+            return Err(Errno::EIO.into());
+        }
         let is_here = self.tree.is_here(dir);
         if !is_here && !self.next_is_unchanged(walk)? {
             return Err(Stop::Go(self.tree.home(dir)));

@@ -37,7 +37,7 @@ impl FsCore {
             self.files.room()?;
             let inode =
                 self.create(cx, &walk.who, last, mode, |_| Body::File(Default::default()))?;
-            return Ok(self.open_upper(node, inode, flags)?.into());
+            return Ok(self.open_upper(cx, node, inode, flags)?.into());
         };
         let exclusive = flags & O_EXCL != 0 && !Mutant::ExclusiveIsIgnored.is_on();
         if flags & O_CREAT != 0 && exclusive {
@@ -78,14 +78,14 @@ impl FsCore {
             Kind::LowerFile(_) => {
                 self.files.room()?;
                 let inode = self.copy_up_at(cx, place, inode, !truncates)?;
-                Ok(self.open_upper(node, inode, flags)?.into())
+                Ok(self.open_upper(cx, node, inode, flags)?.into())
             }
             Kind::File => {
                 self.files.room()?;
                 if truncates {
                     self.truncate(cx, inode, 0)?;
                 }
-                Ok(self.open_upper(node, inode, flags)?.into())
+                Ok(self.open_upper(cx, node, inode, flags)?.into())
             }
             Kind::Directory | Kind::Link(_) | Kind::Elsewhere => Err(Errno::EINVAL.into()),
         }
@@ -93,11 +93,12 @@ impl FsCore {
 
     pub(super) fn open_upper(
         &mut self,
+        cx: &Cx<'_>,
         node: NodeId,
         inode: InodeId,
         flags: u32,
     ) -> Result<Found, Errno> {
-        let file = self.open_here(node, inode, FileKind::Regular, flags)?;
+        let file = self.open_here(cx, node, inode, FileKind::Regular, flags)?;
         Ok(Found::Opened(Opened { file, kind: FileKind::Regular }))
     }
 }

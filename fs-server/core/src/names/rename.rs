@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! rename(2) and link(2): two names, which must have one home.
+//! rename(2) and link(2): two names, whose directories must be in one slot.
 
 use crate::FsCore;
 use crate::inode::{MAY_EXECUTE, MAY_WRITE};
@@ -16,16 +16,22 @@ impl FsCore {
         self.tree.meta(dir)?.check(who, MAY_WRITE | MAY_EXECUTE, true)
     }
 
-    /// Both directories have one home, are here and may be changed.
-    fn both_writable(&mut self, who: &Credentials, from: &Spot, to: &Spot) -> Result<(), Stop> {
-        if self.tree.home(from.dir) != self.tree.home(to.dir) {
+    /// Both directories are in one slot, are here and may be changed.
+    fn both_writable(
+        &mut self,
+        cx: &Cx<'_>,
+        who: &Credentials,
+        from: &Spot,
+        to: &Spot,
+    ) -> Result<(), Stop> {
+        if from.dir.slot() != to.dir.slot() {
             return Err(Errno::EXDEV.into());
         }
         if !self.tree.is_home(to.dir) {
             return Err(Stop::Go(self.tree.home(to.dir)));
         }
         self.check_change(to.dir, who)?;
-        self.writable(to.dir, &to.name)
+        self.writable(cx, to.dir, &to.name)
     }
 
     /// rename(2).
@@ -40,7 +46,7 @@ impl FsCore {
         if flags & !RENAME_NOREPLACE != 0 {
             return Err(Errno::EINVAL.into());
         }
-        self.both_writable(who, from, to)?;
+        self.both_writable(cx, who, from, to)?;
         self.check_change(from.dir, who)?;
         let source = self.tree.lookup(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
         let kind = self.tree.kind(source)?;
@@ -65,15 +71,15 @@ impl FsCore {
                 return Ok(());
             }
             self.tree.check_sticky(to.dir, target, who)?;
-            self.check_replaced(target, is_directory)?;
+            self.check_replaced(cx, target, is_directory)?;
         }
-        self.writable(from.dir, &from.name)?;
+        self.writable(cx, from.dir, &from.name)?;
         let now_ns = self.now_ns(cx);
         let moved = match kind {
             Kind::Directory | Kind::File => source,
             Kind::Link(_) if !Lower::is_lower(source) => source,
             Kind::Link(_) | Kind::LowerFile(_) | Kind::Device(_) | Kind::Elsewhere => {
-                self.copy_up(cx, source, true)?
+                self.copy_up(cx, from.dir.slot(), source, true)?
             }
         };
         self.name_it(to.dir, &to.name, moved, now_ns)?;
@@ -94,14 +100,19 @@ impl FsCore {
         Ok(())
     }
 
-    fn check_replaced(&mut self, target: InodeId, by_directory: bool) -> Result<(), Errno> {
+    fn check_replaced(
+        &mut self,
+        cx: &Cx<'_>,
+        target: InodeId,
+        by_directory: bool,
+    ) -> Result<(), Stop> {
         let is_directory = self.tree.kind(target)? == Kind::Directory;
         match (by_directory, is_directory) {
-            (true, false) => Err(Errno::ENOTDIR),
-            (false, true) => Err(Errno::EISDIR),
+            (true, false) => Err(Errno::ENOTDIR.into()),
+            (false, true) => Err(Errno::EISDIR.into()),
             (false, false) => Ok(()),
-            (true, true) if !self.tree.is_home(target) => Err(Errno::EXDEV),
-            (true, true) => self.seal(target),
+            (true, true) if !self.tree.is_home(target) => Err(Errno::EXDEV.into()),
+            (true, true) => self.seal(cx, target),
         }
     }
 
@@ -113,7 +124,7 @@ impl FsCore {
         from: &Spot,
         to: &Spot,
     ) -> Result<(), Stop> {
-        self.both_writable(who, from, to)?;
+        self.both_writable(cx, who, from, to)?;
         if self.tree.lookup(to.dir, &to.name)?.is_some() {
             return Err(Errno::EEXIST.into());
         }
@@ -131,8 +142,8 @@ impl FsCore {
         let now_ns = self.now_ns(cx);
         let mut inode = source;
         if Lower::is_lower(source) {
-            self.writable(from.dir, &from.name)?;
-            inode = self.copy_up(cx, source, true)?;
+            self.writable(cx, from.dir, &from.name)?;
+            inode = self.copy_up(cx, from.dir.slot(), source, true)?;
             self.name_it(from.dir, &from.name, inode, now_ns)?;
         }
         self.tree.link(to.dir, &to.name, inode, now_ns)?;

@@ -21,8 +21,12 @@ impl FsCore {
         (file, op): (FileId, &O),
         here: impl FnOnce(&mut Self, &mut Cx<'_>) -> Result<Reply, Errno>,
     ) -> Answer {
-        if !self.is_mine(cx, file) {
-            return self.forward(cx, from, cx.view().home(file.slot()), op, Vec::new());
+        match self.is_mine(cx, file) {
+            Ok(true) => {}
+            Ok(false) => {
+                return self.forward(cx, from, cx.view().home(file.slot()), op, Vec::new());
+            }
+            Err(errno) => return Answer::Failed(errno),
         }
         match here(self, cx) {
             Ok(reply) => Answer::Done(reply.msg),
@@ -52,12 +56,12 @@ impl FsCore {
         home: NodeId,
         op: &O,
         bulk: Vec<u8>,
-        waiting: impl FnOnce(abi::Ticket) -> Waiting,
+        waiting: impl FnOnce(abi::Ticket, NodeId) -> Waiting,
     ) -> Answer {
         match cx.open_ticket(from) {
             Ok(ticket) => {
                 let cookie = self.new_cookie();
-                self.waiting.insert(cookie, waiting(ticket));
+                self.waiting.insert(cookie, waiting(ticket, home));
                 cx.call_node(home, op, bulk, cookie);
                 Answer::Pending(ticket)
             }

@@ -75,9 +75,12 @@ impl FsCore {
             }
             file::Release::NUMBER => {
                 let release = file::Release::get(msg)?;
+                if self.is_mine(cx, release.file).is_err() {
+                    return Ok(Answer::reply(&()));
+                }
                 self.at_home(cx, from, (release.file, &release), |it, _| {
                     if let Some(description) = it.files.release(release.file, asking)? {
-                        it.close(description.inode, description.kind);
+                        it.close(&description);
                     }
                     Ok(Reply::default())
                 })

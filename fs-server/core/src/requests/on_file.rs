@@ -57,7 +57,7 @@ impl FsCore {
             file::Resize::NUMBER => {
                 let resize = file::Resize::get(msg)?;
                 let file::Resize { file, len } = resize;
-                if !self.is_mine(cx, file) {
+                if !self.is_mine(cx, file)? {
                     let home = cx.view().home(file.slot());
                     return Ok(self.forward(cx, from, home, &resize, Vec::new()));
                 }
@@ -92,7 +92,7 @@ impl FsCore {
     ) -> Result<Answer, Errno> {
         local_only(from)?;
         let sink = Sink::Space { space, addr };
-        if self.is_mine(cx, file) {
+        if self.is_mine(cx, file)? {
             return Ok(self.start(cx, from, bulk, read_work(file, offset, len, sink)));
         }
         let len = len.min(crate::limits::REMOTE_BYTES);
@@ -103,8 +103,9 @@ impl FsCore {
         let home = cx.view().home(file.slot());
         let offset = offset.unwrap_or(AT_POSITION);
         let op = peer::Bytes { file, offset, len };
-        Ok(self.call(cx, from, home, &op, Vec::new(), |ticket| Waiting::ReadBack {
+        Ok(self.call(cx, from, home, &op, Vec::new(), |ticket, home| Waiting::ReadBack {
             ticket,
+            home,
             file,
             space,
             addr,
@@ -121,7 +122,7 @@ impl FsCore {
         source: Source,
     ) -> Result<Answer, Errno> {
         local_only(from)?;
-        if self.is_mine(cx, file) {
+        if self.is_mine(cx, file)? {
             return Ok(self.start(cx, from, bulk, Work::Write { file, offset, source }));
         }
         let Source::Space { space, addr, len } = source else { return Err(Errno::EPROTO) };
@@ -144,11 +145,14 @@ impl FsCore {
         (file, request): (FileId, &O),
         op: NameOp,
     ) -> Result<Answer, Errno> {
-        if !self.is_mine(cx, file) {
+        if !self.is_mine(cx, file)? {
             let home = cx.view().home(file.slot());
             return Ok(self.forward(cx, from, home, request, Vec::new()));
         }
         let inode = self.files.get(file)?.inode;
+        if self.tree.is_lost(inode) {
+            return Err(Errno::EIO);
+        }
         if matches!(op, NameOp::Stat { .. }) && self.tree.is_here(inode) {
             return Ok(Answer::from_result(self.tree.stat(inode)));
         }
@@ -164,7 +168,7 @@ impl FsCore {
         file: FileId,
     ) -> Result<Answer, Errno> {
         local_only(from)?;
-        if self.is_mine(cx, file) {
+        if self.is_mine(cx, file)? {
             let behind = self.behind(cx, cx.node(), file)?;
             let object: FileObject = self.object_behind(cx, behind, false)?;
             return Ok(Answer::reply(&object));

@@ -37,6 +37,9 @@ impl FsCore {
         msg: &Msg,
     ) -> Result<Answer, Errno> {
         let request = name::PathOf::get(msg)?;
+        if self.tree.is_lost(request.inode) {
+            return Err(Errno::EIO);
+        }
         if !Lower::is_lower(request.inode) && !self.tree.is_home(request.inode) {
             let home = self.tree.home(request.inode);
             return Ok(self.forward(cx, from, home, &request, Vec::new()));

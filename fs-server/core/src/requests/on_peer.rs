@@ -5,7 +5,7 @@ use super::on_file::read_work;
 use crate::FsCore;
 use crate::data::{Sink, Source};
 use crate::job::{Shape, Work};
-use crate::walk::{NameOp, Walk};
+use crate::walk::{NameOp, Stop, Walk};
 use abi::{Errno, NodeId};
 use fs_api::peer::{self, AT_POSITION, RecordsEnd};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
@@ -34,15 +34,22 @@ impl FsCore {
                 }
                 Answer::from_result(self.tree.overlay(inode, place))
             }
-            peer::Seal::NUMBER => Answer::from_result(self.seal(peer::Seal::get(msg)?.inode)),
+            peer::Seal::NUMBER => match self.seal(cx, peer::Seal::get(msg)?.inode) {
+                Ok(()) => Answer::reply(&()),
+                Err(Stop::Fail(errno)) => Answer::Failed(errno),
+                // Its slot is about to move: for that moment somebody uses it.
+                Err(_) => Answer::Failed(Errno::EBUSY),
+            },
             peer::Bytes::NUMBER => {
                 let peer::Bytes { file, offset, len } = peer::Bytes::get(msg)?;
                 let offset = (offset != AT_POSITION).then_some(offset);
+                self.is_mine(cx, file)?;
                 self.files.get(file)?;
                 self.start(cx, from, bulk, read_work(file, offset, len, Sink::Reply))
             }
             peer::PutBytes::NUMBER => {
                 let peer::PutBytes { file, offset } = peer::PutBytes::get(msg)?;
+                self.is_mine(cx, file)?;
                 let offset = (offset != AT_POSITION).then_some(offset);
                 let source = Source::Bytes(bulk.data().to_vec());
                 self.start(cx, from, bulk, Work::Write { file, offset, source })
@@ -69,6 +76,7 @@ impl FsCore {
             }
             peer::Behind::NUMBER => {
                 let file = peer::Behind::get(msg)?.file;
+                self.is_mine(cx, file)?;
                 Answer::from_result(self.behind(cx, node, file))
             }
             _ => return Err(Errno::ENOSYS),

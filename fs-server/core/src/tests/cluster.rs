@@ -9,7 +9,7 @@ use fs_api::name::{Enter, NameStat, Named, Open, PathOf};
 const CREATE: u32 = 0o102;
 
 /// A directory of the image whose home is this node.
-fn dir_at(w: &World, at: usize) -> &'static str {
+pub(super) fn dir_at(w: &World, at: usize) -> &'static str {
     let inode = |path| abi::InodeId::from_raw(w.stat(0, path).expect("there").inode);
     let home = |path| inode(path).slot().index() % w.nodes();
     [

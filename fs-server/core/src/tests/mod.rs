@@ -5,4 +5,5 @@ mod cluster;
 mod model;
 mod single;
 mod storm;
+mod views;
 mod world;

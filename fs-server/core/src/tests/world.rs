@@ -4,7 +4,7 @@
 
 use crate::{Config, FsCore};
 use abi::image::{RootEntry, RootKind};
-use abi::{CoreId, Errno, FileId, InodeId, NodeId, ObjectId, ServerId, SpaceId, Ticket};
+use abi::{CoreId, Errno, FileId, InodeId, NodeId, ObjectId, ServerId, SlotNo, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use cluster::View;
 use core::cell::RefCell;
@@ -429,6 +429,19 @@ impl World {
 
     pub fn tell_up(&self, at: usize, who: usize) {
         self.shared.borrow_mut().queues[at].push_back(Parcel::Up(node(who as u16 + 1)));
+    }
+
+    /// A node enters a view. What it sends stays in the queues.
+    pub fn enter(&self, at: usize, view: &View) {
+        let mut surroundings = Surroundings { world: self, at };
+        runtime::testing::views::enter(&self.fs[at], &mut surroundings, view);
+    }
+
+    /// Whether the slot may not be given away; freezes it if it may.
+    pub fn occupies(&self, at: usize, slot: SlotNo) -> bool {
+        let mut surroundings = Surroundings { world: self, at };
+        let occupied = runtime::testing::views::occupies(&self.fs[at], &mut surroundings, slot);
+        occupied.expect("its home")
     }
 
     pub fn messages(&self) -> u64 {

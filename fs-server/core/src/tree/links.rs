@@ -5,7 +5,7 @@ use super::{Kind, Tree};
 use crate::inode::{Body, Entry, Folder, Inode, Meta};
 use crate::limits::{INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
-use abi::{Errno, InodeId};
+use abi::{Errno, InodeId, SlotNo};
 use fs_api::name::Credentials;
 use runtime::Mutant;
 
@@ -64,21 +64,17 @@ impl Tree {
         if self.inodes.len() >= INODES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
     }
 
-    /// A new inode without a name.
+    /// A new inode without a name, for a directory in this slot of this node.
     ///
     /// # Errors
     /// ENOSPC.
-    pub fn add(&mut self, meta: Meta, body: Body) -> Result<InodeId, Errno> {
+    pub fn add(&mut self, slot: SlotNo, meta: Meta, body: Body) -> Result<InodeId, Errno> {
         self.room_for_inode()?;
-        self.serial += 1;
-        let id = self.new_id(self.serial).ok_or(Errno::ENOSPC)?;
+        self.made += 1;
+        let serial = self.view.slot(slot).serial(self.made).ok_or(Errno::ENOSPC)?;
+        let id = InodeId::new(slot, serial).ok_or(Errno::ENOSPC)?;
         self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body });
         Ok(id)
-    }
-
-    pub(super) fn new_id(&self, serial: u64) -> Option<InodeId> {
-        let slot = self.slots.get(serial as usize % self.slots.len().max(1))?;
-        InodeId::new(*slot, serial)
     }
 
     /// Gives an inode of this home the name `name` in `dir`, in place of what has it.

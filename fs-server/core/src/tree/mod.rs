@@ -3,9 +3,9 @@
 //!
 //! # Model
 //! A directory is the image's part, if it has one, and the writable part: names and whiteouts. An
-//! inode of the writable tree is made at the home of its directory and stays there, so a directory
-//! and all writable inodes in it have one home. Only directories of the image may have another home
-//! than the directory they are in. Their writable part is at the home of their slot; a directory of
+//! inode of the writable tree is made in the slot of its directory and stays there, so a directory and
+//! all writable inodes in it have one home, and move or are lost together. Only directories of the image
+//! may have another slot than the directory they are in. Their writable part is at the home of their slot; a directory of
 //! the image that is not in `overlaid` has none, and every node can look into it by itself.
 //!
 //! # Invariants
@@ -14,6 +14,7 @@
 mod links;
 mod list;
 mod places;
+mod views;
 
 pub use list::Listing;
 
@@ -23,7 +24,7 @@ use crate::limits::{DEPTH_MAX, INODES_MAX};
 use crate::lower::{Lower, LowerKind, LowerNo, ROOT};
 use abi::limits::PAGE_BYTES;
 use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
-use abi::{Errno, InodeId, NodeId, ObjectId, SlotNo};
+use abi::{Errno, InodeId, NodeId, ObjectId};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -41,8 +42,8 @@ pub struct Tree {
     pub lower: Lower,
     me: NodeId,
     view: View,
-    slots: Vec<SlotNo>,
-    serial: u64,
+    /// Inodes that this node has made.
+    made: u64,
     inodes: HashMap<InodeId, Inode>,
     overlaid: HashSet<InodeId>,
     /// Names of the image that were changed: directory and position there, or [`ITSELF`].
@@ -73,15 +74,13 @@ pub enum Kind {
 }
 
 impl Tree {
-    /// The tree over an image. `bytes_max`: what this node's writable files may hold; the serials of
-    /// its inodes follow on `serial`.
-    pub fn new(me: NodeId, view: View, lower: Lower, bytes_max: u64, serial: u64) -> Self {
+    /// The tree over an image. `bytes_max`: what this node's writable files may hold.
+    pub fn new(me: NodeId, view: View, lower: Lower, bytes_max: u64) -> Self {
         Self {
             overlaid: Lower::writable().collect(),
-            slots: view.slots_of(me).collect(),
             me,
             view,
-            serial,
+            made: 0,
             inodes: HashMap::new(),
             changed: HashSet::new(),
             lower_objects: HashMap::new(),
@@ -91,12 +90,6 @@ impl Tree {
             freed_objects: Vec::new(),
             lower,
         }
-    }
-
-    /// The view changed.
-    pub fn enter(&mut self, view: &View) {
-        self.slots = view.slots_of(self.me).collect();
-        self.view = view.clone();
     }
 
     /// The root directory.

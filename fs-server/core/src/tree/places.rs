@@ -3,7 +3,7 @@
 
 use super::Tree;
 use crate::lower::{Lower, LowerKind};
-use abi::{Errno, InodeId, NodeId, SlotNo};
+use abi::{Errno, InodeId, NodeId};
 use alloc::vec::Vec;
 use fs_api::peer::{ITSELF, NO_NAME};
 
@@ -79,10 +79,5 @@ impl Tree {
         let dirs = self.overlaid.iter().map(|dir| (*dir, NO_NAME));
         let all = dirs.chain(self.changed.iter().copied());
         all.filter(|(dir, _)| self.is_home(*dir)).collect()
-    }
-
-    /// A slot of this node for an open file description.
-    pub fn file_slot(&self, serial: u64) -> Option<SlotNo> {
-        self.slots.get(serial as usize % self.slots.len().max(1)).copied()
     }
 }

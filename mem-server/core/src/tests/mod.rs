@@ -4,6 +4,7 @@
 mod fake;
 mod local;
 mod nodes;
+mod views;
 
 use crate::MemCore;
 use abi::{Errno, NodeId, ServerId, SpaceId};
@@ -41,6 +42,10 @@ impl Node {
 
     pub fn alone(frames: usize) -> Self {
         Self::new(1, 1, Net::shared(), frames)
+    }
+
+    pub fn enter(&mut self, view: &View) {
+        runtime::testing::views::enter(&self.host, &mut self.platform, view);
     }
 
     pub fn with<R>(&mut self, run: impl FnOnce(&mut MemCore<Fake>) -> R) -> R {

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use runtime::Completion;
 use std::collections::BTreeMap;
 
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 const PAGES: u64 = 3;
-const BASE: u64 = 0x10_0000;
+pub(super) const BASE: u64 = 0x10_0000;
 
 /// A small generator: what a failing test prints repeats it.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
@@ -23,14 +23,14 @@ impl Dice {
     }
 }
 
-struct Cluster {
-    nodes: Vec<Node>,
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Node>,
     net: Rc<RefCell<Net>>,
     dead: Vec<usize>,
 }
 
 impl Cluster {
-    fn new(count: u16, frames: usize) -> Self {
+    pub(super) fn new(count: u16, frames: usize) -> Self {
         let net = Net::shared();
         let nodes = (1..=count).map(|id| Node::new(id, count, net.clone(), frames)).collect();
         Self { nodes, net, dead: vec![] }
@@ -57,7 +57,7 @@ impl Cluster {
         delivered
     }
 
-    fn settle(&mut self, dice: &mut Dice) {
+    pub(super) fn settle(&mut self, dice: &mut Dice) {
         let mut idle = 0;
         for _ in 0..100_000 {
             // A timer may send what was put off after the last message.
@@ -69,14 +69,14 @@ impl Cluster {
         panic!("the network never comes to rest");
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(super) fn kill(&mut self, at: usize) {
         self.net.borrow_mut().kill(node(at as u16 + 1));
         self.dead.push(at);
         self.collect();
     }
 
     /// An object of the first node's, mapped shared on all.
-    fn shared(&mut self) -> (ObjectId, Vec<SpaceId>) {
+    pub(super) fn shared(&mut self) -> (ObjectId, Vec<SpaceId>) {
         let created = self.nodes[0].call(&ObjectCreate { content: Content::Zero });
         let object = created.unwrap().object;
         self.nodes[0].call(&ObjectResize { object, len: PAGES * PAGE }).unwrap();

@@ -162,7 +162,7 @@ impl Ipc {
         if !matches!(from, Client::Server { .. }) {
             return Err(Errno::EPERM);
         }
-        let home = home_of(cx, file);
+        let home = home_of(cx, file)?;
         if home != cx.node() {
             return self.forward_read(cx, from, home, (file, caller), (space, addr, len));
         }
@@ -178,6 +178,7 @@ impl Ipc {
         bulk: &mut Bulk<'_>,
     ) -> Result<Answer, Errno> {
         let ReadFrom { file, len, caller } = *request;
+        home_of(cx, file)?;
         let len = len.min(REMOTE_BYTES) as usize;
         self.read_here(cx, from, (file, caller), Target::Message, len, bulk)
     }
@@ -230,7 +231,7 @@ impl Ipc {
         if !matches!(from, Client::Server { .. }) {
             return Err(Errno::EPERM);
         }
-        let home = home_of(cx, file);
+        let home = home_of(cx, file)?;
         if home != cx.node() {
             return self.forward_write(cx, from, home, file, (space, addr, len));
         }
@@ -244,6 +245,7 @@ impl Ipc {
         file: FileId,
         bulk: &Bulk<'_>,
     ) -> Result<Answer, Errno> {
+        home_of(cx, file)?;
         let data = bulk.data().to_vec();
         if data.len() as u64 > REMOTE_BYTES {
             return Err(Errno::EMSGSIZE);
@@ -312,6 +314,7 @@ impl Ipc {
         file: FileId,
         bulk: &Bulk<'_>,
     ) -> Result<Answer, Errno> {
+        home_of(cx, file)?;
         if bulk.data().len() as u64 > REMOTE_BYTES {
             return Err(Errno::EMSGSIZE);
         }
@@ -331,7 +334,7 @@ impl Ipc {
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>, from: Client, request: Poll) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let home = home_of(cx, request.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -346,7 +349,7 @@ impl Ipc {
         request: PollWait,
     ) -> Result<Answer, Errno> {
         let PollWait { file, events } = request;
-        let home = home_of(cx, file);
+        let home = home_of(cx, file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -366,7 +369,7 @@ impl Ipc {
     }
 
     fn ioctl(&mut self, cx: &mut Cx<'_>, from: Client, call: &Ioctl) -> Result<Answer, Errno> {
-        let home = home_of(cx, call.file);
+        let home = home_of(cx, call.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, call);
         }
@@ -381,7 +384,7 @@ impl Ipc {
     }
 
     fn stat(&mut self, cx: &mut Cx<'_>, from: Client, request: FileStat) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let home = home_of(cx, request.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -401,7 +404,7 @@ impl Ipc {
     }
 
     fn flags(&mut self, cx: &mut Cx<'_>, from: Client, request: GetFlags) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let home = home_of(cx, request.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -415,7 +418,7 @@ impl Ipc {
         from: Client,
         request: SetFlags,
     ) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let home = home_of(cx, request.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -425,7 +428,7 @@ impl Ipc {
     }
 
     fn hold(&mut self, cx: &mut Cx<'_>, from: Client, request: Hold) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let home = home_of(cx, request.file)?;
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }
@@ -443,7 +446,7 @@ impl Ipc {
         from: Client,
         request: Release,
     ) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file);
+        let Ok(home) = home_of(cx, request.file) else { return Ok(Answer::reply(&())) };
         if home != cx.node() {
             return self.forward(cx, from, home, &request);
         }

@@ -2,12 +2,12 @@
 //! The open file descriptions whose home is this node.
 //!
 //! # Invariants
-//! An id is never used again. Ids are easily guessed, so every operation checks that the node that
+//! An id is never used again, by whatever home of its slot. Ids are easily guessed, so every operation checks that the node that
 //! asks holds the file.
 
 use crate::limits::FILES_MAX;
 use crate::pipe::End;
-use abi::{Errno, FileId, NodeId};
+use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
@@ -45,7 +45,8 @@ impl OpenFile {
 #[derive(Default, Debug)]
 pub(crate) struct Files {
     files: HashMap<FileId, OpenFile>,
-    next_serial: u64,
+    /// How many this node has made.
+    made: u64,
 }
 
 impl Files {
@@ -64,8 +65,9 @@ impl Files {
     ) -> Result<FileId, Errno> {
         self.check_room(1)?;
         let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
-        self.next_serial += 1;
-        let id = FileId::new(slot, self.next_serial).ok_or(Errno::ENFILE)?;
+        self.made += 1;
+        let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
+        let id = FileId::new(slot, serial).ok_or(Errno::ENFILE)?;
         let holders = BTreeMap::from([(holder, 1)]);
         self.files.insert(id, OpenFile { kind, flags, holders });
         Ok(id)
@@ -101,6 +103,11 @@ impl Files {
         }
         let gone = self.files.extract_if(|_, file| file.holders.is_empty());
         gone.map(|(id, file)| (id, file.kind)).collect()
+    }
+
+    /// Whether any description lives in the slot.
+    pub(crate) fn any_in(&self, slot: SlotNo) -> bool {
+        self.files.keys().any(|id| id.slot() == slot)
     }
 
     /// Whether any description of the terminal is left.

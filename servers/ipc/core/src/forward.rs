@@ -24,7 +24,7 @@ use runtime::{Answer, Bulk, Client, Cx, Msg, Mutant, NodeReply, Operation, Wire}
 #[derive(Debug)]
 pub(crate) enum Forward {
     /// Its answer is the ticket's.
-    Plain { ticket: Ticket },
+    Plain { ticket: Ticket, home: NodeId },
     /// Its bytes go to a program first.
     Read { ticket: Ticket, file: FileId, home: NodeId, space: SpaceId, addr: u64 },
     /// Bytes go back; then the ticket ends with this.
@@ -34,9 +34,9 @@ pub(crate) enum Forward {
 impl Forward {
     fn ticket(&self) -> Ticket {
         match self {
-            Self::Plain { ticket } | Self::Read { ticket, .. } | Self::PutBack { ticket, .. } => {
-                *ticket
-            }
+            Self::Plain { ticket, .. }
+            | Self::Read { ticket, .. }
+            | Self::PutBack { ticket, .. } => *ticket,
         }
     }
 }
@@ -80,7 +80,7 @@ impl Ipc {
         op: &O,
     ) -> Result<Answer, Errno> {
         let ticket = Self::forward_ticket(cx, from)?;
-        let cookie = self.open_forward(Forward::Plain { ticket });
+        let cookie = self.open_forward(Forward::Plain { ticket, home });
         cx.call_node(home, op, Vec::new(), cookie);
         Ok(Answer::Pending(ticket))
     }
@@ -117,7 +117,7 @@ impl Ipc {
             cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut data))?;
         }
         let ticket = Self::forward_ticket(cx, from)?;
-        let cookie = self.open_forward(Forward::Plain { ticket });
+        let cookie = self.open_forward(Forward::Plain { ticket, home });
         cx.call_node(home, &WriteTo { file }, data, cookie);
         Ok(Answer::Pending(ticket))
     }
@@ -130,14 +130,18 @@ impl Ipc {
         result: Result<NodeReply, Errno>,
     ) {
         match self.forwards.remove(&cookie) {
-            Some(Forward::Plain { ticket }) => {
+            Some(Forward::Plain { ticket, home }) => {
+                let result = result.map_err(|errno| lost_with(cx, home, errno));
                 cx.complete(ticket, result.map(|reply| Same(reply.msg)));
             }
             Some(Forward::PutBack { ticket, errno }) => cx.complete::<()>(ticket, Err(errno)),
             Some(Forward::Read { ticket, file, home, space, addr }) => {
                 let reply = match result {
                     Ok(reply) => reply,
-                    Err(errno) => return cx.complete::<()>(ticket, Err(errno)),
+                    Err(errno) => {
+                        let errno = lost_with(cx, home, errno);
+                        return cx.complete::<()>(ticket, Err(errno));
+                    }
                 };
                 let mut data = reply.bulk;
                 match deliver(cx, space, addr, &reply.msg, &mut data) {
@@ -167,6 +171,11 @@ impl Ipc {
         }
         true
     }
+}
+
+/// Why a call at a home failed: one that left the cluster does not only not answer, what it had is gone.
+fn lost_with(cx: &Cx<'_>, home: NodeId, errno: Errno) -> Errno {
+    if errno == Errno::EHOSTDOWN && !cx.view().contains(home) { Errno::EIO } else { errno }
 }
 
 /// Copies what a read brought into the program.

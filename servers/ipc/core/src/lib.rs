@@ -11,7 +11,8 @@
 //! else. A node that is down holds nothing and waits for nothing.
 //!
 //! # Failure
-//! If a file's home stops answering, calls on it end with EHOSTDOWN.
+//! If a file's home stops answering, calls on it end with EHOSTDOWN. If it left the cluster, its files
+//! are gone: calls on them end with EIO, and closing them succeeds.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,7 +33,7 @@ mod tests;
 mod transfer;
 mod tty;
 
-use abi::{Errno, FileId, NodeId, ServerId, Ticket};
+use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
 use files::{Files, Kind, PipeNo};
 use forward::Forward;
 use hashbrown::HashMap;
@@ -108,8 +109,14 @@ pub(crate) fn node_of(cx: &Cx<'_>, from: Client) -> NodeId {
 }
 
 /// The home of a file.
-pub(crate) fn home_of(cx: &Cx<'_>, file: FileId) -> NodeId {
-    cx.view().home(file.slot())
+///
+/// # Errors
+/// EIO: it is gone, with a home that left.
+pub(crate) fn home_of(cx: &Cx<'_>, file: FileId) -> Result<NodeId, Errno> {
+    if cx.view().has_lost(file.slot(), file.serial()) {
+        return Err(Errno::EIO);
+    }
+    Ok(cx.view().home(file.slot()))
 }
 
 impl Core for Ipc {
@@ -139,6 +146,10 @@ impl Core for Ipc {
             Event::Timer(_) => self.terminal.timer(cx),
             Event::NodeDown(node) => self.node_down(cx, node),
         }
+    }
+
+    fn occupies(&self, slot: SlotNo) -> bool {
+        self.files.any_in(slot)
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {

@@ -2,7 +2,7 @@
 //! Two nodes with real hosts and ipc cores over a fake memory, console and net.
 
 use crate::Ipc;
-use abi::{CoreId, Errno, NodeId, ServerId, SpaceId, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, SpaceId, Ticket};
 use cluster::View;
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT, EVENT_ROOM};
 use mem_api::{CopyIn, CopyOut, Prepare};
@@ -203,6 +203,16 @@ impl Node {
         self.world.console_full = false;
         let msg = Msg::default();
         self.event(Event::Upcall { from: ServerId::Console, number: EVENT_ROOM, msg });
+    }
+
+    pub(crate) fn enter(&mut self, view: &View) {
+        runtime::testing::views::enter(&self.host, &mut self.world, view);
+    }
+
+    /// Asks whether the slot may be given away.
+    pub(crate) fn occupies(&mut self, slot: u16) -> bool {
+        let slot = SlotNo::new(slot).expect("a slot");
+        runtime::testing::views::occupies(&self.host, &mut self.world, slot).expect("its home")
     }
 
     /// Another server of the node dies.

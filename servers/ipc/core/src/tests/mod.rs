@@ -4,6 +4,7 @@
 mod pipes;
 mod remote;
 mod terminal;
+mod views;
 
 use crate::testing::{Later, Node, Now, SPACE};
 use abi::{Errno, FileId, Ticket};
