@@ -50,6 +50,7 @@ mod member;
 mod raft;
 pub mod rules;
 mod status;
+mod suspects;
 mod views;
 pub mod wire;
 
