@@ -4,8 +4,9 @@
 //!
 //! # Model
 //! A draft is a working copy of a view. [`Draft::settle`] promotes backups of the dead, begins slots
-//! anew whose copies are all gone, names joiners where a backup is missing, and lets a few slots at a
-//! time ([`limits::MOVES_MAX`](crate::limits::MOVES_MAX)) move from members with many to members with few.
+//! anew whose copies are all gone, names joiners where a backup is missing (or drops backups where none
+//! are wanted), and lets some slots at a time ([`limits::MOVES_MAX`](crate::limits::MOVES_MAX)) move from
+//! members with many to members with few.
 
 use crate::delta::checked_voters;
 use crate::limits::{MEMBERS_MAX, MOVES_MAX};
@@ -32,9 +33,11 @@ pub struct Draft<'a> {
     left: Vec<NodeId>,
     voters: Option<Vec<Voter>>,
     slots: Vec<Slot>,
+    /// Slots that get no joiner in this view.
+    avoided: Vec<bool>,
 }
 
-/// How many roles each node has; by node number.
+/// How many roles each node has, once all that moves has moved; by node number.
 struct Loads {
     primaries: Vec<u32>,
     others: Vec<u32>,
@@ -51,6 +54,7 @@ impl<'a> Draft<'a> {
             left: Vec::new(),
             voters: None,
             slots: Vec::clone(&old.slots),
+            avoided: vec![false; old.slots.len()],
         }
     }
 
@@ -140,10 +144,18 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// `slot` is not to be given a joiner: its primary said lately that it cannot be copied now.
+    pub fn avoid(&mut self, slot: SlotNo) {
+        self.avoided[slot.index()] = true;
+    }
+
     /// Gives each slot the holders that it lacks, and begins a few moves for balance.
     pub fn settle(&mut self, policy: Policy) {
         if self.members.is_empty() {
             return;
+        }
+        if !policy.backups {
+            self.drop_backups();
         }
         let mut loads = self.loads();
         if !self.left.is_empty() {
@@ -231,9 +243,11 @@ impl<'a> Draft<'a> {
         let len = usize::from(NODES_MAX) + 1;
         let mut loads = Loads { primaries: vec![0; len], others: vec![0; len] };
         for slot in &self.slots {
-            loads.primaries[usize::from(slot.primary.get())] += 1;
-            for node in [slot.backup, slot.joining.map(|j| j.node)].into_iter().flatten() {
-                loads.others[usize::from(node.get())] += 1;
+            let to_be = |goal| slot.joining.filter(|j| j.goal == goal).map(|j| j.node);
+            let primary = to_be(Goal::Primary).unwrap_or(slot.primary);
+            loads.primaries[usize::from(primary.get())] += 1;
+            if let Some(backup) = to_be(Goal::Backup).or(slot.backup) {
+                loads.others[usize::from(backup.get())] += 1;
             }
         }
         loads
@@ -253,9 +267,19 @@ impl<'a> Draft<'a> {
         *loads = self.loads();
     }
 
+    /// Who gave a slot away stays behind as its backup, and must not where there are none. But what
+    /// a backup of a dead member's slot has is not thrown away.
+    fn drop_backups(&mut self) {
+        let left = &self.left;
+        for slot in self.slots.iter_mut().filter(|slot| !left.contains(&slot.primary)) {
+            slot.backup = None;
+            slot.joining = slot.joining.filter(|joining| joining.goal == Goal::Primary);
+        }
+    }
+
     fn name_joiners(&mut self, loads: &mut Loads) {
-        for slot in &mut self.slots {
-            if slot.backup.is_some() || slot.joining.is_some() {
+        for (slot, avoided) in self.slots.iter_mut().zip(&self.avoided) {
+            if slot.backup.is_some() || slot.joining.is_some() || *avoided {
                 continue;
             }
             if let Some(node) = least(&self.members, &loads.others, |n| !slot.involves(n)) {
@@ -292,22 +316,20 @@ impl<'a> Draft<'a> {
     }
 
     /// Names a joiner for a slot whose `holder` has too much: at least two more than the joiner, or
-    /// anything at all though it wishes to leave.
+    /// anything at all though it wishes to leave. High slots first: low ones are those in use.
     fn begin_move(
         &mut self,
         loads: &mut [u32],
         goal: Goal,
         holder: impl Fn(&Slot) -> Option<NodeId>,
     ) -> bool {
-        let load = |node: NodeId| loads[usize::from(node.get())];
         let (leaving, staying): (Vec<&Member>, Vec<_>) =
             self.members.iter().partition(|member| member.draining);
-        let most = staying.iter().map(|member| member.node).max_by_key(|node| load(*node));
-        let leaving = leaving.iter().map(|member| member.node).find(|node| load(*node) > 0);
-        let sources = [(leaving, 0), (most, 2)];
-        for (source, by) in sources.into_iter().filter_map(|(node, by)| Some((node?, by))) {
-            let candidates = self.slots.iter_mut().filter(|slot| slot.joining.is_none());
-            for slot in candidates.filter(|slot| holder(slot) == Some(source)) {
+        for (source, by) in sources(&leaving, &staying, loads) {
+            let load = |node: NodeId| loads[usize::from(node.get())];
+            let slots = self.slots.iter_mut().zip(&self.avoided).rev();
+            let free = slots.filter(|(slot, avoided)| slot.joining.is_none() && !**avoided);
+            for (slot, _) in free.filter(|(slot, _)| holder(slot) == Some(source)) {
                 let may =
                     |node| !slot.involves(node) && (by == 0 || load(node) + by <= load(source));
                 let Some(node) = least(staying.iter().copied(), loads, may) else { continue };
@@ -319,6 +341,17 @@ impl<'a> Draft<'a> {
         }
         false
     }
+}
+
+/// Who has slots to give, the first first, and how many more than who takes one.
+fn sources(leaving: &[&Member], staying: &[&Member], loads: &[u32]) -> Vec<(NodeId, u32)> {
+    let load = |node: NodeId| loads[usize::from(node.get())];
+    let fewest = staying.iter().map(|member| load(member.node)).min().unwrap_or(0);
+    let mut rich: Vec<NodeId> = staying.iter().map(|member| member.node).collect();
+    rich.retain(|node| load(*node) >= fewest + 2);
+    rich.sort_by_key(|node| core::cmp::Reverse(load(*node)));
+    let leaving = leaving.iter().map(|member| member.node).filter(|node| load(*node) > 0);
+    leaving.map(|node| (node, 0)).chain(rich.into_iter().map(|node| (node, 2))).collect()
 }
 
 /// The member with the smallest load that may take another; one that wishes to leave only if

@@ -81,6 +81,10 @@ impl View {
     pub fn begun(cluster: u64, members: Vec<(NodeId, u64)>, founders: &[NodeId]) -> Option<Self> {
         let mut founders = founders.to_vec();
         founders.sort_unstable();
+        let is_member = |node: &NodeId| members.iter().any(|(member, _)| member == node);
+        if !founders.iter().all(is_member) || !founders.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
         founders.truncate(odd_voters(founders.len()));
         Self::first(cluster, members, &founders)
     }
@@ -96,9 +100,8 @@ impl View {
             Some(Voter { node: *node, disk: roster[at].disk })
         };
         let chosen: Vec<Voter> = voters.iter().map(voter).collect::<Option<_>>()?;
-        let apart = chosen.is_sorted_by(|a, b| a.node < b.node);
         let number = (1..=VOTERS_MAX).contains(&chosen.len());
-        if !unique || !apart || !number || roster.len() > MEMBERS_MAX {
+        if !unique || !number || roster.len() > MEMBERS_MAX {
             return None;
         }
         let members: Vec<NodeId> = roster.iter().map(|member| member.node).collect();

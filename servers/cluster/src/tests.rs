@@ -134,15 +134,96 @@ fn node_that_comes_gets_slots_few_at_a_time_until_all_have_as_many() {
     }
 }
 
+fn draining(view: &View, policy: Policy, nodes: &[u16]) -> View {
+    settled(view, policy, |draft| {
+        for number in nodes {
+            let life = view.member(node(*number)).expect("a member").incarnation;
+            let request = Request::Drain(true);
+            draft.request(node(*number), life, view.epoch(), &request).expect("it may");
+        }
+    })
+}
+
 #[test]
 fn draining_member_ends_without_slots() {
-    let view = at_rest(fixed(4), WITH_BACKUPS);
-    let life = view.member(node(2)).expect("a member").incarnation;
-    let draining = settled(&view, WITH_BACKUPS, |draft| {
-        draft.request(node(2), life, view.epoch(), &Request::Drain(true)).expect("it may");
+    for policy in [WITH_BACKUPS, WITHOUT] {
+        let view = at_rest(fixed(4), policy);
+        let view = at_rest(draining(&view, policy, &[2]), policy);
+        assert!(View::slot_numbers().all(|number| !view.slot(number).involves(node(2))));
+    }
+}
+
+/// Who gave a slot away is not its backup where there are none, and so the slot can move again.
+#[test]
+fn slots_that_moved_move_again_without_backups() {
+    let mut view = fixed(3);
+    for gone in [1, 2] {
+        view = at_rest(draining(&view, WITHOUT, &[gone]), WITHOUT);
+        assert_eq!(view.slots_of(node(gone)).count(), 0);
+        assert!(View::slot_numbers().all(|number| view.slot(number).backup.is_none()));
+    }
+    assert_eq!(view.slots_of(node(3)).count(), 1024);
+}
+
+#[test]
+fn slots_that_are_avoided_stay_and_the_highest_others_move() {
+    let view = fixed(3);
+    let next = settled(&view, WITHOUT, |draft| {
+        draft.admit(node(4), 5, None).expect("there is room");
+        (900..1024).filter_map(SlotNo::new).for_each(|slot| draft.avoid(slot));
     });
-    let view = at_rest(draining, WITH_BACKUPS);
-    assert!(View::slot_numbers().all(|number| !view.slot(number).involves(node(2))));
+    let moving = View::slot_numbers().filter(|number| next.slot(*number).joining.is_some());
+    let moving: Vec<usize> = moving.map(SlotNo::index).collect();
+    assert!(moving.len() == 64 && moving[0] > 830 && moving[63] == 899, "{moving:?}");
+    // One whose slots cannot move does not keep another from giving its own away.
+    let stuck = settled(&view, WITHOUT, |draft| {
+        for number in [1, 2] {
+            let life = view.member(node(number)).expect("a member").incarnation;
+            draft.request(node(number), life, Epoch(1), &Request::Drain(true)).expect("it may");
+        }
+        view.slots_of(node(1)).for_each(|slot| draft.avoid(slot));
+    });
+    let moving = View::slot_numbers().filter(|number| stuck.slot(*number).joining.is_some());
+    let homes: Vec<NodeId> = moving.map(|number| view.home(number)).collect();
+    assert_eq!(homes, vec![node(2); 64]);
+}
+
+#[test]
+fn moves_under_way_count_as_done() {
+    let mut view = settled(&fixed(3), WITHOUT, |draft| {
+        draft.admit(node(4), 5, None).expect("there is room");
+    });
+    // One move at a time comes to its end: no slot goes to and fro.
+    let mut moved = 0;
+    while let Some(number) = View::slot_numbers().find(|n| view.slot(*n).joining.is_some()) {
+        let home = view.home(number);
+        let life = view.member(home).expect("a member").incarnation;
+        let request = Request::Joined(number, Goal::Primary);
+        view = settled(&view, WITHOUT, |draft| {
+            draft.request(home, life, view.epoch(), &request).expect("it may");
+        });
+        moved += 1;
+    }
+    assert_eq!(moved, 256);
+}
+
+#[test]
+fn view_begun_names_starts_and_its_voters_are_the_first_founders() {
+    let members = [(3, 30), (1, 10), (7, 70), (2, 20)].map(|(n, boot)| (node(n), boot)).to_vec();
+    let view = View::begun(99, members.clone(), &[2, 3, 7].map(node)).expect("a view");
+    assert_eq!((view.cluster(), view.epoch()), (99, Epoch(1)));
+    let voters: Vec<NodeId> = view.voters().iter().map(|voter| voter.node).collect();
+    assert_eq!(voters, [2, 3, 7].map(node));
+    assert_eq!(view.member(node(7)).map(|member| (member.boot, member.disk.get())), Some((70, 4)));
+    assert_eq!(View::decode(&view.encode()), Ok(view.clone()));
+    let next = settled(&view, WITHOUT, |draft| draft.leave(node(1)));
+    assert_eq!(next.cluster(), 99);
+    let even = View::begun(9, members.clone(), &[1, 2, 3, 7].map(node)).expect("a view");
+    assert_eq!(even.voters().len(), 3);
+    for founders in [&[2, 4][..], &[], &[2, 2, 3]] {
+        let founders: Vec<NodeId> = founders.iter().copied().map(node).collect();
+        assert_eq!(View::begun(9, members.clone(), &founders), None, "{founders:?}");
+    }
 }
 
 /// Its slots may look as before, but the new incarnation has none of their state.
@@ -280,7 +361,7 @@ fn largest_view_fits_its_bound() {
         slot.joining = Some(Joining { node: other(2), goal: Goal::Primary });
         (slot.since, slot.lost) = (Epoch(u64::MAX - 1), Epoch(u64::MAX - 1));
     }
-    view.epoch = Epoch(u64::MAX - 1);
+    (view.cluster, view.epoch) = (u64::MAX, Epoch(u64::MAX - 1));
     let bytes = view.encode();
     assert!(bytes.len() <= limits::VIEW_BYTES_MAX);
     assert_eq!(View::decode(&bytes), Ok(view));

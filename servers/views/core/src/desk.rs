@@ -14,15 +14,19 @@
 
 use crate::limits::*;
 use crate::rules::{Rule, Rules};
-use abi::{Epoch, NodeId};
+use crate::suspects::Suspects;
+use abi::{Epoch, NodeId, SlotNo};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use cluster::{Delta, Draft, Incarnation, Policy, Request, View};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Join {
     boot: u64,
     disk: Option<Incarnation>,
+    /// To whom it has no link.
+    unreachable: Vec<NodeId>,
+    since: u64,
     asked_at: u64,
 }
 
@@ -31,6 +35,7 @@ struct Join {
 pub struct Desk {
     /// The term that it is of.
     pub term: u64,
+    me: NodeId,
     /// Leases given before this may still hold.
     since: u64,
     /// When the last lease was given to whom.
@@ -38,6 +43,9 @@ pub struct Desk {
     stopped: BTreeSet<(NodeId, Incarnation)>,
     joins: BTreeMap<NodeId, Join>,
     requests: Vec<(NodeId, Incarnation, Epoch, Request)>,
+    suspects: Suspects,
+    /// Slots whose primaries said "not now", and when.
+    aborted: BTreeMap<SlotNo, u64>,
     /// Who is to leave with the change that is under way.
     leaving: BTreeSet<NodeId>,
     /// The view in which nothing more is to be done unless something happens.
@@ -51,15 +59,18 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// The desk of a node that leads `term` since `since`.
-    pub fn new(term: u64, since: u64, now: u64) -> Self {
+    /// The desk of the node `me`, which leads `term` since `since`.
+    pub fn new(me: NodeId, term: u64, since: u64, now: u64) -> Self {
         Self {
             term,
+            me,
             since,
             given: BTreeMap::new(),
             stopped: BTreeSet::new(),
             joins: BTreeMap::new(),
             requests: Vec::new(),
+            suspects: Suspects::default(),
+            aborted: BTreeMap::new(),
             leaving: BTreeSet::new(),
             settled: None,
             good_until: 0,
@@ -82,16 +93,41 @@ impl Desk {
     pub fn grant(&mut self, now: u64, view: &View, node: NodeId, life: Incarnation) -> bool {
         let is_member = view.member(node).is_some_and(|member| member.incarnation == life);
         let stops = self.stopped.contains(&(node, life)) || self.leaving.contains(&node);
-        if !is_member || stops {
+        if !is_member || stops || self.suspects.is_victim(node, life) {
             return false;
         }
         self.given.insert(node, (life, now));
         true
     }
 
-    /// A node asks to be admitted.
-    pub fn join(&mut self, now: u64, node: NodeId, boot: u64, disk: Option<Incarnation>) {
-        self.joins.insert(node, Join { boot, disk, asked_at: now });
+    /// A node asks to be admitted, and cannot reach `unreachable`. Returns the members that keep it
+    /// out.
+    pub fn join(
+        &mut self,
+        now: u64,
+        node: NodeId,
+        (boot, disk): (u64, Option<Incarnation>),
+        unreachable: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        let before = self.joins.get(&node).filter(|join| join.boot == boot);
+        let since = before.map_or(now, |join| join.since);
+        let by = self.suspects.keeps_out(now, node, since, &unreachable);
+        self.joins.insert(node, Join { boot, disk, unreachable, since, asked_at: now });
+        by
+    }
+
+    /// A member says whom it cannot reach.
+    pub fn suspect(
+        &mut self,
+        now: u64,
+        view: &View,
+        from: NodeId,
+        life: Incarnation,
+        nodes: &[(u16, u32)],
+    ) {
+        if view.member(from).is_some_and(|member| member.incarnation == life) {
+            self.suspects.report(now, from, life, nodes);
+        }
     }
 
     /// Who asks to be admitted.
@@ -117,8 +153,9 @@ impl Desk {
     }
 
     /// A view took effect.
-    pub fn entered(&mut self, view: &View) {
+    pub fn entered(&mut self, now: u64, view: &View) {
         self.leaving.clear();
+        self.suspects.entered(now, view);
         let is_member = |node: &NodeId, life: &Incarnation| {
             view.member(*node).is_some_and(|member| member.incarnation == *life)
         };
@@ -128,7 +165,7 @@ impl Desk {
 
     /// The change to propose now, if there is any.
     pub fn change<R: Rules>(&mut self, now: u64, view: &View, policy: Policy) -> Option<Delta> {
-        self.joins.retain(|_, join| now < join.asked_at + JOIN_KEPT_NS);
+        self.look_again::<R>(now, view);
         let gone: Vec<NodeId> = view
             .roster()
             .iter()
@@ -145,16 +182,10 @@ impl Desk {
         }
         let mut draft = Draft::new(view);
         gone.iter().for_each(|node| draft.leave(*node));
-        for (node, join) in &self.joins {
-            // Refused as long as a former life's lease lasts: the node asks on.
-            let _ = draft.admit(*node, join.boot, join.disk);
-        }
-        for (node, life, epoch, request) in self.requests.drain(..) {
-            let epoch = if R::holds(Rule::ChecksEpoch) { epoch } else { view.epoch() };
-            // What is refused is void: who asked sees the next view, or asks again.
-            let _ = draft.request(node, life, epoch, &request);
-        }
+        self.admit(now, &mut draft);
+        self.answer_requests::<R>(now, view, &mut draft);
         draft.replace_voter();
+        self.aborted.keys().for_each(|slot| draft.avoid(*slot));
         draft.settle(policy);
         // What would be void is not proposed: it would come again and again.
         let delta = draft.finish().filter(|delta| view.apply(delta).is_ok());
@@ -163,6 +194,39 @@ impl Desk {
             self.leaving = delta.leave.iter().copied().collect();
         }
         delta
+    }
+
+    /// Forgets what is over, and judges who is to go.
+    fn look_again<R: Rules>(&mut self, now: u64, view: &View) {
+        self.joins.retain(|_, join| now < join.asked_at + JOIN_KEPT_NS);
+        let aborted = self.aborted.len();
+        self.aborted.retain(|_, at| now < *at + ABORTED_NS);
+        if self.aborted.len() < aborted {
+            self.settled = None;
+        }
+        let joins: Vec<(NodeId, Vec<NodeId>)> =
+            self.joins.iter().map(|(node, join)| (*node, join.unreachable.clone())).collect();
+        self.suspects.judge::<R>(now, view, self.me, &joins);
+    }
+
+    fn admit(&self, now: u64, draft: &mut Draft<'_>) {
+        for (node, join) in &self.joins {
+            if self.suspects.keeps_out(now, *node, join.since, &join.unreachable).is_empty() {
+                // Refused as long as a former life's lease lasts: the node asks on.
+                let _ = draft.admit(*node, join.boot, join.disk);
+            }
+        }
+    }
+
+    fn answer_requests<R: Rules>(&mut self, now: u64, view: &View, draft: &mut Draft<'_>) {
+        for (node, life, epoch, request) in self.requests.drain(..) {
+            let epoch = if R::holds(Rule::ChecksEpoch) { epoch } else { view.epoch() };
+            // What is refused is void: who asked sees the next view, or asks again.
+            let answer = draft.request(node, life, epoch, &request);
+            if let (Ok(()), Request::Abort(slot)) = (answer, request) {
+                self.aborted.insert(slot, now);
+            }
+        }
     }
 
     fn is_gone<R: Rules>(&self, now: u64, node: NodeId, life: Incarnation) -> bool {

@@ -77,16 +77,7 @@ impl<R: Rules> Views<R> {
             let newcomer = envelope.cluster == 0 && message.is_of_newcomers();
             return envelope.cluster == self.cluster || newcomer;
         }
-        // Only what is for a node of no cluster.
-        match message {
-            Message::Whole(_)
-            | Message::Change(_)
-            | Message::Leader { .. }
-            | Message::Grant { .. }
-            | Message::KeptOut { .. } => true,
-            Message::Join { .. } | Message::FoundAsk { .. } | Message::FoundPromise { .. } => true,
-            _ => false,
-        }
+        message.is_of_newcomers() || message.is_for_newcomers()
     }
 
     /// Says so if this node's cluster is gone.

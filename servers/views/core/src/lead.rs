@@ -2,7 +2,7 @@
 //! The leader's side of messages, and what a voter that does not lead answers instead.
 
 use crate::desk::Desk;
-use crate::limits::{DESK_NS, PUBLISHED_NS};
+use crate::limits::{DESK_NS, NAMED_MAX, PUBLISHED_NS};
 use crate::raft::{Raft, Step};
 use crate::rules::Rules;
 use crate::views::Views;
@@ -23,7 +23,7 @@ impl<R: Rules> Views<R> {
                 desk.is_sure::<R>(now, lease_until);
             }
             (Some((term, since)), _) => {
-                let mut desk = Desk::new(term, since, now);
+                let mut desk = Desk::new(self.me, term, since, now);
                 desk.is_sure::<R>(now, lease_until);
                 self.desk = Some(desk);
                 self.leader = Some(self.me);
@@ -47,7 +47,7 @@ impl<R: Rules> Views<R> {
     pub(crate) fn publish(&mut self, now: u64, steps: &[Step], agreed: &View) {
         let leads = self.raft.as_ref().is_some_and(Raft::is_leader);
         if let Some(desk) = &mut self.desk {
-            desk.entered(agreed);
+            desk.entered(now, agreed);
             desk.published_at = now;
         }
         if !leads {
@@ -112,13 +112,8 @@ impl<R: Rules> Views<R> {
                     self.send(from, Message::Whole(bytes));
                 }
             }
-            Message::Join { boot, disk, unreachable: _ } => {
-                if agreed.member(from).is_some_and(|member| member.boot == *boot) {
-                    let bytes = agreed.encode();
-                    self.send(from, Message::Whole(bytes));
-                } else {
-                    desk.join(now, from, *boot, Incarnation::new(*disk));
-                }
+            Message::Join { boot, disk, unreachable } => {
+                self.asked_to_admit(now, from, (*boot, Incarnation::new(*disk)), unreachable);
             }
             Message::Ask { incarnation, epoch, wish } => {
                 if let (Some(life), Some(request)) =
@@ -135,7 +130,11 @@ impl<R: Rules> Views<R> {
                     desk.leave(&agreed, from, life);
                 }
             }
-            Message::Suspect { .. } => {}
+            Message::Suspect { incarnation, nodes } => {
+                if let Some(life) = Incarnation::new(*incarnation) {
+                    desk.suspect(now, &agreed, from, life, nodes);
+                }
+            }
             // For a member, or between voters: handled elsewhere.
             Message::WouldVote { .. }
             | Message::WouldVoteReply { .. }
@@ -155,6 +154,28 @@ impl<R: Rules> Views<R> {
         }
     }
 
+    /// A node outside asks to be admitted.
+    fn asked_to_admit(
+        &mut self,
+        now: u64,
+        from: NodeId,
+        start: (u64, Option<Incarnation>),
+        unreachable: &[u16],
+    ) {
+        let (Some(desk), Some(raft)) = (&mut self.desk, &self.raft) else { return };
+        if raft.agreed().member(from).is_some_and(|member| member.boot == start.0) {
+            let bytes = raft.agreed().encode();
+            self.send(from, Message::Whole(bytes));
+            return;
+        }
+        let nodes = unreachable.iter().filter_map(|node| NodeId::new(*node)).collect();
+        let by = desk.join(now, from, start, nodes);
+        if !by.is_empty() {
+            let by = by.iter().take(NAMED_MAX).map(|node| node.get()).collect();
+            self.send(from, Message::KeptOut { boot: start.0, by });
+        }
+    }
+
     /// This node does not lead: it says who does, and what it knows that the other does not.
     fn name_leader(&mut self, from: NodeId, message: &Message) {
         let known = self.raft.as_ref().and_then(Raft::leader).and_then(|leader| leader.voter());
@@ -164,10 +185,14 @@ impl<R: Rules> Views<R> {
         }
         // Voters may have changed since the other last heard; each view names the next voters. And a
         // founder may have missed that the cluster was founded, with it.
-        let wanted = |view: &&View| match message {
-            Message::Renew { epoch, .. } => view.epoch().0 > *epoch,
-            Message::Join { boot, .. } => view.member(from).is_some_and(|m| m.boot == *boot),
-            _ => false,
+        let wanted = |view: &&View| {
+            if let Message::Renew { epoch, .. } = message {
+                view.epoch().0 > *epoch
+            } else if let Message::Join { boot, .. } = message {
+                view.member(from).is_some_and(|member| member.boot == *boot)
+            } else {
+                false
+            }
         };
         if let Some(view) = self.view.as_ref().filter(wanted) {
             let bytes = view.encode();

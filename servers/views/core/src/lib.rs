@@ -51,6 +51,7 @@ mod raft;
 pub mod rules;
 pub mod server;
 mod status;
+mod suspects;
 mod views;
 pub mod wire;
 

@@ -58,6 +58,12 @@ pub const ORPHANED_NS: u64 = 2000 * MS;
 pub const SUSPECT_NS: u64 = 200 * MS;
 /// A report that is not repeated for so long is over.
 pub const SUSPECTED_NS: u64 = 700 * MS;
+/// A report of one member keeps a node outside for so long, if that does not confirm it.
+pub const JOIN_DOUBT_NS: u64 = 3000 * MS;
+/// That another one left for a member's sake counts against it for so long.
+pub const BLAMED_NS: u64 = 60_000 * MS;
+/// A slot whose primary said "not now" is not named again for so long.
+pub const ABORTED_NS: u64 = 10_000 * MS;
 
 /// Nodes that one message names; more are not told of until these are settled.
 pub const NAMED_MAX: usize = 64;

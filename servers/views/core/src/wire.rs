@@ -252,6 +252,12 @@ impl Message {
         matches!(self, Self::Join { .. } | Self::FoundAsk { .. } | Self::FoundPromise { .. })
     }
 
+    /// Whether a node of no cluster yet takes it.
+    pub fn is_for_newcomers(&self) -> bool {
+        let tells = matches!(self, Self::Whole(_) | Self::Change(_) | Self::Leader { .. });
+        tells || matches!(self, Self::Grant { .. } | Self::KeptOut { .. })
+    }
+
     /// Whether it goes between voters.
     pub fn is_of_voters(&self) -> bool {
         self.term().is_some() || matches!(self, Self::WouldVote { .. })
