@@ -3,6 +3,7 @@
 
 use abi::{NodeId, ObjectId, ServerId};
 use alloc::string::String;
+use alloc::vec::Vec;
 use runtime::{cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +72,8 @@ pub enum Fact {
         /// The id.
         pid: u32,
     },
-    /// To the home of an id: what it names is on the sender's node.
-    Located {
+    /// To the home of an id: what it named was given to a node that has left, or that does not have it.
+    Missing {
         /// The id.
         pid: u32,
     },
@@ -145,6 +146,68 @@ hot! {
     /// They are these.
     pub struct Identity { pub group: u32, pub session: u32, pub node: NodeId }
 }
+/// What a node has of an id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IdRow {
+    /// The id: of a process, a thread, a group or a session.
+    pub id: u32,
+    /// The node where its process or thread is: the reporter, or whom it gave it to; 0: it knows of
+    /// none.
+    pub at: u16,
+    /// How often that process had moved by then.
+    pub moves: u32,
+    /// Somebody there is its child or waits for its end.
+    pub wanted: bool,
+}
+/// A home asks what the receiving node has of ids above `after` in these slots (bit n of the whole is
+/// slot n). Answered by a [`ReportIds`] with the same `round` and `after`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct QueryIds {
+    /// Number of the question: each one replaces all before.
+    pub round: u64,
+    /// 0 for the first part.
+    pub after: u32,
+    /// The slots.
+    pub slots: [u64; 16],
+}
+/// The answer to a [`QueryIds`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReportIds {
+    /// Of the question.
+    pub round: u64,
+    /// Of the question.
+    pub after: u32,
+    /// There are more, above the last of these.
+    pub more: bool,
+    /// In ascending order of id, at most [`ID_ROWS_MAX`].
+    pub rows: Vec<IdRow>,
+}
+/// Rows of a [`ReportIds`]: as many as fit a message.
+pub const ID_ROWS_MAX: usize = 64;
+/// To the home of these ids, by the node where they are since a process's `moves`th move. The home answers
+/// with the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Located {
+    /// The process.
+    pub pid: u32,
+    /// Number of its move.
+    pub moves: u32,
+    /// At most [`LOCATED_MAX`] ids.
+    pub ids: Vec<u32>,
+}
+/// The home's answer to a [`Located`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LocatedAck(pub Located);
+/// Ids of a [`Located`]: as many as fit a message.
+pub const LOCATED_MAX: usize = 128;
+hot! {
+    /// To the source of a move: the homes of its ids know where they are.
+    pub struct Closed { pub pid: u32, pub moves: u32 }
+}
+hot! {
+    /// By the source of a move, after a silence: say [`Closed`] again, if it was said.
+    pub struct IsClosed { pub pid: u32, pub moves: u32 }
+}
 hot! {
     /// The receiving node's processes with ids above `after`: a `Vec<ProcessInfo>` in postcard in
     /// the bulk data.
@@ -172,15 +235,27 @@ hot! {
     pub struct MoveInstalled { pub object: ObjectId, pub ready: bool }
 }
 hot! {
-    /// The source has given the process away: it runs from now on at the receiver.
-    pub struct MoveCommit { pub token: u64 }
+    /// The source has given the process away, on its `moves`th move: it runs from now on at the receiver.
+    /// May be repeated. ESRCH: it is not there.
+    pub struct MoveCommit { pub token: u64, pub pid: u32, pub moves: u32 }
 }
 hot! {
     /// The move is off: the receiver forgets what it has of it.
     pub struct MoveDiscard { pub token: u64 }
 }
+/// By the source, after a silence: of its moves to the receiver with tokens up to `last`, these are
+/// still under way. The receiver forgets what it has of others.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MovesOpen {
+    /// The last token that was given.
+    pub last: u64,
+    /// At most [`MOVES_OPEN_MAX`] tokens.
+    pub tokens: Vec<u64>,
+}
+/// Tokens of a [`MovesOpen`]: as many moves as a node takes at a time.
+pub const MOVES_OPEN_MAX: usize = 64;
 
-cold!(Tell, SendSignal, ReadProc);
+cold!(Tell, SendSignal, ReadProc, QueryIds, ReportIds, Located, LocatedAck, MovesOpen);
 
 operations! {
     ServerId::Proc;
@@ -189,8 +264,15 @@ operations! {
     0x102, slow, repeat: Identify => Identity;
     0x103, slow, repeat: ListProcesses => Count;
     0x104, slow, repeat: ReadProc => Count;
+    0x105, slow, repeat: QueryIds => ();
+    0x106, slow, repeat: ReportIds => ();
+    0x107, slow, repeat: Located => ();
+    0x108, slow, repeat: LocatedAck => ();
+    0x109, slow, repeat: Closed => ();
+    0x10a, slow, repeat: IsClosed => ();
     0x110, slow, once: MoveProcess => crate::Migrated;
     0x111, slow, once: MoveInstall => MoveInstalled;
-    0x112, slow, once: MoveCommit => ();
+    0x112, slow, repeat: MoveCommit => ();
     0x113, slow, once: MoveDiscard => ();
+    0x114, slow, repeat: MovesOpen => ();
 }

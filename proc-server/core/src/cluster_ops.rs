@@ -2,29 +2,30 @@
 //! Processes of other nodes: where they are, signals to them, and what happened to them.
 //!
 //! # Model
-//! The home of a pid's slot keeps the node of each process that is not there (`away`). A message
+//! The home of a pid's slot keeps the node of each process that is not there ([`crate::home`]). A message
 //! about a process goes to its pid's home and from there to the process; a node that gave a process
-//! away passes on what still comes to it. A signal to a group is asked of every node, as members may
-//! be anywhere: the one operation here whose cost grows with the cluster.
+//! away passes on what still comes to it, and one that is not home any more passes it on to who is. A
+//! signal to a group is asked of every node, as members may be anywhere: the one operation here whose cost
+//! grows with the cluster.
 //!
 //! # Failure
-//! When a node goes down, its processes are gone: parents elsewhere see them killed, the homes of
-//! their ids tell everyone, and their children become orphans.
+//! See [`crate::lost`]. A fact that does not reach a node that is silent is told again when it answers, or
+//! when it has left.
 
 use crate::ProcCore;
 use crate::machine::Machine;
 use crate::migrate;
-use crate::pids::PidRow;
-use crate::process::{ChildState, Phase, Process};
+use crate::parked::{Origin, Request};
+use crate::process::{Phase, Process};
 use crate::signal::{Info, Target, number};
-use crate::syscall::{AskResult, Call, Next, SysResult, Wait};
-use crate::thread::Run;
-use abi::{Errno, NodeId, Pid, ServerId, Ticket};
+use crate::syscall::{AskResult, Call, Fail, Next, SysResult, Wait};
+use crate::thread::{Restart, Run};
+use abi::{Errno, NodeId, Pid, Ticket};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use proc_api::ProcessInfo;
 pub(crate) use proc_api::peer::Fact;
 use proc_api::peer::{Count, Identify, Identity, SendSignal, Tell};
-use proc_api::{EVENT_EXITED, Exited, ProcessInfo};
 use runtime::{Cx, Mutant, Wire};
 
 use hashbrown::HashMap;
@@ -33,13 +34,11 @@ use hashbrown::HashMap;
 /// room for moves meanwhile.
 const HOPS_MAX: u8 = 8;
 /// Wait status of a process that was lost with its node.
-const STATUS_LOST: u32 = number::KILL;
+pub(crate) const STATUS_LOST: u32 = number::KILL;
 
 /// What this node knows of processes elsewhere.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    /// Ids of this node's slots whose process is elsewhere, and where.
-    pub away: HashMap<u32, NodeId>,
     /// Requests that were passed on to another node.
     forwarded: HashMap<u64, Forward>,
     next_job: u64,
@@ -67,37 +66,60 @@ pub enum PeerWait {
     Signal {
         /// Processes.
         found: u64,
+        /// It is for one process or thread, and one node is asked.
+        one: bool,
     },
     /// A process's session or group.
     Identity {
         /// Session.
         session: bool,
+        /// Who was asked.
+        at: NodeId,
     },
 }
 
 /// Where a process is.
-enum Place {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// On this node.
     Here,
+    /// On this one, or this one knows.
     There(NodeId),
+    /// There is none.
     Nowhere,
+    /// This node is its id's home, and does not know yet.
+    Unsettled,
 }
 
 impl<M: Machine> ProcCore<M> {
-    fn place(&self, cx: &Cx<'_>, pid: u32) -> Place {
+    pub(crate) fn place(&self, cx: &Cx<'_>, pid: u32) -> Place {
         if self.pids.get(pid).is_some() {
             return Place::Here;
         }
         let Some(id) = Pid::new(pid) else { return Place::Nowhere };
-        if let Some(node) = self.moves.given_to(pid) {
-            return Place::There(node);
-        }
         let home = cx.view().home(id.slot());
         if home != cx.node() {
-            return Place::There(home);
+            let given = self.moves.given_to(pid).filter(|node| cx.view().contains(*node));
+            return Place::There(given.unwrap_or(home));
         }
-        match self.cluster.away.get(&pid) {
-            Some(node) => Place::There(*node),
-            None => Place::Nowhere,
+        if !self.home.is_settled(cx.view(), id.slot()) {
+            return Place::Unsettled;
+        }
+        self.home.away(id).map_or(Place::Nowhere, Place::There)
+    }
+
+    /// The same for somebody who asks. If it is the very node where the process should be, this home is
+    /// wrong and finds out.
+    fn place_for(&mut self, cx: &mut Cx<'_>, pid: u32, asker: Option<NodeId>) -> Place {
+        let place = self.place(cx, pid);
+        match (place, asker, Pid::new(pid)) {
+            (Place::There(node), Some(asker), Some(id))
+                if node == asker && cx.view().home(id.slot()) == cx.node() =>
+            {
+                self.doubt(cx, id);
+                self.place(cx, pid)
+            }
+            _ => place,
         }
     }
 
@@ -105,8 +127,15 @@ impl<M: Machine> ProcCore<M> {
     pub(crate) fn tell(&mut self, cx: &mut Cx<'_>, node: Option<NodeId>, fact: &Fact) {
         let Some(node) = node else { return };
         let tell = Tell { about: 0, fact: *fact, from: cx.node(), hops: 0 };
-        // A node that does not answer has lost what it knew.
-        let _ = cx.inform_node(node, &tell, Vec::new());
+        self.inform(cx, node, &tell);
+    }
+
+    /// Tells another node something, once. If it is silent, what depends on it is told again when it answers.
+    pub(crate) fn inform<O: runtime::Operation>(&mut self, cx: &mut Cx<'_>, node: NodeId, op: &O) {
+        let sent = cx.inform_node(node, op, Vec::new());
+        if sent == Err(Errno::EHOSTDOWN) && self.may_answer(cx, node) {
+            self.silent.insert(node);
+        }
     }
 
     /// Tells the node where a process is something about it.
@@ -118,18 +147,20 @@ impl<M: Machine> ProcCore<M> {
         self.pass_on(cx, tell);
     }
 
-    fn pass_on(&mut self, cx: &mut Cx<'_>, tell: Tell) {
-        let sent = match self.place(cx, tell.about) {
-            Place::Here => return self.learn_from(cx, tell.from, tell.fact),
-            Place::There(_) if tell.hops >= HOPS_MAX => Err(Errno::ELOOP),
-            Place::There(node) => {
-                let tell = Tell { hops: tell.hops + 1, ..tell };
-                cx.inform_node(node, &tell, Vec::new())
+    /// Brings a fact to the process that it is about, or nearer.
+    pub(crate) fn pass_on(&mut self, cx: &mut Cx<'_>, tell: Tell) {
+        self.pass_on_for(cx, tell, None);
+    }
+
+    fn pass_on_for(&mut self, cx: &mut Cx<'_>, tell: Tell, asker: Option<NodeId>) {
+        match self.place_for(cx, tell.about, asker) {
+            Place::Here => self.learn_from(cx, tell.from, tell.fact),
+            Place::There(_) if tell.hops >= HOPS_MAX => {
+                self.machine.log(format_args!("a fact about process {} goes round", tell.about));
             }
-            Place::Nowhere => Err(Errno::ESRCH),
-        };
-        if sent.is_err() {
-            self.undeliverable(cx, tell);
+            Place::There(node) => self.inform(cx, node, &Tell { hops: tell.hops + 1, ..tell }),
+            Place::Unsettled => self.park_tell(tell),
+            Place::Nowhere => self.undeliverable(cx, tell),
         }
     }
 
@@ -187,11 +218,15 @@ impl<M: Machine> ProcCore<M> {
             }
             Fact::Orphaned { pid } => self.orphaned(cx, pid),
             Fact::Freed { pid } => self.freed(cx, pid),
-            Fact::Located { pid } => self.located(cx, pid, from),
-            Fact::Lost { pid } => self.parent_lost(cx, pid),
+            Fact::Missing { pid } => {
+                if let Some(pid) = Pid::new(pid) {
+                    self.doubt(cx, pid);
+                }
+            }
+            Fact::Lost { pid } => self.process_lost(cx, pid),
             Fact::Watched { pid, status } => {
                 if let Some(pid) = Pid::new(pid) {
-                    cx.raise(ServerId::Shell, EVENT_EXITED, &Exited { pid, status });
+                    self.watched_ended(cx, pid, status);
                 }
             }
         }
@@ -206,7 +241,7 @@ impl<M: Machine> ProcCore<M> {
             Fact::Orphaned { pid } => pid,
             Fact::Reaped { .. }
             | Fact::Freed { .. }
-            | Fact::Located { .. }
+            | Fact::Missing { .. }
             | Fact::Lost { .. }
             | Fact::Watched { .. } => return false,
         };
@@ -222,30 +257,7 @@ impl<M: Machine> ProcCore<M> {
     fn freed(&mut self, cx: &Cx<'_>, pid: u32) {
         let Some(id) = Pid::new(pid) else { return };
         if cx.view().home(id.slot()) == cx.node() && self.pids.get(pid).is_none() {
-            self.pids.free(id);
-            self.cluster.away.remove(&pid);
-        }
-    }
-
-    fn located(&mut self, cx: &Cx<'_>, pid: u32, node: NodeId) {
-        let Some(id) = Pid::new(pid) else { return };
-        if cx.view().home(id.slot()) != cx.node() {
-            return;
-        }
-        if node == cx.node() {
-            self.cluster.away.remove(&pid);
-        } else if self.pids.is_taken(id) {
-            self.cluster.away.insert(pid, node);
-        }
-        self.moves.forget_given(pid);
-    }
-
-    /// A process that is the parent of some here was lost.
-    fn parent_lost(&mut self, cx: &mut Cx<'_>, pid: u32) {
-        let children = self.processes.iter().filter(|process| process.own.parent == pid);
-        let children: Vec<u32> = children.map(|process| process.own.pid.get()).collect();
-        for child in children {
-            self.orphaned(cx, child);
+            self.home.ended(id);
         }
     }
 
@@ -257,51 +269,6 @@ impl<M: Machine> ProcCore<M> {
             // Straight to the zombie: its id may name a copy elsewhere that its parent was never told of.
             None => self.tell(cx, Some(node), &Fact::Reaped { pid }),
         }
-    }
-
-    /// A node has stopped answering.
-    pub(crate) fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        let mut dead = Vec::new();
-        for process in self.processes.iter() {
-            for (pid, child) in &process.own.children {
-                if child.node == node && !matches!(child.state, ChildState::Ended(_)) {
-                    dead.push((process.no, *pid));
-                }
-            }
-        }
-        for (parent, pid) in dead {
-            self.child_changed(cx, parent, pid, node, ChildState::Ended(STATUS_LOST));
-        }
-        let lost: Vec<u32> =
-            self.cluster.away.iter().filter(|(_, at)| **at == node).map(|(pid, _)| *pid).collect();
-        let others: Vec<NodeId> = others(cx);
-        for pid in lost {
-            self.cluster.away.remove(&pid);
-            if let Some(pid) = Pid::new(pid) {
-                self.pids.free(pid);
-            }
-            for other in others.iter().filter(|other| **other != node) {
-                self.tell(cx, Some(*other), &Fact::Lost { pid });
-            }
-            self.parent_lost(cx, pid);
-        }
-        // Parents that the dead node was home to and that are not here were there, or cannot be
-        // reached any more.
-        let orphans: Vec<u32> = self
-            .processes
-            .iter()
-            .filter(|process| {
-                let parent = Pid::new(process.own.parent);
-                parent.is_some_and(|parent| {
-                    cx.view().home(parent.slot()) == node && self.pids.get(parent.get()).is_none()
-                })
-            })
-            .map(|process| process.own.pid.get())
-            .collect();
-        for pid in orphans {
-            self.orphaned(cx, pid);
-        }
-        self.move_node_down(cx, node);
     }
 
     /// Processes of this node with ids above `after`, at most `max`.
@@ -321,7 +288,7 @@ impl<M: Machine> ProcCore<M> {
     pub fn describe(&self, process: &Process) -> ProcessInfo {
         let runs = |id: &abi::ThreadId| {
             let run = self.threads.get(*id).map(|thread| &thread.run);
-            matches!(run, Some(Run::User | Run::Handling | Run::Faulting { .. }))
+            matches!(run, Some(Run::User | Run::Handling | Run::Faulting { .. } | Run::Fenced(_)))
         };
         let state = match process.phase {
             Phase::Zombie(_) => 'Z',
@@ -342,7 +309,6 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    /// Whether a user may signal a process of this node.
     /// Whether a user may signal or move what is here: root may, and whose process it is.
     pub(crate) fn may_signal(&self, uid: u32, target: Target) -> bool {
         let Target::Process(pid) = target else { return true };
@@ -377,9 +343,10 @@ pub(crate) fn signal<M: Machine>(
                 _ => Ok(Next::Done(0)),
             },
             Place::There(node) => {
-                let wait = Wait::Peer(PeerWait::Signal { found: 0 });
+                let wait = Wait::Peer(PeerWait::Signal { found: 0, one: true });
                 Ok(call.call_node(node, &message(target, info, uid), Vec::new(), wait))
             }
+            Place::Unsettled => Ok(call.wait_settled()),
             Place::Nowhere => Err(Errno::ESRCH.into()),
         },
         Target::Group(_) | Target::All(_) => {
@@ -397,7 +364,7 @@ pub(crate) fn signal<M: Machine>(
                 return Err(Errno::ESRCH.into());
             }
             for node in others {
-                let wait = Wait::Peer(PeerWait::Signal { found: 0 });
+                let wait = Wait::Peer(PeerWait::Signal { found: 0, one: false });
                 call.call_node(node, &message, Vec::new(), wait);
             }
             Ok(Next::Wait)
@@ -411,11 +378,15 @@ pub(crate) fn ask_identity<M: Machine>(
     pid: u32,
     session: bool,
 ) -> SysResult {
-    let Place::There(node) = call.core.place(call.cx, pid) else {
-        return Err(Errno::ESRCH.into());
-    };
-    let wait = Wait::Peer(PeerWait::Identity { session });
-    Ok(call.call_node(node, &Identify { pid, hops: 0 }, Vec::new(), wait))
+    match call.core.place(call.cx, pid) {
+        Place::There(at) => {
+            let wait = Wait::Peer(PeerWait::Identity { session, at });
+            Ok(call.call_node(at, &Identify { pid, hops: 0 }, Vec::new(), wait))
+        }
+        Place::Unsettled => Ok(call.wait_settled()),
+        // A thread's id is no process's.
+        Place::Here | Place::Nowhere => Err(Errno::ESRCH.into()),
+    }
 }
 
 /// Goes on with a call that waits for other nodes.
@@ -425,21 +396,29 @@ pub(crate) fn peer_resume<M: Machine>(
     result: AskResult,
 ) -> SysResult {
     match wait {
-        PeerWait::Signal { found } => {
+        PeerWait::Signal { found, one } => {
             let here = match result {
                 Ok(reply) => Count::get(&reply.msg)?.count,
                 // One of several nodes; it has no members any more.
-                Err(Errno::EHOSTDOWN | Errno::ESRCH) => 0,
+                Err(Errno::EHOSTDOWN) if !one => 0,
+                Err(Errno::ESRCH) => 0,
+                // Whether it has arrived is not known.
                 Err(errno) => return Err(errno.into()),
             };
             let found = found + here;
             match (call.asks.is_empty(), found) {
-                (false, _) => Ok(call.keep_waiting(Wait::Peer(PeerWait::Signal { found }))),
+                (false, _) => Ok(call.keep_waiting(Wait::Peer(PeerWait::Signal { found, one }))),
                 (true, 0) => Err(Errno::ESRCH.into()),
                 (true, _) => Ok(Next::Done(0)),
             }
         }
-        PeerWait::Identity { session } => {
+        PeerWait::Identity { at, .. }
+            if result == Err(Errno::EHOSTDOWN) && !call.core.may_answer(call.cx, at) =>
+        {
+            // Who asked the home that has left asks the next one.
+            Err(Fail::Interrupted(Restart::Always))
+        }
+        PeerWait::Identity { session, .. } => {
             let identity = Identity::get(&result?.msg)?;
             let value = if session { identity.session } else { identity.group };
             Ok(Next::Done(value.into()))
@@ -456,17 +435,20 @@ impl<M: Machine> ProcCore<M> {
         if tell.hops <= 1 {
             tell.from = from;
         }
-        self.pass_on(cx, tell);
+        self.pass_on_for(cx, tell, Some(from));
     }
 
     /// A signal from another node or the administrator: processes that got it here, or a ticket.
     pub(crate) fn signalled(
         &mut self,
         cx: &mut Cx<'_>,
-        from: runtime::Client,
+        from: Origin,
         message: SendSignal,
         admin: bool,
     ) -> runtime::Answer {
+        if !cx.may_act() {
+            return self.park(cx, from, Request::Signal { message, admin });
+        }
         if message.signal > number::MAX {
             return runtime::Answer::Failed(Errno::EINVAL);
         }
@@ -476,7 +458,8 @@ impl<M: Machine> ProcCore<M> {
             let count = u64::from(self.signal_here(cx, message.target, info));
             return runtime::Answer::reply(&Count { count });
         };
-        match self.place(cx, pid) {
+        match self.place_for(cx, pid, from.node()) {
+            Place::Unsettled => self.park(cx, from, Request::Signal { message, admin }),
             Place::Here if !self.may_signal(message.uid, message.target) => {
                 runtime::Answer::Failed(Errno::EPERM)
             }
@@ -506,10 +489,11 @@ impl<M: Machine> ProcCore<M> {
     pub(crate) fn identified(
         &mut self,
         cx: &mut Cx<'_>,
-        from: runtime::Client,
+        from: Origin,
         message: Identify,
     ) -> runtime::Answer {
-        match self.place(cx, message.pid) {
+        match self.place_for(cx, message.pid, from.node()) {
+            Place::Unsettled => self.park(cx, from, Request::Identify(message)),
             Place::Here => {
                 let process = self.pids.process(message.pid).and_then(|no| self.processes.get(no));
                 let identity = process.map(|process| Identity {
@@ -534,15 +518,19 @@ impl<M: Machine> ProcCore<M> {
     pub(crate) fn move_requested(
         &mut self,
         cx: &mut Cx<'_>,
-        from: runtime::Client,
+        from: Origin,
         message: proc_api::peer::MoveProcess,
     ) -> runtime::Answer {
-        match self.place(cx, message.pid) {
+        if !cx.may_act() {
+            return self.park(cx, from, Request::Move(message));
+        }
+        match self.place_for(cx, message.pid, from.node()) {
+            Place::Unsettled => self.park(cx, from, Request::Move(message)),
             Place::Here if !self.may_signal(message.uid, Target::Process(message.pid)) => {
                 runtime::Answer::Failed(Errno::EPERM)
             }
             Place::Here => {
-                let ticket = match cx.open_ticket(from) {
+                let ticket = match from.ticket(cx) {
                     Ok(ticket) => ticket,
                     Err(errno) => return runtime::Answer::Failed(errno),
                 };
@@ -562,23 +550,15 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    /// Where a process is that is not here.
-    pub(crate) fn elsewhere(&self, cx: &Cx<'_>, pid: u32) -> Option<NodeId> {
-        match self.place(cx, pid) {
-            Place::There(node) => Some(node),
-            Place::Here | Place::Nowhere => None,
-        }
-    }
-
     fn forward<O: runtime::Operation>(
         &mut self,
         cx: &mut Cx<'_>,
-        from: runtime::Client,
+        from: Origin,
         kind: fn(Ticket) -> Forward,
         node: NodeId,
         op: &O,
     ) -> runtime::Answer {
-        let ticket = match cx.open_ticket(from) {
+        let ticket = match from.ticket(cx) {
             Ok(ticket) => ticket,
             Err(errno) => return runtime::Answer::Failed(errno),
         };
@@ -648,8 +628,8 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    /// Whether an id of this node's slots names something here.
+    /// Whether an id names something here.
     pub(crate) fn is_here(&self, pid: u32) -> bool {
-        matches!(self.pids.get(pid), Some(PidRow::Process(_) | PidRow::Thread(_)))
+        self.pids.get(pid).is_some()
     }
 }

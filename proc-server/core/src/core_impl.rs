@@ -5,6 +5,7 @@ use crate::ProcCore;
 use crate::entry::CookieClass;
 use crate::files::{self, OpenFile};
 use crate::machine::{Machine, Registers};
+use crate::parked::{Origin, Request};
 use crate::pids::PidRow;
 use crate::process::{Alarm, Ids, ProcessOwn, default_limits};
 use crate::procfs;
@@ -13,6 +14,7 @@ use crate::syscall::wait_status_signal;
 use crate::thread::{Run, ThreadOwn};
 use abi::linux::ioctl::TIOCSCTTY;
 use abi::{Errno, NodeId, Pid, ServerId, ThreadId, Ticket};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,8 +24,8 @@ use fs_api::name::FileKind;
 use ipc_api::{EVENT_TERMINAL_SIGNAL, TerminalSignal};
 use mem_api::{EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, SpaceLost};
 use proc_api::peer::{
-    Count, Identify, ListProcesses, MoveCommit, MoveDiscard, MoveInstall, MoveProcess, ReadProc,
-    SendSignal, Tell,
+    Closed, Count, Identify, IsClosed, ListProcesses, Located, LocatedAck, MoveCommit, MoveDiscard,
+    MoveInstall, MoveProcess, MovesOpen, QueryIds, ReadProc, ReportIds, SendSignal, Tell,
 };
 use proc_api::{AdminReply, List, Migrate, MoveFigures, ProcessList, Signal, Spawn};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
@@ -50,6 +52,9 @@ impl<M: Machine> Core for ProcCore<M> {
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
+        if !cx.may_act() && matches!(CookieClass::of(cookie), CookieClass::Thread(_)) {
+            return self.fence.keep_completion(cookie, result);
+        }
         match CookieClass::of(cookie) {
             CookieClass::Thread(id) => self.thread_completion(cx, id, cookie, result),
             CookieClass::Move(number) => self.move_completion(cx, number, result),
@@ -59,26 +64,36 @@ impl<M: Machine> Core for ProcCore<M> {
     }
 
     fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
+        if !cx.may_act() && matches!(event, Event::Upcall { .. } | Event::Timer(_)) {
+            return self.keep_event(event);
+        }
         match event {
             Event::Upcall { from, number, msg } => self.upcall(cx, from, number, &msg),
             Event::Timer(cookie) => match CookieClass::of(cookie) {
                 CookieClass::Thread(id) => self.thread_timer(cx, id, cookie),
                 CookieClass::Alarm(pid) => self.alarm_rings(cx, pid),
-                CookieClass::Forgotten | CookieClass::Move(_) | CookieClass::Job(_) => {}
+                CookieClass::Move(number) => self.move_timer(cx, number),
+                CookieClass::Forgotten | CookieClass::Job(_) => {}
             },
             Event::NodeDown(node) => self.node_down(cx, node),
+            Event::NodeUp(node) => self.node_up(cx, node),
             Event::ServerDown(ServerId::Shell) => procfs::shell_down(self, cx),
             // What waited for it has been told; further calls fail.
-            Event::ServerDown(_) | Event::NodeUp(_) => {}
+            Event::ServerDown(_) => {}
         }
     }
 
-    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
-        self.pids.enter(cx.view(), cx.node());
+    fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.enter_view(cx, old);
+    }
+
+    fn acting(&mut self, cx: &mut Cx<'_>) {
+        self.lift_fence(cx);
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
         // What was begun for it goes on; its asker does not wait for it any more.
+        self.waiting.cancel(ticket);
         cx.complete::<()>(ticket, Err(Errno::ECANCELED));
     }
 }
@@ -93,12 +108,7 @@ impl<M: Machine> ProcCore<M> {
     ) -> Result<Answer, Errno> {
         match op {
             Spawn::NUMBER => {
-                let ticket = cx.open_ticket(from)?;
-                let spawned = self.spawn(cx, Spawn::get(msg)?, ticket);
-                if let Err(errno) = spawned {
-                    cx.complete::<proc_api::Spawned>(ticket, Err(errno));
-                }
-                Ok(Answer::Pending(ticket))
+                Ok(self.spawn_requested(cx, Origin::Client(from), Box::new(Spawn::get(msg)?)))
             }
             Signal::NUMBER => {
                 let Signal { pid, signal } = Signal::get(msg)?;
@@ -111,15 +121,12 @@ impl<M: Machine> ProcCore<M> {
                     uid: 0,
                     hops: 0,
                 };
-                Ok(self.signalled(cx, from, message, true))
+                Ok(self.signalled(cx, Origin::Client(from), message, true))
             }
             Migrate::NUMBER => {
                 let Migrate { pid, node } = Migrate::get(msg)?;
-                Ok(self.move_requested(
-                    cx,
-                    from,
-                    MoveProcess { pid: pid.get(), to: node, hops: 0, uid: 0 },
-                ))
+                let message = MoveProcess { pid: pid.get(), to: node, hops: 0, uid: 0 };
+                Ok(self.move_requested(cx, Origin::Client(from), message))
             }
             List::NUMBER => {
                 let List { after } = List::get(msg)?;
@@ -146,13 +153,14 @@ impl<M: Machine> ProcCore<M> {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Result<Answer, Errno> {
+        let origin = Origin::Client(from);
         match op {
             Tell::NUMBER => {
                 self.told(cx, node, Tell::get(msg)?);
                 Ok(Answer::reply(&()))
             }
-            SendSignal::NUMBER => Ok(self.signalled(cx, from, SendSignal::get(msg)?, false)),
-            Identify::NUMBER => Ok(self.identified(cx, from, Identify::get(msg)?)),
+            SendSignal::NUMBER => Ok(self.signalled(cx, origin, SendSignal::get(msg)?, false)),
+            Identify::NUMBER => Ok(self.identified(cx, origin, Identify::get(msg)?)),
             ListProcesses::NUMBER => {
                 let list = self.list_here(ListProcesses::get(msg)?.after, LIST_BULK_MAX);
                 let count = list.len() as u64;
@@ -160,25 +168,48 @@ impl<M: Machine> ProcCore<M> {
                 Ok(Answer::reply(&Count { count }))
             }
             ReadProc::NUMBER => {
-                let text = procfs::text_here(self, cx, &ReadProc::get(msg)?.path)?;
-                let len = text.len().min(runtime::limits::NODE_BODY_BYTES);
-                bulk.set(&text[..len])?;
-                Ok(Answer::reply(&Count { count: len as u64 }))
+                let path = ReadProc::get(msg)?.path;
+                let Some(text) = procfs::text_here(self, cx, &path)? else {
+                    return Ok(self.park(cx, origin, Request::Read(path)));
+                };
+                bulk.set(&text)?;
+                Ok(Answer::reply(&Count { count: text.len() as u64 }))
             }
-            MoveProcess::NUMBER => Ok(self.move_requested(cx, from, MoveProcess::get(msg)?)),
+            MoveProcess::NUMBER => Ok(self.move_requested(cx, origin, MoveProcess::get(msg)?)),
             MoveInstall::NUMBER => {
                 let part = MoveInstall::get(msg)?;
                 Ok(Answer::from_result(self.install(cx, node, part, bulk.data())))
             }
             MoveCommit::NUMBER => {
-                Ok(Answer::from_result(self.commit(cx, node, MoveCommit::get(msg)?.token)))
+                Ok(Answer::from_result(self.commit(cx, node, MoveCommit::get(msg)?)))
             }
             MoveDiscard::NUMBER => {
                 self.discard(cx, node, MoveDiscard::get(msg)?.token, bulk.data());
                 Ok(Answer::reply(&()))
             }
-            _ => Err(Errno::ENOSYS),
+            _ => self.homes_request(cx, node, op, msg),
         }
+    }
+
+    /// What homes, sources and targets of moves tell each other.
+    fn homes_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        op: u16,
+        msg: &Msg,
+    ) -> Result<Answer, Errno> {
+        match op {
+            QueryIds::NUMBER => self.report_ids(cx, node, &QueryIds::get(msg)?),
+            ReportIds::NUMBER => self.ids_reported(cx, node, &ReportIds::get(msg)?),
+            Located::NUMBER => self.located(cx, node, Located::get(msg)?),
+            LocatedAck::NUMBER => self.located_known(cx, node, &LocatedAck::get(msg)?.0),
+            Closed::NUMBER => self.move_closed(node, Closed::get(msg)?),
+            IsClosed::NUMBER => self.ask_closed(cx, node, IsClosed::get(msg)?),
+            MovesOpen::NUMBER => self.moves_open(cx, node, &MovesOpen::get(msg)?),
+            _ => return Err(Errno::ENOSYS),
+        }
+        Ok(Answer::reply(&()))
     }
 
     fn upcall(&mut self, cx: &mut Cx<'_>, from: ServerId, event: u16, msg: &Msg) {
@@ -224,16 +255,37 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// A new session with one process that executes a program.
-    fn spawn(&mut self, cx: &mut Cx<'_>, spawn: Spawn, ticket: Ticket) -> Result<(), Errno> {
-        let pid = self.pids.allocate()?;
-        let made = self.spawn_as(cx, pid, &spawn, ticket);
-        let id = match made {
-            Ok(id) => id,
-            Err(errno) => {
-                self.pids.free(pid);
-                return Err(errno);
-            }
+    pub(crate) fn spawn_requested(
+        &mut self,
+        cx: &mut Cx<'_>,
+        origin: Origin,
+        spawn: Box<Spawn>,
+    ) -> Answer {
+        let pid = if cx.may_act() { self.new_pid(cx) } else { Ok(None) };
+        let ticket = match pid {
+            Ok(Some(pid)) => origin.ticket(cx).map(|ticket| (pid, ticket)),
+            Ok(None) => return self.park(cx, origin, Request::Spawn(spawn)),
+            Err(errno) => Err(errno),
         };
+        let (pid, ticket) = match ticket {
+            Ok(both) => both,
+            Err(errno) => return Answer::Failed(errno),
+        };
+        if let Err(errno) = self.spawn(cx, pid, *spawn, ticket) {
+            self.home.put_back(pid);
+            cx.complete::<proc_api::Spawned>(ticket, Err(errno));
+        }
+        Answer::Pending(ticket)
+    }
+
+    fn spawn(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        spawn: Spawn,
+        ticket: Ticket,
+    ) -> Result<(), Errno> {
+        let id = self.spawn_as(cx, pid, &spawn, ticket)?;
         let terminal = OpenFile { file: spawn.terminal, kind: FileKind::Terminal };
         let caller = Caller { pid: pid.get(), group: pid.get(), session: pid.get() };
         let file = spawn.terminal;
@@ -278,6 +330,7 @@ impl<M: Machine> ProcCore<M> {
             parent_death_signal: 0,
             watcher: cx.node().get(),
             stopped_by: 0,
+            moves: 0,
         };
         let no = self.processes.add(own)?;
         let thread = ThreadOwn::new(pid, Registers::default(), SignalSet::EMPTY);
@@ -290,6 +343,7 @@ impl<M: Machine> ProcCore<M> {
             }
         };
         self.pids.set(pid, PidRow::Process(no));
+        self.watched.insert(pid.get());
         let terminal = OpenFile { file: spawn.terminal, kind: FileKind::Terminal };
         if let Some(process) = self.processes.get_mut(no) {
             process.threads.push(id);

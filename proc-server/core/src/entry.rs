@@ -5,7 +5,7 @@
 use crate::machine::{FaultAnswer, Found, Machine, Registers, UserFault};
 use crate::signal::Settled;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult, TAG_TIMER, Wait};
-use crate::thread::{Interrupt, Progress, Restart, Run, Waiting};
+use crate::thread::{Interrupt, Progress, Restart, Run, Unhandled, Waiting};
 use crate::{ProcCore, files, migrate, syscall};
 use abi::{CoreId, Errno, SpaceId, ThreadId};
 use alloc::vec::Vec;
@@ -73,21 +73,40 @@ impl<M: Machine> ProcCore<M> {
         if !matches!(thread.run, Run::User) {
             return FaultAnswer::Silent;
         }
-        thread.run = Run::Handling;
-        let answer = match fault {
+        let fault = match fault {
             UserFault::SystemCall(registers) => {
                 let fs_base = thread.own.registers.fs_base;
                 thread.own.registers = Registers { fs_base, ..*registers };
                 thread.reruns = 0;
-                self.system_call(cx, id)
+                Unhandled::SystemCall
             }
-            UserFault::Page { addr, access } => self.page_fault(cx, id, addr, access),
-            UserFault::Exception { number, code } => self.exception(cx, id, number, code),
+            UserFault::Page { addr, access } => Unhandled::Page { addr, access },
+            UserFault::Exception { number, code } => Unhandled::Exception { number, code },
         };
+        if !cx.may_act() {
+            thread.run = Run::Fenced(fault);
+            return FaultAnswer::Silent;
+        }
+        thread.run = Run::Handling;
+        let answer = self.handle(cx, id, fault);
         if answer != FaultAnswer::Silent {
             self.set_answering(cx.core(), Some(id));
         }
         answer
+    }
+
+    /// Handles a fault of a thread whose run state is `Handling`.
+    pub(crate) fn handle(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ThreadId,
+        fault: Unhandled,
+    ) -> FaultAnswer {
+        match fault {
+            Unhandled::SystemCall => self.system_call(cx, id),
+            Unhandled::Page { addr, access } => self.page_fault(cx, id, addr, access),
+            Unhandled::Exception { number, code } => self.exception(cx, id, number, code),
+        }
     }
 
     /// Called by the worker of a core after [`Machine::kick`], between two faults.
@@ -113,8 +132,8 @@ impl<M: Machine> ProcCore<M> {
         let Some(thread) = self.threads.get_mut(id) else { return };
         thread.attention = true;
         match &mut thread.run {
-            // It will settle when its step ends.
-            Run::Handling => {}
+            // It will settle when its step ends, or the fence.
+            Run::Handling | Run::Fenced(_) => {}
             Run::User => self.stop_and_settle(cx, id),
             Run::Waiting(waiting) => {
                 waiting.interrupt = Some(why);
@@ -287,7 +306,7 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// The registers of a thread whose fault is in hand.
-    fn stopped_registers(&mut self, id: ThreadId) -> Option<Registers> {
+    pub(crate) fn stopped_registers(&mut self, id: ThreadId) -> Option<Registers> {
         let slot = self.threads.get(id)?.slot?;
         Some(self.machine.stop(slot).registers)
     }
@@ -318,7 +337,7 @@ impl<M: Machine> ProcCore<M> {
                 let ask = waiting.asks.swap_remove(at);
                 self.go_on(cx, id, ask.tag, result);
             }
-            Run::User | Run::Handling | Run::Held | Run::Faulting { .. } => {}
+            Run::User | Run::Handling | Run::Held | Run::Fenced(_) | Run::Faulting { .. } => {}
         }
     }
 
@@ -365,7 +384,7 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    fn resume_with_rax(&mut self, id: ThreadId) {
+    pub(crate) fn resume_with_rax(&mut self, id: ThreadId) {
         let Some(thread) = self.threads.get_mut(id) else { return };
         let Some(slot) = thread.slot else { return };
         self.machine.resume(slot, &thread.own.registers);
@@ -533,6 +552,7 @@ pub(crate) fn resume_wait<M: Machine>(
         Wait::Files(wait) => files::resume(call, wait, tag, result),
         Wait::Exec(wait) => syscall::exec_resume(call, wait, result),
         Wait::Child => Err(Fail::Interrupted(Restart::Call)),
+        Wait::Settled => Err(Fail::Interrupted(Restart::Always)),
         Wait::Signal => Err(Fail::Interrupted(Restart::NoHandler)),
         Wait::SignalOf(set) => crate::signal::wait_resume(call, set, result),
         Wait::Sleep(wait) => syscall::sleep_resume(call, wait, result),

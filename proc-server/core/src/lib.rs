@@ -6,9 +6,9 @@
 //! requests of other servers, answers, events and timers through [`runtime::Core`]. It acts on
 //! threads through [`Machine`], and on everything else through [`runtime::Cx`].
 //!
-//! A process runs where its [`process::Process`] is. The home of its pid's slot knows where that is;
-//! a pid is made in a slot of the node that forks, so a program that never leaves its node never
-//! makes a message.
+//! A process runs where its [`process::Process`] is. The home of its pid's slot knows where that is
+//! ([`home`]), and asks all members when a view makes it home; a pid is made in a slot of the node that
+//! forks, so a program that never leaves its node never makes a message.
 //!
 //! # Invariants
 //! A thread that is not `User` has its whole state in `own` (or, while it waits for a page, in its
@@ -27,28 +27,35 @@ mod cluster_ops;
 mod core_impl;
 pub mod elf;
 mod entry;
+mod fence;
 pub mod files;
+pub mod home;
 pub mod layout;
 mod lifecycle;
 pub mod limits;
+mod lost;
 pub mod machine;
 pub mod migrate;
+mod parked;
 pub mod pids;
 pub mod process;
 pub mod procfs;
+mod rebuild;
 pub mod signal;
 pub mod stack;
 pub mod syscall;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+#[cfg(test)]
+mod view_tests;
 
 pub(crate) use cluster_ops as cluster;
 pub use machine::{FaultAnswer, Found, Fpu, Machine, Registers, Stopped, UserFault};
 
 use ::cluster::View;
 use abi::{CoreId, NodeId, ThreadId};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 /// The state of proc-server on one node.
@@ -59,8 +66,10 @@ pub struct ProcCore<M> {
     pub threads: thread::Threads,
     /// All processes.
     pub processes: process::Processes,
-    /// Ids.
+    /// What ids name here.
     pub pids: pids::Pids,
+    /// The ids of the slots that this node is home to.
+    pub home: home::Home,
     /// Descriptors of this node by the file that they name.
     pub holders: files::Holders,
     /// Calls that are not implemented, by number.
@@ -71,6 +80,15 @@ pub struct ProcCore<M> {
     pub node: NodeId,
     pub(crate) cluster: cluster::Cluster,
     pub(crate) moves: migrate::Moves,
+    pub(crate) fence: fence::Fence,
+    pub(crate) rebuild: rebuild::Rebuild,
+    pub(crate) waiting: parked::Waiting,
+    /// The view that was last entered.
+    pub(crate) view: View,
+    /// Members that do not answer, or to which something did not leave.
+    pub(crate) silent: BTreeSet<NodeId>,
+    /// Processes whose end the shell server of this node wants to hear of.
+    pub(crate) watched: BTreeSet<u32>,
     /// Threads to be stopped by the worker of each core.
     pub(crate) kicks: Vec<VecDeque<ThreadId>>,
     /// The thread whose fault the worker of each core answers after this step.
@@ -89,13 +107,20 @@ impl<M: Machine> ProcCore<M> {
             machine,
             threads: thread::Threads::default(),
             processes: process::Processes::default(),
-            pids: pids::Pids::new(view, node),
+            pids: pids::Pids::default(),
+            home: home::Home::new(view, node),
             holders: files::Holders::default(),
             unimplemented: alloc::vec![0; limits::CALL_NUMBERS],
             procfs: procfs::ProcFs::default(),
             node,
             cluster: cluster::Cluster::default(),
             moves: migrate::Moves::default(),
+            fence: fence::Fence::default(),
+            rebuild: rebuild::Rebuild::default(),
+            waiting: parked::Waiting::default(),
+            view: view.clone(),
+            silent: BTreeSet::new(),
+            watched: BTreeSet::new(),
             kicks: alloc::vec![VecDeque::new(); cores],
             answering: alloc::vec![None; cores],
             next_core: 0,

@@ -130,7 +130,7 @@ impl<M: Machine> ProcCore<M> {
             self.orphan(cx, child, entry.node, entry.state);
         }
         if watcher == cx.node().get() {
-            cx.raise(ServerId::Shell, EVENT_EXITED, &Exited { pid, status });
+            self.watched_ended(cx, pid, status);
         } else if watcher != 0 {
             self.tell(cx, NodeId::new(watcher), &Fact::Watched { pid: pid.get(), status });
         }
@@ -210,9 +210,12 @@ impl<M: Machine> ProcCore<M> {
         let chld = process.own.actions.get(number::CHLD);
         let ignores = chld.handler == crate::signal::IGNORE;
         let Some(child) = process.own.children.get_mut(&pid) else { return };
-        if matches!(child.state, ChildState::Ended(_)) {
+        let Some(state) = news(child.state, state) else {
+            if !matches!(child.state, ChildState::Ended(_)) {
+                child.node = from;
+            }
             return;
-        }
+        };
         child.state = state;
         child.node = from;
         let (code, status, exit_signal) = describe(state, child.exit_signal);
@@ -286,11 +289,30 @@ impl<M: Machine> ProcCore<M> {
     pub(crate) fn free_pid(&mut self, cx: &mut Cx<'_>, pid: Pid) {
         let home = cx.view().home(pid.slot());
         if home == cx.node() {
-            self.pids.free(pid);
-            self.cluster.away.remove(&pid.get());
+            self.home.ended(pid);
         } else {
             self.tell(cx, Some(home), &Fact::Freed { pid: pid.get() });
         }
+        self.arrival_ended(cx, pid);
+    }
+
+    /// A process has ended of which the shell server of this node wants to hear.
+    pub(crate) fn watched_ended(&mut self, cx: &mut Cx<'_>, pid: Pid, status: u32) {
+        if self.watched.remove(&pid.get()) {
+            cx.raise(ServerId::Shell, EVENT_EXITED, &Exited { pid, status });
+        }
+    }
+}
+
+/// What a parent that knows `known` learns from `told`: how a child stands is told again when it may have
+/// been lost on its way.
+fn news(known: ChildState, told: ChildState) -> Option<ChildState> {
+    use ChildState::{Continued, Ended, Running, Stopped};
+    match (known, told) {
+        (Ended(_), _) | (Running | Continued, Running | Continued) => None,
+        (Stopped { signal, .. }, Stopped { signal: again, .. }) if signal == again => None,
+        (Stopped { .. }, Running) => Some(Continued),
+        (Running | Continued | Stopped { .. }, told) => Some(told),
     }
 }
 

@@ -20,3 +20,18 @@ pub const NAME_BYTES: usize = 15;
 pub const CALL_NUMBERS: usize = 512;
 /// Bytes of `RLIMIT_STACK`, and of the stack's mapping.
 pub const STACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Events that wait while the node may not act: a timer per thread, an alarm and two facts of mem-server
+/// per process, and keys that are signals; of those what comes later is lost, with a line in the log.
+pub const FENCED_EVENTS_MAX: usize = 2 * THREADS_MAX + 4 * PROCESSES_MAX;
+/// Requests that wait for ids to be counted; the next gets EAGAIN. Threads of this node need no room.
+pub const PARKED_REQUESTS_MAX: usize = 1024;
+/// Facts about processes that wait for ids to be counted, beside the requests: one per process of two full
+/// nodes. The next is lost, with a line in the log.
+pub const PARKED_TELLS_MAX: usize = 2 * PROCESSES_MAX;
+/// Ids that have left with their processes and whose homes may not know it yet: those of 16 processes with
+/// all threads that there can be. No process with threads beyond that moves: EAGAIN.
+pub const GIVEN_MAX: usize = 16 * THREADS_PER_PROCESS_MAX;
+/// Processes that have come and whose homes may not know it yet; the next is refused with EAGAIN.
+pub const ARRIVALS_MAX: usize = PROCESSES_MAX;
+/// Until Commit, for which a link had no room, is said again. Nanoseconds.
+pub const COMMIT_RETRY_NS: u64 = 10_000_000;

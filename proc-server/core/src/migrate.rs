@@ -11,12 +11,22 @@
 //!
 //! # Invariants
 //! Before SpaceGive the process belongs to the source: every failure lets it go on there, and the
-//! target is told to forget it (or forgets it when it learns that the source is down). From
-//! SpaceGive on the source never runs it again. The target runs it on Commit only. So it never runs
-//! twice; if the target goes down before it answers Commit, it is lost, and its parent is told so.
-//! What happens to a process between its export and its Commit (signals, ends of children) is kept
-//! and sent after it.
+//! target is told to forget it (or forgets it when the source has left the view). From SpaceGive on the
+//! source never runs it again. The target runs it on Commit only. So it never runs twice. What happens to a
+//! process between its export and its Commit (signals, ends of children) is kept and sent after it.
+//!
+//! # Failure
+//! | who leaves the view | before SpaceGive | Commit not answered | Commit answered |
+//! |---|---|---|---|
+//! | source | gone with the source | runs at the target, if Commit came | runs at the target |
+//! | target | goes on at the source | lost, unless it had moved on | lost, unless it had moved on |
+//! | a home | nothing | the next home counts | the next home counts |
+//!
+//! A target that is silent but a member may run the process or not: the source waits, and repeats Commit when
+//! it answers. Where a process is that may be lost, only its home can say: it asks all members (see
+//! [`crate::rebuild`]), and tells the parent if nobody has it.
 
+mod arrival;
 mod image;
 mod source;
 mod target;
@@ -28,31 +38,39 @@ pub(crate) use source::{Outgoing, move_resume, write_node};
 pub(crate) use target::Incoming;
 
 use abi::NodeId;
-use hashbrown::HashMap;
+use alloc::collections::BTreeMap;
+use arrival::{Arrival, Given};
 
 /// The moves of this node.
 #[derive(Default)]
 pub struct Moves {
     /// Processes that leave, by the move's number.
-    pub(crate) outgoing: HashMap<u64, Outgoing>,
+    pub(crate) outgoing: BTreeMap<u64, Outgoing>,
     /// Processes that come, by source and its number.
-    pub(crate) incoming: HashMap<(NodeId, u64), Incoming>,
-    /// Processes that have left and whose home may not know it yet.
-    given: HashMap<u32, NodeId>,
+    pub(crate) incoming: BTreeMap<(NodeId, u64), Incoming>,
+    /// Ids that have left, until their homes know it: at most [`GIVEN_MAX`].
+    ///
+    /// [`GIVEN_MAX`]: crate::limits::GIVEN_MAX
+    given: BTreeMap<u32, Given>,
+    /// Processes that have come, by pid and number of their move, until their ids' homes know it: at most
+    /// [`ARRIVALS_MAX`].
+    ///
+    /// [`ARRIVALS_MAX`]: crate::limits::ARRIVALS_MAX
+    arrivals: BTreeMap<(u32, u32), Arrival>,
     next: u64,
     /// Pages that came after their processes: on demand, ahead.
     pub(crate) pages_fetched: (u64, u64),
 }
 
 impl Moves {
-    /// Where a process went that was here.
-    pub(crate) fn given_to(&self, pid: u32) -> Option<NodeId> {
-        self.given.get(&pid).copied()
+    /// Where something went that was here.
+    pub(crate) fn given_to(&self, id: u32) -> Option<NodeId> {
+        self.given.get(&id).map(|given| given.to)
     }
 
-    /// The process's home knows where it is.
-    pub(crate) fn forget_given(&mut self, pid: u32) {
-        self.given.remove(&pid);
+    /// What has gone, and whose home may not know it yet.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (u32, &Given)> {
+        self.given.iter().map(|(id, given)| (*id, given))
     }
 
     /// Pages that came after their processes: because a thread wanted them, and ahead of that.

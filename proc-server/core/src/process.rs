@@ -106,6 +106,8 @@ pub struct ProcessOwn {
     pub watcher: u16,
     /// Stopped by this signal, job control; 0: not stopped.
     pub stopped_by: u32,
+    /// How often it has moved to another node.
+    pub moves: u32,
 }
 
 /// What a process is doing as a whole.
@@ -231,6 +233,11 @@ impl Processes {
         let process = self.rows.get_mut(no.0 as usize)?.take()?;
         self.free.push(no.0);
         Some(*process)
+    }
+
+    /// The rows of all processes.
+    pub fn numbers(&self) -> Vec<ProcessNo> {
+        self.iter().map(|process| process.no).collect()
     }
 
     /// All processes.

@@ -10,6 +10,7 @@
 //!    +---- settle: resume ----+---- settle: stopped, frozen ---> Held ----> (settle again)
 //!    |                        \---- settle: exit ---> gone
 //!   Faulting: waits for a page; runs the instruction again, or settles
+//!   Fenced: faulted while the node may not act; handled, or settles, when it may again
 //! ```
 //! "To settle" is to decide at a point where `own` holds the whole state of the thread: run, wait in
 //! Held, or die.
@@ -128,6 +129,27 @@ pub struct Waiting {
     pub interrupt: Option<Interrupt>,
 }
 
+/// A fault that nobody has handled. A system call's registers are in `own`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unhandled {
+    /// A system call.
+    SystemCall,
+    /// Memory that is not mapped.
+    Page {
+        /// The address.
+        addr: u64,
+        /// What was tried.
+        access: mem_api::Access,
+    },
+    /// A processor exception.
+    Exception {
+        /// Its vector.
+        number: u64,
+        /// Its error code.
+        code: u64,
+    },
+}
+
 /// What a thread is doing.
 #[derive(Debug)]
 pub enum Run {
@@ -144,6 +166,8 @@ pub enum Run {
     },
     /// Does not run until it is settled again.
     Held,
+    /// Has faulted while the node may not act.
+    Fenced(Unhandled),
 }
 
 /// One thread.
@@ -246,6 +270,11 @@ impl Threads {
         self.free.push(id.index);
         self.count -= 1;
         Some(*thread)
+    }
+
+    /// All threads.
+    pub fn iter(&self) -> impl Iterator<Item = &Thread> {
+        self.rows.iter().filter_map(|row| row.thread.as_deref())
     }
 
     /// How many there are.

@@ -54,6 +54,11 @@ impl Cx<'_> {
         self.membership.may_act(self.now_ns)
     }
 
+    /// Whether this server died on `node`: it does not come back before that node boots again.
+    pub fn is_peer_dead(&self, node: NodeId) -> bool {
+        self.membership.dead_peers.contains(&node)
+    }
+
     /// Lets a server of this node enter a view. For the views server, which nobody asks under a lock.
     ///
     /// # Errors

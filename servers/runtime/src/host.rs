@@ -6,8 +6,8 @@ use crate::membership::{Judged, Membership, Turn};
 use crate::node::{self, Kind, NodeMessage, Taken};
 use crate::tables::{Action, Completion, Tables};
 use crate::{
-    Answer, Bulk, Client, Core, Cx, Event, Freeze, Lease, Lock, Msg, Mutant, NodeReply, Occupied, Platform,
-    Status, Wire, system,
+    Answer, Bulk, Client, Core, Cx, Event, Freeze, Lease, Lock, Msg, Mutant, NodeReply, Occupied,
+    Platform, Status, Wire, system,
 };
 use abi::limits::WINDOW_BYTES;
 use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
@@ -411,6 +411,8 @@ impl<C: Core> Host<C> {
                 core.completion(cx, cookie, Err(Errno::EHOSTDOWN));
             }
         }
+        // Another life of it counts its calls from 1 again: no answer to this one must reach it.
+        cx.tables.tickets.close_of(node);
         core.event(cx, Event::NodeDown(node));
     }
 

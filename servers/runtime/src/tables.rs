@@ -124,6 +124,16 @@ impl Tickets {
         Some(client)
     }
 
+    /// Ends the tickets of `node` without an answer.
+    pub(crate) fn close_of(&mut self, node: NodeId) {
+        for index in 0..self.rows.len() {
+            let (generation, client) = self.rows[index];
+            if matches!(client, Some(Client::Node { node: of, .. }) if of == node) {
+                self.close(Ticket { index: index as u32, generation });
+            }
+        }
+    }
+
     pub(crate) fn find_node_call(&self, node: NodeId, request: u64) -> Option<Ticket> {
         let wanted = Some(Client::Node { node, request });
         let index = self.rows.iter().position(|row| row.1 == wanted)?;

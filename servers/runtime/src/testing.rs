@@ -11,12 +11,16 @@ pub mod views;
 #[cfg(test)]
 use crate::node::Lane;
 use crate::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken};
-use crate::{Bulk, Completion, Core, Host, Msg, Operation, Platform, Status, Wire, system};
-use abi::{CoreId, Errno, NodeId, ServerId};
+use crate::{
+    Bulk, Completion, Core, Freeze, Host, Lease, Msg, Operation, Platform, Status, Wire, system,
+};
+use abi::limits::MESSAGE_BYTES;
+use abi::{CoreId, Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use cluster::{Delta, Draft, Goal, Joining, Policy, Slot, View};
 use core::cell::RefCell;
 
 /// A call that the net and the timer do not answer: from, to, operation, message, bulk data.
@@ -33,6 +37,7 @@ pub struct Net {
     lanes: BTreeMap<(NodeId, NodeId, u8), Messages>,
     inboxes: BTreeMap<(NodeId, ServerId), Inbox>,
     dead: BTreeSet<NodeId>,
+    cuts: BTreeSet<(NodeId, NodeId)>,
     /// Messages sent since the start.
     pub sent: u64,
     /// Messages that one lane holds before its sender gets EAGAIN; `None`: any number.
@@ -80,13 +85,47 @@ impl Net {
     pub fn kill(&mut self, node: NodeId) {
         self.dead.insert(node);
         self.lanes.retain(|(from, to, _), _| *from != node && *to != node);
-        for ((of, _), inbox) in &mut self.inboxes {
-            if *of == node {
-                inbox.clear();
-            } else {
-                inbox.push_back((Taken::Down, node, Vec::new()));
+        for (_, inbox) in self.inboxes.iter_mut().filter(|((of, _), _)| *of == node) {
+            inbox.clear();
+        }
+        self.mark_all(node, Taken::Down);
+    }
+
+    /// A node that was cut off boots again: the others hear that it answers.
+    pub fn boot(&mut self, node: NodeId) {
+        self.dead.remove(&node);
+        self.mark_all(node, Taken::Up);
+    }
+
+    fn mark_all(&mut self, node: NodeId, what: Taken) {
+        for ((of, _), inbox) in self.inboxes.iter_mut().filter(|((of, _), _)| *of != node) {
+            if !self.dead.contains(of) {
+                inbox.push_back((what, node, Vec::new()));
             }
         }
+    }
+
+    /// Cuts the link of two nodes, or lets it work again: what is on its way is lost, both hear of it.
+    pub fn cut(&mut self, a: NodeId, b: NodeId, is_cut: bool) {
+        let pair = if a < b { (a, b) } else { (b, a) };
+        let changed = if is_cut { self.cuts.insert(pair) } else { self.cuts.remove(&pair) };
+        // Of a node that is dead nothing is heard but that.
+        if !changed || self.dead.contains(&a) || self.dead.contains(&b) {
+            return;
+        }
+        self.lanes.retain(|(from, to, _), _| (*from, *to) != (a, b) && (*from, *to) != (b, a));
+        let what = if is_cut { Taken::Down } else { Taken::Up };
+        for ((of, _), inbox) in &mut self.inboxes {
+            match *of {
+                of if of == a => inbox.push_back((what, b, Vec::new())),
+                of if of == b => inbox.push_back((what, a, Vec::new())),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_cut(&self, a: NodeId, b: NodeId) -> bool {
+        self.cuts.contains(&if a < b { (a, b) } else { (b, a) })
     }
 
     /// Whether anything waits in a lane or an inbox.
@@ -98,7 +137,7 @@ impl Net {
         let [to, lane, server, _] = msg.words;
         let to = u16::try_from(to).ok().and_then(NodeId::new).expect("a core names a node");
         let server = u8::try_from(server).ok().and_then(ServerId::from_number);
-        if self.dead.contains(&to) || self.dead.contains(&from) {
+        if self.dead.contains(&to) || self.dead.contains(&from) || self.is_cut(from, to) {
             return Status::Failed(Errno::EHOSTDOWN);
         }
         let lane = self.lanes.entry((from, to, lane as u8)).or_default();
@@ -180,6 +219,60 @@ impl Platform for TestNode {
     fn notify(&mut self, _from: ServerId, client: ServerId, core: CoreId) {
         self.notified.push_back((client, core));
     }
+}
+
+/// Lets a host enter a view, as the views server does.
+pub fn enter<C: Core>(host: &Host<C>, platform: &mut dyn Platform, view: &View) {
+    let bytes = view.encode();
+    for (at, piece) in bytes.chunks(MESSAGE_BYTES).enumerate() {
+        let words = [(at * MESSAGE_BYTES) as u64, bytes.len() as u64, 0, 0];
+        let mut msg = Msg { words, bytes: piece.to_vec() };
+        let bulk = &mut Bulk::none();
+        let status = host.request(platform, ServerId::Views, system::ENTER, &mut msg, bulk);
+        assert_eq!(status, Status::Done, "a view that this crate encoded");
+    }
+}
+
+/// Lets a host act until this time of its clock.
+pub fn lease<C: Core>(host: &Host<C>, platform: &mut dyn Platform, until_ns: u64) {
+    let given = call(host, platform, ServerId::Views, &Lease { until_ns, leader: 1 }, &mut []);
+    given.expect("a host takes a lease");
+}
+
+/// Freezes a slot of a host's node; whether it may move.
+pub fn freeze<C: Core>(host: &Host<C>, platform: &mut dyn Platform, slot: SlotNo) -> bool {
+    let slot = slot.index() as u16;
+    let asked = call(host, platform, ServerId::Views, &Freeze { slot }, &mut []);
+    !asked.expect("the node is home").0.occupied
+}
+
+/// The next view, without `left`, with `came` under this boot number, and slots where they must be.
+pub fn next_view(view: &View, left: &[NodeId], came: &[(NodeId, u64)]) -> View {
+    let mut draft = Draft::new(view);
+    for node in left {
+        draft.leave(*node);
+    }
+    for (node, boot) in came {
+        draft.admit(*node, *boot, None).expect("it is no member");
+    }
+    draft.settle(Policy { backups: false });
+    let delta = draft.finish().expect("something changed");
+    view.apply(&delta).expect("a draft is lawful")
+}
+
+/// The view after the next one, in which `slot` is where `to` says.
+pub fn moved_view(view: &View, slot: SlotNo, to: NodeId) -> View {
+    let row = *view.slot(slot);
+    let joining = Some(Joining { node: to, goal: Goal::Primary });
+    let change = |view: &View, slots| {
+        let (leave, join) = (Vec::new(), Vec::new());
+        let delta = Delta { base: view.epoch(), leave, join, voters: None, slots };
+        view.apply(&delta).expect("a lawful move")
+    };
+    let joins = change(view, Vec::from([(slot, Slot { joining, backup: None, ..row })]));
+    let next = Epoch(joins.epoch().0 + 1);
+    let moved = joins.slot(slot).moved(next).expect("one joins");
+    change(&joins, Vec::from([(slot, Slot { backup: None, ..moved })]))
 }
 
 /// Calls an operation of a host as server `client` would, with `buf` as its window; the bytes that

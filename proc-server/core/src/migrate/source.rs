@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A move as its source sees it.
 
+use super::Moves;
+use super::arrival::Given;
 use super::image::{Image, ThreadImage, distinct};
 use crate::ProcCore;
-use crate::cluster::Fact;
+use crate::cluster::{Fact, Place};
 use crate::entry::{alarm_cookie, move_cookie};
 use crate::files::{self, OpenFile};
+use crate::limits::{COMMIT_RETRY_NS, GIVEN_MAX};
 use crate::machine::Machine;
+use crate::parked::Origin;
 use crate::process::{Phase, ProcessNo};
 use crate::signal::{Info, Target, number};
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult, Wait, wait_status_signal};
@@ -19,7 +23,8 @@ use fs_api::file::Hold;
 use fs_api::name::FileKind;
 use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
 use proc_api::peer::{
-    MoveCommit, MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal,
+    IsClosed, MOVES_OPEN_MAX, MoveCommit, MoveDiscard, MoveInstall, MoveInstalled, MoveProcess,
+    MovesOpen, SendSignal,
 };
 use proc_api::{Migrated, Moving};
 use runtime::limits::NODE_BODY_BYTES;
@@ -89,6 +94,10 @@ pub(crate) struct Outgoing {
     state_bytes: u64,
     /// Messages sent and received for it while it stood still.
     messages: u64,
+    /// The target fell silent before it answered Commit: it is asked again, unless it leaves.
+    unanswered: bool,
+    /// The homes of its ids know where it is, although Commit has not been answered.
+    closed: bool,
     held: Vec<OpenFile>,
     wanted: Vec<OpenFile>,
     failed: Option<Errno>,
@@ -110,12 +119,14 @@ pub(crate) fn write_node<M: Machine>(
     done: u64,
 ) -> SysResult {
     let (pid, uid) = (pid.get(), call.credentials().uid);
-    if let Some(at) = call.core.elsewhere(call.cx, pid) {
-        let op = MoveProcess { pid, to: node, hops: 0, uid };
-        return Ok(call.call_node(at, &op, Vec::new(), Wait::Move(done)));
-    }
-    if call.core.pids.process(pid).is_none() {
-        return Err(Errno::ESRCH.into());
+    match call.core.place(call.cx, pid) {
+        Place::Here if call.core.pids.process(pid).is_some() => {}
+        Place::Here | Place::Nowhere => return Err(Errno::ESRCH.into()),
+        Place::Unsettled => return Ok(call.wait_settled()),
+        Place::There(at) => {
+            let op = MoveProcess { pid, to: node, hops: 0, uid };
+            return Ok(call.call_node(at, &op, Vec::new(), Wait::Move(done)));
+        }
     }
     if !call.core.may_signal(uid, Target::Process(pid)) {
         return Err(Errno::EPERM.into());
@@ -198,6 +209,9 @@ impl<M: Machine> ProcCore<M> {
         if process.space.is_none() || process.vfork_parent.is_some() {
             return Err(Errno::EBUSY);
         }
+        if self.moves.given.len() + process.threads.len() + 1 > GIVEN_MAX {
+            return Err(Errno::EAGAIN);
+        }
         self.moves.next += 1;
         Ok(self.moves.next)
     }
@@ -227,6 +241,8 @@ impl<M: Machine> ProcCore<M> {
             state: Vec::new(),
             state_bytes: 0,
             messages: 0,
+            unanswered: false,
+            closed: false,
             held: Vec::new(),
             wanted: Vec::new(),
             failed: None,
@@ -413,55 +429,168 @@ impl<M: Machine> ProcCore<M> {
             outgoing.stage = Stage::Commit;
             outgoing.messages += GIVE_MESSAGES;
         }
-        cx.call_node(to, &MoveCommit { token: number }, Vec::new(), step_cookie(number, 0));
+        self.send_commit(cx, number);
+    }
+
+    fn send_commit(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
+        outgoing.unanswered = false;
+        let (pid, to, process) = (outgoing.pid, outgoing.to, outgoing.process);
+        let moves = self.processes.get(process).map_or(0, |process| process.own.moves + 1);
+        let commit = MoveCommit { token: number, pid, moves };
+        cx.call_node(to, &commit, Vec::new(), step_cookie(number, 0));
     }
 
     fn committed(&mut self, cx: &mut Cx<'_>, number: u64, result: AskResult) {
+        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
+        let to = outgoing.to;
+        outgoing.unanswered = true;
+        match result {
+            Ok(_) => self.has_gone(cx, number, true),
+            // It runs there or does not: that is known when the node answers, or has left.
+            Err(Errno::EHOSTDOWN) if self.may_answer(cx, to) => {}
+            // It was there and has gone on or ended, or it never was.
+            Err(Errno::EHOSTDOWN | Errno::ESRCH) => self.has_gone(cx, number, false),
+            // The link has no room: the target is asked again, as nothing else is left to do.
+            Err(Errno::EAGAIN) => {
+                let armed = cx.arm(cx.now_ns() + COMMIT_RETRY_NS, step_cookie(number, 0));
+                if let Err(errno) = armed {
+                    self.not_taken(cx, number, errno);
+                }
+            }
+            Err(errno) => self.not_taken(cx, number, errno),
+        }
+    }
+
+    /// The target does not take what was given to it.
+    fn not_taken(&mut self, cx: &mut Cx<'_>, number: u64, errno: Errno) {
         let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
         let Some(process) = self.processes.get_mut(outgoing.process) else { return };
+        let pid = process.own.pid;
+        self.machine
+            .log(format_args!("process {pid} is lost on its way to node {}: {errno}", outgoing.to));
+        self.let_files_go(cx, outgoing.process);
+        if let Some(process) = self.processes.get_mut(outgoing.process) {
+            for id in core::mem::take(&mut process.threads) {
+                let Some(thread) = self.threads.remove(id) else { continue };
+                if thread.own.tid != pid {
+                    self.pids.clear(thread.own.tid);
+                    self.free_pid(cx, thread.own.tid);
+                }
+            }
+        }
+        for late in &outgoing.late {
+            if let Late::Asked { ticket, .. } = late {
+                cx.complete::<()>(*ticket, Err(Errno::ESRCH));
+            }
+        }
+        // Nothing of it is left to stop: it ends here, as killed.
+        if let Some(process) = self.processes.get_mut(outgoing.process) {
+            process.phase = Phase::Live;
+        }
+        self.end_process(cx, outgoing.process, wait_status_signal(number::KILL, false));
+        self.answer_all(cx, &outgoing, Err(errno));
+    }
+
+    fn let_files_go(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
+        let Some(process) = self.processes.get_mut(no) else { return };
         let descriptors = process.own.files.remove_all();
         let alarm = core::mem::take(&mut process.own.alarm);
         if alarm.deadline_ns != 0 {
-            cx.disarm(alarm.deadline_ns, alarm_cookie(outgoing.pid));
+            cx.disarm(alarm.deadline_ns, alarm_cookie(process.own.pid.get()));
         }
         files::close_all(self, cx, descriptors);
-        if let Err(errno) = result {
-            self.machine.log(format_args!(
-                "process {} is lost on its way to node {}: {errno}",
-                outgoing.pid, outgoing.to
-            ));
-            self.forget_threads(cx, outgoing.process, None);
-            for late in &outgoing.late {
-                if let Late::Asked { ticket, .. } = late {
-                    cx.complete::<()>(*ticket, Err(Errno::ESRCH));
-                }
-            }
-            // Nothing of it is left to stop: it ends here, as killed.
-            if let Some(process) = self.processes.get_mut(outgoing.process) {
-                process.phase = Phase::Live;
-            }
-            self.end_process(cx, outgoing.process, wait_status_signal(number::KILL, false));
-            return self.answer_all(cx, &outgoing, Err(errno));
-        }
+    }
+
+    /// The process is the target's. If it is not `taken`, it may be nowhere: the homes of its ids find out.
+    fn has_gone(&mut self, cx: &mut Cx<'_>, number: u64, taken: bool) {
+        let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
+        let (no, to) = (outgoing.process, outgoing.to);
+        self.let_files_go(cx, no);
         // A thread of the process itself that asked is forgotten with the others: the target answers it.
-        self.forget_threads(cx, outgoing.process, Some(outgoing.to));
-        if let Some(process) = self.processes.remove(outgoing.process) {
-            self.gone_to(cx, process.own.pid, outgoing.to);
+        let Some(process) = self.processes.remove(no) else { return };
+        let pid = process.own.pid;
+        let given = Given { to, moves: process.own.moves + 1, pid: pid.get() };
+        for id in process.threads {
+            let Some(thread) = self.threads.remove(id) else { continue };
+            if thread.own.tid != pid {
+                self.gone_to(cx, thread.own.tid, given, outgoing.closed);
+            }
         }
+        self.gone_to(cx, pid, given, outgoing.closed);
+        let result = if taken {
+            let now_ns = cx.now_ns();
+            Ok(Migrated {
+                from: cx.node().get(),
+                // The last one is the answer that was just received.
+                messages: outgoing.messages + 1,
+                freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
+                total_ns: now_ns.saturating_sub(outgoing.started_ns),
+                pages: outgoing.pages,
+                state_bytes: outgoing.state_bytes,
+            })
+        } else {
+            self.machine.log(format_args!("process {pid} went to node {to}, and may be lost"));
+            self.given_missing(cx, |it| *it == given);
+            Err(Errno::EHOSTDOWN)
+        };
         for late in outgoing.late.iter().copied() {
             self.send_late(cx, &outgoing, late);
         }
-        let now_ns = cx.now_ns();
-        let moved = Migrated {
-            from: cx.node().get(),
-            // The last one is the answer that was just received.
-            messages: outgoing.messages + 1,
-            freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
-            total_ns: now_ns.saturating_sub(outgoing.started_ns),
-            pages: outgoing.pages,
-            state_bytes: outgoing.state_bytes,
-        };
-        self.answer_all(cx, &outgoing, Ok(moved));
+        self.answer_all(cx, &outgoing, result);
+    }
+
+    /// `node` answers after a silence: what it or this node said meanwhile may be lost.
+    pub(crate) fn moves_again(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let to_it = self.moves.outgoing.iter().filter(|(_, it)| it.to == node);
+        let tokens: Vec<u64> =
+            to_it.clone().map(|(number, _)| *number).take(MOVES_OPEN_MAX).collect();
+        let unanswered: Vec<u64> =
+            to_it.filter(|(_, it)| it.unanswered).map(|(number, _)| *number).collect();
+        let open = MovesOpen { last: self.moves.next, tokens };
+        self.inform(cx, node, &open);
+        for number in unanswered {
+            self.send_commit(cx, number);
+        }
+        self.locate_all(cx);
+        let given: Vec<(u32, u32)> = self
+            .moves
+            .given
+            .values()
+            .filter(|it| it.to == node)
+            .map(|it| (it.pid, it.moves))
+            .collect();
+        for (pid, moves) in given {
+            self.inform(cx, node, &IsClosed { pid, moves });
+        }
+    }
+
+    /// `node` has left, or its proc-server has died.
+    pub(crate) fn moves_lost(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        self.incoming_lost(cx, |from, _| from == node);
+        let to_it = self.moves.outgoing.iter().filter(|(_, it)| it.to == node);
+        for number in to_it.map(|(number, _)| *number).collect::<Vec<_>>() {
+            let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { continue };
+            match outgoing.stage {
+                Stage::Gather | Stage::Freeze => self.abort_move(cx, number, Errno::EHOSTDOWN),
+                // It ends when all holds have: they must be let go.
+                Stage::Hold { .. } => outgoing.failed = Some(Errno::EHOSTDOWN),
+                // The calls to it have been ended.
+                Stage::Install { .. } => {}
+                Stage::Commit if outgoing.unanswered => self.has_gone(cx, number, false),
+                Stage::Commit => {}
+            }
+        }
+        self.moves.arrivals.retain(|_, arrival| arrival.from != node);
+        self.given_missing(cx, |given| given.to == node);
+    }
+
+    /// Commit, which found no room, is said again.
+    pub(crate) fn move_timer(&mut self, cx: &mut Cx<'_>, cookie: u64) {
+        let number = cookie & NUMBER_MASK;
+        if self.moves.outgoing.get(&number).is_some_and(|outgoing| outgoing.unanswered) {
+            self.send_commit(cx, number);
+        }
     }
 
     fn answer_all(
@@ -482,34 +611,6 @@ impl<M: Machine> ProcCore<M> {
             Asker::Thread(id) => {
                 self.threads.get(id).is_some_and(|thread| thread.process == outgoing.process)
             }
-        }
-    }
-
-    fn forget_threads(&mut self, cx: &mut Cx<'_>, no: ProcessNo, to: Option<NodeId>) {
-        let Some(process) = self.processes.get_mut(no) else { return };
-        let pid = process.own.pid;
-        for id in core::mem::take(&mut process.threads) {
-            let Some(thread) = self.threads.remove(id) else { continue };
-            if thread.own.tid == pid {
-                continue;
-            }
-            match to {
-                Some(to) => self.gone_to(cx, thread.own.tid, to),
-                None => {
-                    self.pids.clear(thread.own.tid);
-                    self.free_pid(cx, thread.own.tid);
-                }
-            }
-        }
-    }
-
-    /// An id names something on another node now.
-    fn gone_to(&mut self, cx: &Cx<'_>, pid: Pid, to: NodeId) {
-        self.pids.clear(pid);
-        if cx.view().home(pid.slot()) == cx.node() {
-            self.cluster.away.insert(pid.get(), to);
-        } else {
-            self.moves.given.insert(pid.get(), to);
         }
     }
 
@@ -576,7 +677,11 @@ impl<M: Machine> ProcCore<M> {
             Asker::Thread(id) => {
                 let waits = self.threads.get(id).is_some_and(|thread| match &thread.run {
                     Run::Waiting(waiting) => matches!(waiting.wait, Wait::Move(_)),
-                    Run::User | Run::Handling | Run::Faulting { .. } | Run::Held => false,
+                    Run::User
+                    | Run::Handling
+                    | Run::Faulting { .. }
+                    | Run::Held
+                    | Run::Fenced(_) => false,
                 });
                 if waits {
                     let reply = result.and_then(|moved| runtime::Msg::of(&moved));
@@ -628,7 +733,7 @@ impl<M: Machine> ProcCore<M> {
         &mut self,
         cx: &mut Cx<'_>,
         pid: u32,
-        from: runtime::Client,
+        from: Origin,
         message: SendSignal,
         admin: bool,
     ) -> Result<Ticket, Errno> {
@@ -637,7 +742,7 @@ impl<M: Machine> ProcCore<M> {
         if outgoing.late.len() >= LATE_MAX {
             return Err(Errno::EAGAIN);
         }
-        let ticket = cx.open_ticket(from)?;
+        let ticket = from.ticket(cx)?;
         outgoing.late.push(Late::Asked { ticket, admin, message });
         Ok(ticket)
     }
@@ -671,6 +776,16 @@ impl<M: Machine> ProcCore<M> {
             self.machine.log(format_args!(
                 "process {pid}: all pages are here, {on_demand} on demand, {prefetched} ahead"
             ));
+        }
+    }
+}
+
+impl Moves {
+    /// The homes know where a process is whose Commit has not been answered.
+    pub(super) fn closes_early(&mut self, pid: u32, to: NodeId) {
+        let moving = self.outgoing.values_mut().filter(|it| (it.pid, it.to) == (pid, to));
+        for outgoing in moving.filter(|it| it.stage == Stage::Commit) {
+            outgoing.closed = true;
         }
     }
 }

@@ -7,17 +7,17 @@ use crate::ProcCore;
 use crate::cluster::Fact;
 use crate::entry::alarm_cookie;
 use crate::files::OpenFile;
-use crate::limits::{PROCESSES_MAX, THREADS_MAX};
+use crate::limits::{ARRIVALS_MAX, PROCESSES_MAX, THREADS_MAX};
 use crate::machine::Machine;
 use crate::pids::PidRow;
 use crate::process::Phase;
 use crate::thread::Run;
 use abi::limits::WINDOW_BYTES;
-use abi::{CoreId, Errno, NodeId, ObjectId, Pid, SpaceId};
+use abi::{CoreId, Errno, NodeId, ObjectId, SpaceId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mem_api::{SpaceDestroy, SpaceImport, ThreadCreate, ThreadRelease};
-use proc_api::peer::{MoveInstall, MoveInstalled};
+use proc_api::peer::{IsClosed, MoveCommit, MoveInstall, MoveInstalled, MovesOpen};
 use runtime::{Bulk, Cx};
 
 /// Moves to this node that may be under way.
@@ -50,7 +50,9 @@ impl<M: Machine> ProcCore<M> {
         bytes: &[u8],
     ) -> Result<MoveInstalled, Errno> {
         let key = (from, part.token);
-        if part.total > IMAGE_BYTES_MAX as u64 || self.moves.incoming.len() >= INCOMING_MAX {
+        let full = self.moves.incoming.len() >= INCOMING_MAX
+            || self.moves.arrivals.len() + INCOMING_MAX >= ARRIVALS_MAX;
+        if part.total > IMAGE_BYTES_MAX as u64 || full {
             return Err(Errno::EAGAIN);
         }
         let row = self.moves.incoming.entry(key).or_insert(Incoming::Parts(Vec::new()));
@@ -126,15 +128,27 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// The process is ours from here on.
+    ///
+    /// # Errors
+    /// ESRCH: it is not here. EPROTO: it is not the one that was announced.
     pub(crate) fn commit(
         &mut self,
         cx: &mut Cx<'_>,
         from: NodeId,
-        token: u64,
+        commit: MoveCommit,
     ) -> Result<(), Errno> {
+        let MoveCommit { token, pid, moves } = commit;
         let row = self.moves.incoming.remove(&(from, token));
-        let Some(Incoming::Ready(ready)) = row else { return Err(Errno::EPROTO) };
+        let Some(Incoming::Ready(ready)) = row else {
+            return self.committed_before(cx, from, commit);
+        };
+        let next = ready.image.process.moves.checked_add(1);
+        if (ready.image.process.pid.get(), next) != (pid, Some(moves)) {
+            self.unmake(cx, &ready);
+            return Err(Errno::EPROTO);
+        }
         let Ready { mut image, space, slots } = *ready;
+        image.process.moves = moves;
         image.arrive(cx.now_ns());
         let files = image.distinct_files();
         let pid = image.process.pid;
@@ -142,7 +156,7 @@ impl<M: Machine> ProcCore<M> {
         let (parent, alarm) = (process.parent, process.alarm);
         let no = self.processes.add(process)?;
         self.pids.set(pid, PidRow::Process(no));
-        self.here_now(cx, pid);
+        let mut named = alloc::vec![pid];
         let mut ids = Vec::new();
         for (thread, slot) in threads.into_iter().zip(slots) {
             let core = self.choose_core();
@@ -151,7 +165,7 @@ impl<M: Machine> ProcCore<M> {
             self.equip(id, slot, core, &fpu)?;
             if tid != pid {
                 self.pids.set(tid, PidRow::Thread(id));
-                self.here_now(cx, tid);
+                named.push(tid);
             }
             ids.push(id);
         }
@@ -164,6 +178,10 @@ impl<M: Machine> ProcCore<M> {
         if alarm.deadline_ns != 0 && cx.arm(alarm.deadline_ns, alarm_cookie(pid.get())).is_err() {
             self.machine.log(format_args!("the alarm of process {pid} is lost"));
         }
+        for id in &named {
+            self.moves.given.remove(&id.get());
+        }
+        self.arrived(cx, (pid.get(), moves), from, &named);
         if parent != 0 {
             self.tell_pid(cx, parent, &Fact::Moved { parent, pid: pid.get() });
         }
@@ -191,24 +209,38 @@ impl<M: Machine> ProcCore<M> {
         Ok(())
     }
 
-    /// Tells an id's home that what it names is here.
-    fn here_now(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        self.moves.forget_given(pid.get());
-        let home = cx.view().home(pid.slot());
-        if home == cx.node() {
-            self.cluster.away.remove(&pid.get());
-        } else {
-            self.tell(cx, Some(home), &Fact::Located { pid: pid.get() });
+    /// The answer to a Commit that was not for something that stands ready.
+    fn committed_before(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        commit: MoveCommit,
+    ) -> Result<(), Errno> {
+        let MoveCommit { pid, moves, .. } = commit;
+        let process = self.pids.process(pid).and_then(|no| self.processes.get(no));
+        let here = process.is_some_and(|process| process.own.moves >= moves);
+        let went_on = self.moves.given.get(&pid).is_some_and(|given| given.moves > moves);
+        if !here && !went_on {
+            return Err(Errno::ESRCH);
         }
+        // That it was closed may have been lost with the first answer.
+        self.ask_closed(cx, from, IsClosed { pid, moves });
+        Ok(())
     }
 
-    /// A node is down: processes that were coming from there do not come; those that were going there
-    /// have had their calls failed.
-    pub(crate) fn move_node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        let keys: Vec<(NodeId, u64)> =
-            self.moves.incoming.keys().copied().filter(|key| key.0 == node).collect();
-        for key in keys {
-            let Some(Incoming::Ready(ready)) = self.moves.incoming.remove(&key) else { continue };
+    /// After a silence the source says which of its moves are under way.
+    pub(crate) fn moves_open(&mut self, cx: &mut Cx<'_>, from: NodeId, open: &MovesOpen) {
+        self.incoming_lost(cx, |source, token| {
+            source == from && token <= open.last && !open.tokens.contains(&token)
+        });
+    }
+
+    /// Processes that were coming and will not.
+    pub(crate) fn incoming_lost(&mut self, cx: &mut Cx<'_>, is: impl Fn(NodeId, u64) -> bool) {
+        let keys = self.moves.incoming.keys().copied().filter(|key| is(key.0, key.1));
+        for key in keys.collect::<Vec<_>>() {
+            let row = self.moves.incoming.remove(&key);
+            let Some(Incoming::Ready(ready)) = row else { continue };
             self.unmake(cx, &ready);
             for file in ready.image.distinct_files() {
                 self.release(cx, file.file, file.server());

@@ -61,8 +61,8 @@ pub struct TextWait {
 
 #[derive(Debug)]
 enum Stage {
-    /// The process's node makes a snapshot.
-    Remote,
+    /// The process's node, or one that knows it, makes a snapshot.
+    Remote(NodeId),
     /// A page of a process of this node is fetched.
     Fetched,
     /// The other nodes list their processes.
@@ -95,7 +95,8 @@ pub(crate) fn named<M: Machine>(
     {
         return own_descriptor(call, &name_call, fd);
     }
-    let wait = TextWait { call: name_call, hops, path, moves: 0, stage: Stage::Remote };
+    let stage = Stage::Remote(call.core.node);
+    let wait = TextWait { call: name_call, hops, path, moves: 0, stage };
     look(call, wait, name)
 }
 
@@ -131,11 +132,12 @@ fn known<M: Machine>(
     snapshot: Snapshot,
 ) -> SysResult {
     match snapshot {
+        Snapshot::Unsettled => Ok(call.wait_settled()),
         Snapshot::Moved(_) if wait.moves >= MOVES_MAX => Err(Errno::ENOENT.into()),
         Snapshot::Moved(node) if node == call.core.node => Err(Errno::ENOENT.into()),
         Snapshot::Moved(node) => {
             wait.moves += 1;
-            wait.stage = Stage::Remote;
+            wait.stage = Stage::Remote(node);
             let op = ReadProc { path: wait.path.clone() };
             Ok(call.call_node(node, &op, Vec::new(), text_wait(wait)))
         }
@@ -205,7 +207,13 @@ pub(crate) fn text_came<M: Machine>(
 ) -> SysResult {
     let (name, _) = parse(&wait.path)?;
     match wait.stage {
-        Stage::Remote => {
+        Stage::Remote(at)
+            if result == Err(Errno::EHOSTDOWN) && !call.core.may_answer(call.cx, at) =>
+        {
+            // It was home, or had the process: who is home now knows what became of it.
+            look(call, wait, name)
+        }
+        Stage::Remote(_) => {
             let reply = result?;
             let snapshot: Snapshot =
                 postcard::from_bytes(&reply.bulk).map_err(|_| Errno::EPROTO)?;
@@ -339,7 +347,9 @@ fn open<M: Machine>(
         Snapshot::Directory(entries) => Content::Directory(entries),
         Snapshot::Node(pid, node) => Content::Node { pid, text: format!("{node}\n").into_bytes() },
         Snapshot::Link(_) | Snapshot::Inode(_) => return Err(Errno::ELOOP.into()),
-        Snapshot::Moved(_) | Snapshot::Absent(_) => return Err(Errno::ENOENT.into()),
+        Snapshot::Moved(_) | Snapshot::Absent(_) | Snapshot::Unsettled => {
+            return Err(Errno::ENOENT.into());
+        }
     };
     let local = Local { path: path.into(), content, offset: 0, flags };
     let target = Target::Local(Box::new(local));
@@ -432,7 +442,8 @@ pub(crate) fn stat_of(path: &str, content: &Content) -> Stat {
     }
 }
 
-/// For another node: what a path below `/proc` holds here, encoded.
+/// For another node: what a path below `/proc` holds here, encoded; `None`: this node does not know yet
+/// where the process is.
 ///
 /// # Errors
 /// ENOENT; EMSGSIZE: it is too long for a message.
@@ -440,7 +451,7 @@ pub(crate) fn text_here<M: Machine>(
     core: &mut ProcCore<M>,
     cx: &mut Cx<'_>,
     path: &str,
-) -> Result<Vec<u8>, Errno> {
+) -> Result<Option<Vec<u8>>, Errno> {
     let (name, _) = parse(path)?;
     if name.pid().is_none() {
         return Err(Errno::ENOENT);
@@ -452,9 +463,12 @@ pub(crate) fn text_here<M: Machine>(
             let _ = cx.leaf_or_wait(&mem_api::FetchAbsent { space }, cookie);
             Snapshot::Absent(space)
         }
+        Snapshot::Unsettled => return Ok(None),
         snapshot => snapshot,
     };
-    postcard::to_allocvec(&snapshot).map_err(|_| Errno::EMSGSIZE)
+    let mut text = postcard::to_allocvec(&snapshot).map_err(|_| Errno::EMSGSIZE)?;
+    text.truncate(runtime::limits::NODE_BODY_BYTES);
+    Ok(Some(text))
 }
 
 /// A descriptor of a file of proc-server closes.

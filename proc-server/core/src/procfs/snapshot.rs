@@ -4,6 +4,7 @@
 use super::path::{InCluster, Link, Name, Of, Top};
 use super::text::{self, Facts};
 use crate::ProcCore;
+use crate::cluster::Place;
 use crate::files::local::{DT_DIR, DT_LNK, DT_REG, Entry, TEXT_BYTES_MAX};
 use crate::files::{Directory, Target};
 use crate::layout::stat::device;
@@ -36,6 +37,8 @@ pub enum Snapshot {
     Moved(NodeId),
     /// Somebody's memory must be fetched first.
     Absent(SpaceId),
+    /// This node is to know where the process is, and does not know yet. It never travels.
+    Unsettled,
 }
 
 /// Bytes of arguments or environment that are shown.
@@ -70,10 +73,11 @@ impl<M: Machine> ProcCore<M> {
             | Name::Descriptors(pid)
             | Name::Descriptor(pid, _) => {
                 let process = self.pids.process(pid).and_then(|no| self.processes.get(no));
-                match (process, self.elsewhere(cx, pid)) {
+                match (process, self.place(cx, pid)) {
                     (Some(process), _) => self.of_process(cx, process, name),
-                    (None, Some(node)) => Ok(Snapshot::Moved(node)),
-                    (None, None) => Err(Errno::ENOENT),
+                    (None, Place::There(node)) => Ok(Snapshot::Moved(node)),
+                    (None, Place::Unsettled) => Ok(Snapshot::Unsettled),
+                    (None, Place::Here | Place::Nowhere) => Err(Errno::ENOENT),
                 }
             }
         }

@@ -132,7 +132,7 @@ impl<M: Machine> ProcCore<M> {
                 Wait::SignalOf(set) => set.has(signal),
                 _ => false,
             },
-            Run::User | Run::Handling | Run::Faulting { .. } | Run::Held => false,
+            Run::User | Run::Handling | Run::Faulting { .. } | Run::Held | Run::Fenced(_) => false,
         };
         waits_for || !thread.own.mask.has(signal)
     }

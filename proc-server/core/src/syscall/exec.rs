@@ -275,6 +275,8 @@ pub(crate) fn ended<M: Machine>(call: C<'_, '_, '_, M>, outcome: SysResult) -> S
         call.cx.complete::<Spawned>(ticket, Err(errno));
     }
     call.process_mut().own.watcher = 0;
+    let pid = call.process().own.pid.get();
+    call.core.watched.remove(&pid);
     call.core.end_process(call.cx, call.process, super::wait_status_exit(127));
     Ok(Next::Resume)
 }

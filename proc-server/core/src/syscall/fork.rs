@@ -90,10 +90,10 @@ fn new_thread<M: Machine>(call: &mut Call<'_, '_, M>, wanted: &Wanted) -> SysRes
         return Err(Errno::EAGAIN.into());
     }
     let space = call.space()?;
-    let tid = call.core.pids.allocate()?;
+    let Some(tid) = call.core.new_pid(call.cx)? else { return Ok(call.wait_settled()) };
     let made = make_thread(call, wanted, tid, space);
     if made.is_err() {
-        call.core.pids.free(tid);
+        call.core.home.put_back(tid);
     }
     let id = made?;
     call.core.pids.set(tid, PidRow::Thread(id));
@@ -126,15 +126,15 @@ fn make_thread<M: Machine>(
 
 fn fork_process<M: Machine>(call: &mut Call<'_, '_, M>, wanted: &Wanted) -> SysResult {
     let parent_space = call.space()?;
-    let pid = call.core.pids.allocate()?;
+    let Some(pid) = call.core.new_pid(call.cx)? else { return Ok(call.wait_settled()) };
     match fork_with_pid(call, wanted, parent_space, pid) {
         Ok(Some(child)) => Ok(forked(call, wanted, pid, child)),
         Ok(None) => {
-            call.core.pids.free(pid);
+            call.core.home.put_back(pid);
             Ok(Next::Wait)
         }
         Err(errno) => {
-            call.core.pids.free(pid);
+            call.core.home.put_back(pid);
             Err(errno.into())
         }
     }
@@ -207,6 +207,7 @@ fn child_own(parent: &Process, pid: Pid, exit_signal: u32, started_ns: u64) -> P
         parent_death_signal: 0,
         watcher: 0,
         stopped_by: 0,
+        moves: 0,
         ..parent.own.clone()
     }
 }

@@ -105,6 +105,8 @@ pub enum Wait {
     Vfork(u32),
     /// The object behind a file, mmap(2).
     MapFile(MapWait),
+    /// Ids to be counted; then the call runs again from its start.
+    Settled,
     /// Other nodes' answers.
     Peer(PeerWait),
     /// The end of a move of a process, asked for through /proc/PID/node: bytes to answer.

@@ -121,7 +121,7 @@ pub fn regular(serial: u64) -> OpenFile {
     OpenFile { file: FileId::from_raw(serial), kind: FileKind::Regular }
 }
 
-fn process_own(pid: Pid) -> ProcessOwn {
+pub fn process_own(pid: Pid) -> ProcessOwn {
     ProcessOwn {
         pid,
         parent: 0,
@@ -149,6 +149,7 @@ fn process_own(pid: Pid) -> ProcessOwn {
         parent_death_signal: 0,
         watcher: 0,
         stopped_by: 0,
+        moves: 0,
     }
 }
 
@@ -164,7 +165,7 @@ impl World {
         let members = members.iter().map(|number| node(*number)).collect();
         let view = View::fixed(members).expect("a view");
         let mut core = ProcCore::new(FakeMachine(state.clone()), &view, node(me));
-        let pid = core.pids.allocate().expect("a pid");
+        let pid = core.home.allocate(|_, _| true).expect("a pid");
         let no = core.processes.add(process_own(pid)).expect("a process");
         let own = ThreadOwn::new(pid, Registers::default(), SignalSet::EMPTY);
         let thread = core.threads.add(no, CoreId(0), own).expect("a thread");
@@ -198,7 +199,7 @@ impl World {
     /// The process gets a parent in its session, so that its group is not orphaned.
     pub fn set_parent_in_session(&mut self) {
         self.host.step(&mut self.node, |core, _| {
-            let pid = core.pids.allocate().expect("a pid");
+            let pid = core.home.allocate(|_, _| true).expect("a pid");
             let mut own = process_own(pid);
             own.session = 1;
             let child = crate::process::Child {
