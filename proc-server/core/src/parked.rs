@@ -206,5 +206,7 @@ fn end(cx: &mut Cx<'_>, ticket: Ticket, answer: Answer) {
         Answer::Pending(_) => {}
         Answer::Done(msg) => cx.complete(ticket, Ok(Encoded(msg))),
         Answer::Failed(errno) => cx.complete::<()>(ticket, Err(errno)),
+        // This server parks requests itself, and passes on what is another home's.
+        Answer::NextView | Answer::Moved(_) => cx.complete::<()>(ticket, Err(Errno::EAGAIN)),
     }
 }

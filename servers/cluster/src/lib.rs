@@ -162,6 +162,12 @@ impl View {
         self.members.binary_search(&node).is_ok()
     }
 
+    /// Whether `node` is a member of this view and, in the same life, of the later one `next`.
+    pub fn keeps(&self, next: &Self, node: NodeId) -> bool {
+        let life = |view: &Self| view.member(node).map(|member| member.incarnation);
+        life(self).is_some() && life(self) == life(next)
+    }
+
     /// The voters, ascending. A voter need not be a member at the moment.
     pub fn voters(&self) -> &[Voter] {
         &self.voters

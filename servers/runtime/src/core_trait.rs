@@ -34,6 +34,25 @@ pub enum Answer {
     Pending(Ticket),
     /// Failed.
     Failed(Errno),
+    /// It is about something in a slot that may be given away: it runs again once the next view is
+    /// entered. Nothing has been done yet.
+    NextView,
+    /// It is about something in a slot of another home. Nothing has been done: the node that asks is
+    /// sent there.
+    Moved(SlotNo),
+}
+
+/// What a core gives away with a slot.
+#[derive(Debug)]
+pub enum Export {
+    /// Nothing: nothing lives there.
+    Nothing,
+    /// All that lives there, as [`Core::import`] reads it.
+    State(Vec<u8>),
+    /// Not at once: [`Cx::export_now`] follows.
+    NotYet,
+    /// It cannot: something lives there that cannot move.
+    Stays,
 }
 
 impl Answer {
@@ -115,11 +134,38 @@ pub trait Core {
     /// The node may act again: see [`Cx::may_act`].
     fn acting(&mut self, _cx: &mut Cx<'_>) {}
 
-    /// Whether something lives here that has its home in this slot of this node and cannot move with
-    /// it: then the slot stays.
+    /// Whether something lives here that has its home in this slot of this node.
     fn occupies(&self, _slot: SlotNo) -> bool {
         false
     }
+
+    /// Whether something lives in this slot of this node that cannot move, as far as can be told at once.
+    fn stays(&self, slot: SlotNo) -> bool {
+        self.occupies(slot)
+    }
+
+    /// The slot, of this node, is to be given away: it is frozen, so that what is exported is what the
+    /// other node takes into service if the next view says so. Here it all stays until then.
+    fn export(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        if self.occupies(slot) { Export::Stays } else { Export::Nothing }
+    }
+
+    /// Whether there is room for what another node exported: untrusted input.
+    ///
+    /// # Errors
+    /// There is none, or it is not sound: then the slot stays there.
+    fn admits(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo, _state: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// The view that is being entered moved the slot here, with what its former home exported and this
+    /// node admitted. Who left since `old` has been reported down already: what it held is held no more
+    /// ([`View::keeps`]). [`Self::entered`] follows.
+    fn import(&mut self, _cx: &mut Cx<'_>, _old: &View, _slot: SlotNo, _state: &[u8]) {}
+
+    /// The view that is being entered moved the slot away, with what was exported: it is not here any
+    /// more. [`Self::entered`] follows.
+    fn given(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo) {}
 
     /// A client gave up on a ticket. The core ends it soon, with [`Cx::complete`]: with ECANCELED,
     /// or with its reply if the operation has taken effect.

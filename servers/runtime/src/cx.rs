@@ -177,6 +177,9 @@ impl Cx<'_> {
             Some(Wait::Local { server, ticket }) => {
                 self.tables.actions.push_back(Action::CancelAsk { server, ticket });
             }
+            Some(Wait::Node { node, request, .. }) if node == self.node => {
+                self.tables.actions.push_back(Action::CancelOwn { request });
+            }
             Some(Wait::Node { node, request, lane }) => {
                 // A dead link fails the call itself, so a cancel that cannot leave is no loss.
                 let header = (Kind::Cancel, 0, 0, request);
@@ -190,7 +193,8 @@ impl Cx<'_> {
     /// Calls the same server on another node; the answer comes to [`crate::Core::completion`].
     pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
         let sent = Msg::of(op).and_then(|msg| {
-            let request = self.tables.new_call(node, cookie, NodeMessage::lane_of(&bulk))?;
+            let to = (node, NodeMessage::lane_of(&bulk));
+            let request = self.tables.new_call(to, cookie, (O::NUMBER, &msg, &bulk))?;
             let header = (Kind::Call, O::NUMBER, 0, request);
             self.send(Urge::New, node, header, msg, bulk).inspect_err(|_| {
                 self.tables.end_call(node, request);
@@ -244,6 +248,12 @@ impl Cx<'_> {
     /// # Errors
     /// EAGAIN: too many are open.
     pub fn open_ticket(&mut self, client: Client) -> Result<Ticket, Errno> {
+        let again = |ticket: &Ticket| self.tables.tickets.client(*ticket) == Some(client);
+        if self.tables.reuse.as_ref().is_some_and(again)
+            && let Some(ticket) = self.tables.reuse.take()
+        {
+            return Ok(ticket);
+        }
         self.tables.tickets.open(client)
     }
 
@@ -259,9 +269,17 @@ impl Cx<'_> {
         result: Result<T, Errno>,
         bulk: Vec<u8>,
     ) {
+        self.complete_msg(ticket, result.and_then(|value| Msg::of(&value)), bulk);
+    }
+
+    pub(crate) fn complete_msg(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Msg, Errno>,
+        bulk: Vec<u8>,
+    ) {
         let Some(client) = self.tables.tickets.close(ticket) else { return };
         let result = result
-            .and_then(|value| Msg::of(&value))
             .and_then(|msg| if completion_fits(&msg) { Ok(msg) } else { Err(Errno::EMSGSIZE) });
         match client {
             Client::Server { id, core } => {
@@ -269,6 +287,25 @@ impl Cx<'_> {
             }
             Client::Node { node, request } => self.reply_node(node, request, result, bulk),
         }
+    }
+
+    /// Sends the node that waits for a ticket to the home that the slot has now. Nothing has been done
+    /// for it. A ticket of this node ends with ERESTART.
+    pub fn moved(&mut self, ticket: Ticket, slot: SlotNo) {
+        match self.tables.tickets.client(ticket) {
+            Some(Client::Node { node, request }) => {
+                self.tables.tickets.close(ticket);
+                self.reply_moved(node, request, slot);
+            }
+            Some(Client::Server { .. }) => self.complete::<()>(ticket, Err(Errno::ERESTART)),
+            None => {}
+        }
+    }
+
+    /// A slot that could not be exported at once can be now: [`crate::Core::export`] is asked again after
+    /// this step.
+    pub fn export_now(&mut self, slot: SlotNo) {
+        self.tables.actions.push_back(Action::Export { slot });
     }
 
     /// Raises an upcall to a server above; it collects it with `take` on its first core.
@@ -304,6 +341,13 @@ impl Cx<'_> {
         if request == 0 {
             return;
         }
+        if node == self.node {
+            if let Some(cookie) = self.tables.end_call(node, request) {
+                let result = result.map(|msg| NodeReply { msg, bulk });
+                self.tables.actions.push_back(Action::Complete { cookie, result });
+            }
+            return;
+        }
         let header = |status| (Kind::Reply, 0, status, request);
         // If the link is down the caller's side has failed the call already.
         let _ = match result {
@@ -322,7 +366,19 @@ impl Cx<'_> {
         };
     }
 
-    fn send(
+    /// Tells a node that what it asks for is at the slot's home, which is not here.
+    pub(crate) fn reply_moved(&mut self, node: NodeId, request: u64, slot: SlotNo) {
+        if node == self.node {
+            return self.reply_node(node, request, Err(Errno::ESTALE), Vec::new());
+        }
+        if request != 0 {
+            let msg = Msg { words: [slot.index() as u64, 0, 0, 0], ..Msg::default() };
+            let header = (Kind::Reply, 0, node::MOVED, request);
+            let _ = self.send(Urge::Owed, node, header, msg, Vec::new());
+        }
+    }
+
+    pub(crate) fn send(
         &mut self,
         urge: Urge,
         node: NodeId,

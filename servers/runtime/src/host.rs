@@ -2,7 +2,8 @@
 //! The loop that drives a core: one step under the lock, then what the step asked for.
 
 use crate::cx::local_reply;
-use crate::membership::{Judged, Membership, Turn};
+use crate::giving;
+use crate::membership::{Judged, Membership};
 use crate::node::{self, Kind, NodeMessage, Taken};
 use crate::tables::{Action, Completion, Tables};
 use crate::{
@@ -15,10 +16,10 @@ use alloc::boxed::Box;
 use alloc::vec;
 use cluster::View;
 
-struct Inner<C> {
-    core: C,
-    tables: Tables,
-    membership: Membership,
+pub(crate) struct Inner<C> {
+    pub(crate) core: C,
+    pub(crate) tables: Tables,
+    pub(crate) membership: Membership,
     /// Where messages from other nodes are taken into; `None` only while one is.
     scratch: Option<Box<[u8]>>,
 }
@@ -26,8 +27,15 @@ struct Inner<C> {
 /// A server: its core, its tables, its lock.
 pub struct Host<C> {
     me: ServerId,
-    node: NodeId,
-    inner: Lock<Inner<C>>,
+    pub(crate) node: NodeId,
+    pub(crate) inner: Lock<Inner<C>>,
+}
+
+impl<C> Inner<C> {
+    /// Its parts, to be used at the same time.
+    pub(crate) fn parts(&mut self) -> (&mut C, &mut Tables, &mut Membership) {
+        (&mut self.core, &mut self.tables, &mut self.membership)
+    }
 }
 
 impl<C: Core> Host<C> {
@@ -80,12 +88,15 @@ impl<C: Core> Host<C> {
         match op {
             system::TAKE => self.answer_take(client, core, msg),
             system::CANCEL => self.answer_cancel(platform, client, msg),
-            system::ENTER | system::LEASE | system::FREEZE if client != ServerId::Views => {
+            system::ENTER | system::LEASE | system::FREEZE | system::GIVE
+                if client != ServerId::Views =>
+            {
                 Status::Failed(Errno::EPERM)
             }
             system::ENTER => self.answer_enter(platform, msg),
             system::LEASE => self.answer_lease(platform, msg),
             system::FREEZE => self.answer_freeze(msg),
+            system::GIVE => self.answer_give(platform, msg),
             _ => {
                 let from = Client::Server { id: client, core };
                 match self.locked(platform, |it, cx| it.request(cx, from, op, msg, bulk)) {
@@ -95,6 +106,14 @@ impl<C: Core> Host<C> {
                     }
                     Answer::Pending(ticket) => Status::Pending(ticket),
                     Answer::Failed(errno) => Status::Failed(errno),
+                    Answer::NextView => {
+                        let (msg, bulk) = (msg.clone(), bulk.data().to_vec());
+                        let ticket = self
+                            .locked(platform, |_, cx| Self::park(cx, from, (op, msg, bulk), true));
+                        ticket.map_or_else(Status::Failed, Status::Pending)
+                    }
+                    // Who asks is here, so the core itself asks the home.
+                    Answer::Moved(_) => Status::Failed(Errno::ESTALE),
                 }
             }
         }
@@ -109,7 +128,7 @@ impl<C: Core> Host<C> {
     fn answer_cancel(&self, platform: &mut dyn Platform, client: ServerId, msg: &Msg) -> Status {
         let ticket = Ticket::from_word(msg.words[0]);
         self.locked(platform, |it, cx| match cx.tables.tickets.client(ticket) {
-            Some(Client::Server { id, .. }) if id == client => it.cancel(cx, ticket),
+            Some(Client::Server { id, .. }) if id == client => Self::give_up(it, cx, ticket),
             Some(_) | None => {}
         });
         Status::Done
@@ -126,15 +145,16 @@ impl<C: Core> Host<C> {
             Err(errno) => return Status::Failed(errno),
         };
         let Some(turn) = membership.enter(view) else { return Status::Done };
-        let Turn { old, lost, found } = turn;
         let cx = &mut self.cx(platform, tables, membership);
-        for node in lost {
-            Self::node_down(core, cx, node);
+        for node in &turn.lost {
+            Self::node_down(core, cx, *node);
         }
-        core.entered(cx, &old);
-        for node in found {
+        Self::slots_turned(core, cx, &turn);
+        core.entered(cx, &turn.old);
+        for node in turn.found {
             core.event(cx, Event::NodeUp(node));
         }
+        Self::run_parked(core, cx);
         self.run_released(&mut inner, platform);
         Status::Done
     }
@@ -199,7 +219,7 @@ impl<C: Core> Host<C> {
         run(core, &mut self.cx(platform, tables, membership))
     }
 
-    fn cx<'a>(
+    pub(crate) fn cx<'a>(
         &'a self,
         platform: &'a mut dyn Platform,
         tables: &'a mut Tables,
@@ -238,6 +258,12 @@ impl<C: Core> Host<C> {
             }
             Action::Notify { client, core } => platform.notify(self.me, client, core),
             Action::Complete { cookie, result } => self.finish(platform, cookie, result),
+            Action::Export { slot } => self.export_now(platform, slot),
+            Action::CancelOwn { request } => self.locked(platform, |core, cx| {
+                if let Some(ticket) = cx.tables.tickets.find_node_call(cx.node, request) {
+                    Self::give_up(core, cx, ticket);
+                }
+            }),
             Action::Arm { deadline_ns } => {
                 let mut msg = Msg { words: [deadline_ns, 0, 0, 0], ..Msg::default() };
                 let timer = ServerId::Timer;
@@ -411,6 +437,8 @@ impl<C: Core> Host<C> {
                 core.completion(cx, cookie, Err(Errno::EHOSTDOWN));
             }
         }
+        Self::forget_parked_of(cx, node);
+        giving::gives_node_down(cx, node);
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
         core.event(cx, Event::NodeDown(node));
@@ -447,6 +475,12 @@ impl<C: Core> Host<C> {
             Kind::Call | Kind::Tell => Self::run_request(core, cx, from, message),
             Kind::Reply => {
                 let NodeMessage { status, request, msg, bulk, .. } = message;
+                if let Some(slot) = cx.tables.gives.part_of(from, request) {
+                    return giving::part_answered(cx, slot, status);
+                }
+                if status == node::MOVED {
+                    return Self::follow(core, cx, (from, request), msg.words[0]);
+                }
                 if let Some(cookie) = cx.tables.end_call(from, request) {
                     let reply = NodeReply { msg, bulk };
                     let result =
@@ -458,26 +492,38 @@ impl<C: Core> Host<C> {
             Kind::Cancel => {
                 let ticket = cx.tables.tickets.find_node_call(from, message.request);
                 if let Some(ticket) = ticket {
-                    core.cancel(cx, ticket);
+                    Self::give_up(core, cx, ticket);
                 }
             }
         }
     }
 
-    fn run_request(core: &mut C, cx: &mut Cx<'_>, from: NodeId, message: NodeMessage) {
-        let NodeMessage { kind, op, request, msg, bulk, .. } = message;
+    pub(crate) fn run_request(core: &mut C, cx: &mut Cx<'_>, from: NodeId, message: NodeMessage) {
+        let NodeMessage { kind, op, request, epoch, msg, bulk, .. } = message;
         let request = if kind == Kind::Call { request } else { 0 };
+        if op == system::PART {
+            let taken = Self::take_part(core, cx, from, (epoch, &msg), &bulk);
+            return cx.reply_node(from, request, taken.map(|()| Msg::default()), vec![]);
+        }
         let len = bulk.len();
         let mut body = bulk;
         body.resize(crate::limits::NODE_BODY_BYTES, 0);
         let mut bulk = Bulk { buf: &mut body, len, answered: false };
-        match core.request(cx, Client::Node { node: from, request }, op, &msg, &mut bulk) {
+        let client = Client::Node { node: from, request };
+        match core.request(cx, client, op, &msg, &mut bulk) {
             Answer::Done(reply) => {
                 let data = if bulk.answered { bulk.data().to_vec() } else { vec![] };
                 cx.reply_node(from, request, Ok(reply), data);
             }
             Answer::Failed(errno) => cx.reply_node(from, request, Err(errno), vec![]),
             Answer::Pending(_) => {}
+            Answer::NextView => {
+                let kept = (op, msg, bulk.data().to_vec());
+                if let Err(errno) = Self::park(cx, client, kept, request != 0) {
+                    cx.reply_node(from, request, Err(errno), vec![]);
+                }
+            }
+            Answer::Moved(slot) => cx.reply_moved(from, request, slot),
         }
     }
 }

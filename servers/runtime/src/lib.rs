@@ -29,6 +29,9 @@ extern crate alloc;
 
 mod core_trait;
 mod cx;
+mod giving;
+#[cfg(test)]
+mod giving_tests;
 mod host;
 pub mod limits;
 mod lock;
@@ -37,6 +40,7 @@ mod msg;
 mod mutant;
 pub mod node;
 mod op;
+mod parking;
 mod service;
 #[cfg(any(test, feature = "testing"))]
 pub mod stepping;
@@ -46,12 +50,12 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use core_trait::{Answer, Client, Core, Event, NodeReply};
+pub use core_trait::{Answer, Client, Core, Event, Export, NodeReply};
 pub use cx::Cx;
 pub use host::Host;
 pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
 pub use mutant::Mutant;
-pub use op::{Crash, Freeze, Lease, Occupied, Operation, Platform, Status, system};
+pub use op::{Crash, Freeze, Give, Given, Lease, Occupied, Operation, Platform, Status, system};
 pub use service::{Service, handle_interrupt};
 pub use tables::Completion;

@@ -183,10 +183,7 @@ impl Membership {
         let was: Vec<NodeId> = others.filter(|node| self.reachable(*node)).collect();
         let old = core::mem::replace(&mut self.view, view);
         self.frozen.clear();
-        let same = |node: NodeId| {
-            let life = |view: &View| view.member(node).map(|member| member.incarnation);
-            life(&old).is_some() && life(&old) == life(&self.view)
-        };
+        let same = |node: NodeId| old.keeps(&self.view, node);
         self.since.retain(|node, _| self.view.contains(*node));
         for node in self.view.members().iter().filter(|node| !same(**node)) {
             self.since.insert(*node, old.epoch().0 + 1);
@@ -231,6 +228,11 @@ impl Membership {
     /// Nothing begins in the slot until the next view.
     pub(crate) fn freeze(&mut self, slot: SlotNo) {
         self.frozen.insert(slot);
+    }
+
+    /// The slot stays.
+    pub(crate) fn thaw(&mut self, slot: SlotNo) {
+        self.frozen.remove(&slot);
     }
 
     /// A slot in which this node may make new things.

@@ -101,7 +101,7 @@ pub struct NodeMessage {
     pub server: ServerId,
     /// Operation.
     pub op: u16,
-    /// Of a reply: 0, or the error's number.
+    /// Of a reply: 0, the error's number, or [`MOVED`].
     pub status: u16,
     /// The sender's epoch.
     pub epoch: u64,
@@ -191,6 +191,9 @@ impl NodeMessage {
         if bulk.is_empty() { Lane::Control } else { Lane::Pages }
     }
 }
+
+/// Status of a reply: nothing was done, what was asked for is at the home of the slot in word 0.
+pub const MOVED: u16 = 0xffff;
 
 /// Shift of the [`Urge`] in the word that has the lane.
 const URGE_SHIFT: u32 = 8;

@@ -2,7 +2,7 @@
 //! Operations, and what a host needs from the world around it.
 
 use crate::{Bulk, Msg, Wire};
-use abi::{CoreId, Errno, ServerId, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
 
 /// One operation of a server: its request type implements this.
 pub trait Operation: Wire {
@@ -65,6 +65,11 @@ pub mod system {
     pub const LEASE: u16 = 0xff05;
     /// May a slot be given away ([`super::Freeze`])? Only the views server may ask.
     pub const FREEZE: u16 = 0xff06;
+    /// Gives a slot away ([`super::Give`]). Only the views server may ask.
+    pub const GIVE: u16 = 0xff07;
+    /// Between nodes: a part of what lives in a slot that is given away, as bulk data; words: the slot,
+    /// where the part begins, and how many bytes there are in all.
+    pub const PART: u16 = 0xff08;
     /// What a worker performs that no server asked for: a Linux thread's fault or system call.
     pub const THREAD: u16 = 0xff10;
     /// The same: an interrupt.
@@ -86,6 +91,8 @@ pub mod system {
             ENTER => Some("Enter"),
             LEASE => Some("Lease"),
             FREEZE => Some("Freeze"),
+            GIVE => Some("Give"),
+            PART => Some("Part"),
             THREAD => Some("a program's fault or system call"),
             INTERRUPT => Some("an interrupt"),
             SERVER_DOWN => Some("the loss of another server"),
@@ -137,6 +144,27 @@ crate::hot! {
     }
 }
 
+crate::hot! {
+    /// [`system::GIVE`]: brings all that lives in a slot of this node to the same server of another, which
+    /// keeps it aside. Nothing changes in the slot until the next view.
+    pub struct Give {
+        /// The slot's number.
+        pub slot: u16,
+        /// The joiner.
+        pub to: NodeId,
+        /// Else nothing is done: would it be given? So that nothing is frozen and copied in vain.
+        pub really: bool,
+    }
+}
+
+crate::hot! {
+    /// The answer to [`Give`], once the other node has everything.
+    pub struct Given {
+        /// Whether it has, or would; else the slot stays.
+        pub given: bool,
+    }
+}
+
 macro_rules! of_every_server {
     ($($request:ident, $number:ident => $reply:ty;)*) => {$(
         impl Operation for $request {
@@ -153,6 +181,7 @@ macro_rules! of_every_server {
 of_every_server! {
     Lease, LEASE => ();
     Freeze, FREEZE => Occupied;
+    Give, GIVE => Given;
 }
 
 crate::hot! {

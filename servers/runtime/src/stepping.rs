@@ -86,9 +86,11 @@ impl<C: Core> Host<C> {
                 let msg = Msg { words: [ticket.to_word(), 0, 0, 0], ..Msg::default() };
                 Deferred::Call(Call { server, op: system::CANCEL, msg, cookie: None })
             }
-            other @ (Action::Notify { .. } | Action::Complete { .. } | Action::Arm { .. }) => {
-                Deferred::Other(Other(other))
-            }
+            other @ (Action::Notify { .. }
+            | Action::Complete { .. }
+            | Action::Export { .. }
+            | Action::CancelOwn { .. }
+            | Action::Arm { .. }) => Deferred::Other(Other(other)),
         })
     }
 

@@ -2,11 +2,13 @@
 //! The tables that every server needs beside its core: open tickets, open asks, what waits for
 //! `take`, calls to other nodes, timers. Shared by [`crate::Cx`] and [`crate::Host`], under one lock.
 
+use crate::giving::Gives;
 use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
+use crate::limits::{KEPT_CALL_BYTES_MAX, PARKED_BYTES_MAX, PARKED_MAX};
 use crate::node::Lane;
 use crate::{Client, Msg};
 use abi::limits::{CORES_MAX, MESSAGE_BYTES};
-use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use hashbrown::HashMap;
@@ -164,15 +166,41 @@ pub(crate) enum Action {
     Notify { client: ServerId, core: CoreId },
     /// An ask ended without leaving: hand it to the core.
     Complete { cookie: u64, result: Result<crate::NodeReply, Errno> },
+    /// Export a slot that could not be exported at once.
+    Export { slot: SlotNo },
+    /// Cancel a request of this node at this node.
+    CancelOwn { request: u64 },
     /// Let the timer server know an earlier deadline.
     Arm { deadline_ns: u64 },
+}
+
+/// A call to another node.
+pub(crate) struct NodeCall {
+    cookie: u64,
+    /// Operation, message and bulk data, to be sent to a new home; `None` if there was no room.
+    pub(crate) kept: Option<(u16, Msg, Vec<u8>)>,
+}
+
+/// A request that waits for the next view.
+pub(crate) struct Parked {
+    pub(crate) from: Client,
+    pub(crate) op: u16,
+    pub(crate) msg: Msg,
+    pub(crate) bulk: Vec<u8>,
+    /// `None` if nobody waits for an answer.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 pub(crate) struct Tables {
     pub(crate) tickets: Tickets,
     pub(crate) waits: HashMap<u64, Wait>,
     pub(crate) by_ticket: HashMap<(ServerId, Ticket), u64>,
-    pub(crate) calls: HashMap<u64, u64>,
+    pub(crate) calls: HashMap<u64, NodeCall>,
+    kept_bytes: usize,
+    pub(crate) parked: VecDeque<Parked>,
+    /// The ticket of a parked request that runs again: the next one to be opened.
+    pub(crate) reuse: Option<Ticket>,
+    pub(crate) gives: Gives,
     pub(crate) next_request: u64,
     queues: HashMap<(ServerId, CoreId), VecDeque<Completion>>,
     pub(crate) events_dropped: u64,
@@ -190,6 +218,10 @@ impl Tables {
             waits: HashMap::new(),
             by_ticket: HashMap::new(),
             calls: HashMap::new(),
+            kept_bytes: 0,
+            parked: VecDeque::new(),
+            reuse: None,
+            gives: Gives::default(),
             next_request: 1,
             queues: HashMap::new(),
             events_dropped: 0,
@@ -241,28 +273,72 @@ impl Tables {
         self.by_ticket.insert((server, ticket), cookie);
     }
 
-    pub(crate) fn new_call(&mut self, node: NodeId, cookie: u64, lane: Lane) -> Result<u64, Errno> {
+    pub(crate) fn new_call(
+        &mut self,
+        (node, lane): (NodeId, Lane),
+        cookie: u64,
+        (op, msg, bulk): (u16, &Msg, &[u8]),
+    ) -> Result<u64, Errno> {
         if self.calls.len() >= NODE_CALLS_MAX {
             return Err(Errno::EAGAIN);
         }
         let request = self.next_request;
         self.next_request += 1;
-        self.calls.insert(request, cookie);
+        let fits = self.kept_bytes + bulk.len() <= KEPT_CALL_BYTES_MAX;
+        let kept = fits.then(|| (op, msg.clone(), bulk.to_vec()));
+        self.kept_bytes += kept.as_ref().map_or(0, |(_, _, bulk)| bulk.len());
+        self.calls.insert(request, NodeCall { cookie, kept });
         self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
     }
 
     /// Ends a wait for an answer from `node`; the cookie, if it was ours and from that node.
     pub(crate) fn end_call(&mut self, node: NodeId, request: u64) -> Option<u64> {
-        let cookie = *self.calls.get(&request)?;
+        let cookie = self.calls.get(&request)?.cookie;
         match self.waits.get(&cookie) {
             Some(Wait::Node { node: asked, request: number, .. })
                 if (*asked, *number) == (node, request) => {}
             Some(_) | None => return None,
         }
-        self.calls.remove(&request);
+        let kept = self.calls.remove(&request).and_then(|call| call.kept);
+        self.kept_bytes -= kept.map_or(0, |(_, _, bulk)| bulk.len());
         self.waits.remove(&cookie);
         Some(cookie)
+    }
+
+    /// Whom an open call of ours waits for, and what it asks.
+    pub(crate) fn call_to(&self, node: NodeId, request: u64) -> Option<&NodeCall> {
+        let call = self.calls.get(&request)?;
+        match self.waits.get(&call.cookie) {
+            Some(Wait::Node { node: asked, .. }) if *asked == node => Some(call),
+            Some(_) | None => None,
+        }
+    }
+
+    /// An open call waits for another node from now on.
+    pub(crate) fn redirect(&mut self, request: u64, to: NodeId) {
+        if let Some(call) = self.calls.get(&request)
+            && let Some(Wait::Node { node, .. }) = self.waits.get_mut(&call.cookie)
+        {
+            *node = to;
+        }
+    }
+
+    /// Keeps a request for the next view.
+    pub(crate) fn park(&mut self, parked: Parked) -> Result<(), Errno> {
+        let bytes: usize = self.parked.iter().map(|it| it.bulk.len()).sum();
+        if self.parked.len() >= PARKED_MAX || bytes + parked.bulk.len() > PARKED_BYTES_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        self.parked.push_back(parked);
+        Ok(())
+    }
+
+    /// Forgets a parked request; whether there was one with this ticket.
+    pub(crate) fn unpark(&mut self, ticket: Ticket) -> bool {
+        let before = self.parked.len();
+        self.parked.retain(|it| it.ticket != Some(ticket));
+        self.parked.len() < before
     }
 
     /// All cookies that wait for `node`, in the order in which the calls were made.

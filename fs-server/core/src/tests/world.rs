@@ -416,6 +416,8 @@ impl World {
         match answer {
             Answer::Done(_) | Answer::Pending(_) => Ok(()),
             Answer::Failed(errno) => Err(errno),
+            Answer::NextView => Err(Errno::EAGAIN),
+            Answer::Moved(_) => Err(Errno::ESTALE),
         }
     }
 

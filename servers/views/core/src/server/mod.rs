@@ -197,12 +197,8 @@ impl<M: Machine> ViewsServer<M> {
         }
         self.moves.entered();
         let members: Vec<String> = view.members().iter().map(|node| format!("{node}")).collect();
-        let line = format!(
-            "node {}: view {}, members {}",
-            cx.node(),
-            view.epoch().0,
-            members.join(" ")
-        );
+        let line =
+            format!("node {}: view {}, members {}", cx.node(), view.epoch().0, members.join(" "));
         self.machine.say(&line);
     }
 
@@ -222,7 +218,8 @@ impl<M: Machine> ViewsServer<M> {
 
     fn restart(&mut self, cx: &mut Cx<'_>, why: &str) {
         if !core::mem::replace(&mut self.restarts, true) {
-            self.machine.say(&format!("node {}: {why}; it starts again as a new member", cx.node()));
+            self.machine
+                .say(&format!("node {}: {why}; it starts again as a new member", cx.node()));
             self.machine.restart();
         }
     }
@@ -285,7 +282,8 @@ impl<M: Machine> Core for ViewsServer<M> {
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
         let now = self.time(cx);
-        self.moves.answered(&mut self.views, now, cookie, &result);
+        let (views, keepers) = ((&mut self.views, now), &self.setup.keepers);
+        self.moves.answered(cx, views, keepers, (cookie, &result));
         self.act(cx);
     }
 

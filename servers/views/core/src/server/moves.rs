@@ -3,26 +3,30 @@
 //!
 //! # Model
 //! ```text
-//! view names a joiner --Freeze to each keeper--> all: nothing there  --> Joined
-//!                                           \--> one: something there --> Abort
+//! view names a joiner --"would you?" to each keeper--> all would: Give --> all have: Joined
+//!                                                  \--> one would not  \--> one has not: Abort
 //! ```
-//! A server that froze a slot begins nothing in it until the next view, so what is given away is what
-//! was looked at. Any view ends every move under way: it frees the slots, and names joiners again.
+//! A server that gives a slot changes nothing in it until the next view, so what is taken into service
+//! there is what was given. Any view ends every move under way: it frees the slots, and names joiners
+//! again.
 
 use crate::views::Views;
 use abi::{Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use cluster::{Goal, Request, View};
-use runtime::{Cx, Freeze, NodeReply, Occupied, Wire};
+use runtime::{Cx, Give, Given, NodeReply, Wire};
 
-/// A slot that is being looked at.
+/// A slot that is being given away.
 struct Move {
     slot: SlotNo,
+    to: NodeId,
     epoch: Epoch,
+    /// The keepers give it; else they say whether they would.
+    really: bool,
     /// Keepers that have not answered.
     waiting: usize,
-    occupied: bool,
+    stays: bool,
 }
 
 /// All of them.
@@ -41,13 +45,7 @@ impl Moves {
     }
 
     /// Asks the keepers about each slot that is to leave this node, once in a view.
-    pub(crate) fn begin(
-        &mut self,
-        cx: &mut Cx<'_>,
-        views: &Views,
-        now: u64,
-        keepers: &[ServerId],
-    ) {
+    pub(crate) fn begin(&mut self, cx: &mut Cx<'_>, views: &Views, now: u64, keepers: &[ServerId]) {
         let Some(view) = views.view().filter(|view| self.begun != Some(view.epoch())) else {
             return;
         };
@@ -55,42 +53,52 @@ impl Moves {
             return;
         }
         self.begun = Some(view.epoch());
-        for slot in leaving(view, cx.node()) {
-            let cookie = self.next * KEEPERS_MAX;
-            self.next += 1;
-            let epoch = view.epoch();
-            let it = Move { slot, epoch, waiting: keepers.len(), occupied: false };
-            self.moves.insert(cookie, it);
-            for (at, keeper) in keepers.iter().enumerate() {
-                let freeze = Freeze { slot: slot.index() as u16 };
-                cx.ask_server(*keeper, &freeze, cookie + at as u64);
-            }
+        let epoch = view.epoch();
+        for (slot, to) in leaving(view, cx.node()) {
+            self.ask(
+                cx,
+                keepers,
+                Move { slot, to, epoch, really: false, waiting: 0, stays: false },
+            );
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Cx<'_>, keepers: &[ServerId], it: Move) {
+        let cookie = self.next * KEEPERS_MAX;
+        self.next += 1;
+        let give = Give { slot: it.slot.index() as u16, to: it.to, really: it.really };
+        self.moves.insert(cookie, Move { waiting: keepers.len(), ..it });
+        for (at, keeper) in keepers.iter().enumerate() {
+            cx.ask_server(*keeper, &give, cookie + at as u64);
         }
     }
 
     /// A keeper has answered.
     pub(crate) fn answered(
         &mut self,
-        views: &mut Views,
-        now: u64,
-        cookie: u64,
-        result: &Result<NodeReply, Errno>,
+        cx: &mut Cx<'_>,
+        (views, now): (&mut Views, u64),
+        keepers: &[ServerId],
+        (cookie, result): (u64, &Result<NodeReply, Errno>),
     ) {
         let key = cookie / KEEPERS_MAX * KEEPERS_MAX;
         let Some(it) = self.moves.get_mut(&key) else { return };
         let reply = result.as_ref().map_err(|errno| *errno);
-        let free = reply.and_then(|reply| Occupied::get(&reply.msg)).is_ok_and(|it| !it.occupied);
-        it.occupied |= !free;
+        let given = reply.and_then(|reply| Given::get(&reply.msg)).is_ok_and(|it| it.given);
+        it.stays |= !given;
         it.waiting -= 1;
         if it.waiting > 0 {
             return;
         }
-        let Some(Move { slot, epoch, occupied, .. }) = self.moves.remove(&key) else { return };
-        if views.view().is_none_or(|view| view.epoch() != epoch) {
+        let Some(it) = self.moves.remove(&key) else { return };
+        if views.view().is_none_or(|view| view.epoch() != it.epoch) {
             return;
         }
-        let request =
-            if occupied { Request::Abort(slot) } else { Request::Joined(slot, Goal::Primary) };
+        let request = match (it.stays, it.really) {
+            (true, _) => Request::Abort(it.slot),
+            (false, false) => return self.ask(cx, keepers, Move { really: true, ..it }),
+            (false, true) => Request::Joined(it.slot, Goal::Primary),
+        };
         // A node that is no member any more has no slots either.
         let _ = views.request(now, request);
     }
@@ -99,10 +107,11 @@ impl Moves {
 /// More than the servers that keep things in slots.
 const KEEPERS_MAX: u64 = 16;
 
-/// The slots of `me` that the view wants to be elsewhere.
-fn leaving(view: &View, me: NodeId) -> Vec<SlotNo> {
-    let moves = |slot: &SlotNo| {
-        view.slot(*slot).joining.is_some_and(|joining| joining.goal == Goal::Primary)
+/// The slots of `me` that the view wants to be elsewhere, and where.
+fn leaving(view: &View, me: NodeId) -> Vec<(SlotNo, NodeId)> {
+    let moves = |slot: SlotNo| {
+        let joining = view.slot(slot).joining.filter(|joining| joining.goal == Goal::Primary)?;
+        Some((slot, joining.node))
     };
-    view.slots_of(me).filter(moves).collect()
+    view.slots_of(me).filter_map(moves).collect()
 }

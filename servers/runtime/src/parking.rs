@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Requests that wait for the next view because their slot is about to move, and calls that follow a slot
+//! to its new home.
+//!
+//! # Model
+//! ```text
+//! request --NextView--> parked --next view entered--> runs again, under the same ticket
+//! call --Moved--> the asking host sends it again, as it was, to the home of now
+//! ```
+//! The answer "moved" bears the epoch of the view that moved the slot, so who asked has entered that view
+//! when it reads it: one more hop is enough. Either way nothing has been done before, so a request is
+//! performed once.
+//!
+//! # Failure
+//! A parked request of a node that is down is forgotten. A call that was not kept for want of room ends
+//! with EAGAIN.
+
+use crate::node::{Kind, NodeMessage, Urge};
+use crate::tables::Parked;
+use crate::{Answer, Bulk, Client, Core, Cx, Host, Msg};
+use abi::{Errno, NodeId, SlotNo, Ticket};
+use alloc::vec;
+use alloc::vec::Vec;
+
+impl<C: Core> Host<C> {
+    /// Keeps a request; its ticket, or one that does not matter if nobody waits.
+    pub(crate) fn park(
+        cx: &mut Cx<'_>,
+        from: Client,
+        (op, msg, bulk): (u16, Msg, Vec<u8>),
+        answered: bool,
+    ) -> Result<Ticket, Errno> {
+        let none = Ticket { index: u32::MAX, generation: 0 };
+        let ticket = if answered { Some(cx.open_ticket(from)?) } else { None };
+        if let Err(errno) = cx.tables.park(Parked { from, op, msg, bulk, ticket }) {
+            if let Some(ticket) = ticket {
+                cx.tables.tickets.close(ticket);
+            }
+            return Err(errno);
+        }
+        Ok(ticket.unwrap_or(none))
+    }
+
+    /// A view was entered: what waited for it runs, in the order of arrival.
+    pub(crate) fn run_parked(core: &mut C, cx: &mut Cx<'_>) {
+        for parked in core::mem::take(&mut cx.tables.parked) {
+            Self::run_again(core, cx, parked);
+        }
+    }
+
+    fn run_again(core: &mut C, cx: &mut Cx<'_>, parked: Parked) {
+        let Parked { from, op, msg, bulk: data, ticket } = parked;
+        let len = data.len();
+        let mut body = data.clone();
+        if matches!(from, Client::Node { .. }) {
+            body.resize(crate::limits::NODE_BODY_BYTES, 0);
+        }
+        let mut bulk = Bulk { buf: &mut body, len, answered: false };
+        cx.tables.reuse = ticket;
+        let answer = core.request(cx, from, op, &msg, &mut bulk);
+        cx.tables.reuse = None;
+        let reply = if bulk.answered { bulk.data().to_vec() } else { vec![] };
+        match (answer, ticket) {
+            (Answer::Pending(_), _) | (_, None) => {}
+            (Answer::Done(msg), Some(ticket)) => cx.complete_msg(ticket, Ok(msg), reply),
+            (Answer::Failed(errno), Some(ticket)) => cx.complete::<()>(ticket, Err(errno)),
+            (Answer::Moved(slot), Some(ticket)) => cx.moved(ticket, slot),
+            (Answer::NextView, Some(_)) => {
+                let again = Parked { from, op, msg, bulk: data, ticket };
+                // It had room a moment ago.
+                let _ = cx.tables.park(again);
+            }
+        }
+    }
+
+    /// A client gave up on a ticket.
+    pub(crate) fn give_up(core: &mut C, cx: &mut Cx<'_>, ticket: Ticket) {
+        if cx.tables.unpark(ticket) {
+            cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+        } else {
+            core.cancel(cx, ticket);
+        }
+    }
+
+    pub(crate) fn forget_parked_of(cx: &mut Cx<'_>, node: NodeId) {
+        let is_its = |it: &Parked| matches!(it.from, Client::Node { node: of, .. } if of == node);
+        let gone = cx.tables.parked.iter().filter(|it| is_its(it)).filter_map(|it| it.ticket);
+        let gone: Vec<Ticket> = gone.collect();
+        cx.tables.parked.retain(|it| !is_its(it));
+        for ticket in gone {
+            cx.tables.tickets.close(ticket);
+        }
+    }
+
+    /// A node says that what a call of ours asks for is at the home of a slot.
+    pub(crate) fn follow(core: &mut C, cx: &mut Cx<'_>, (from, request): (NodeId, u64), slot: u64) {
+        let Some(call) = cx.tables.call_to(from, request) else { return };
+        let slot = u16::try_from(slot).ok().and_then(SlotNo::new);
+        let sent = match (slot, call.kept.clone()) {
+            (None, _) => Err(Errno::EPROTO),
+            (Some(_), None) => Err(Errno::EAGAIN),
+            (Some(slot), Some((op, msg, bulk))) => {
+                let home = cx.view().home(slot);
+                cx.tables.redirect(request, home);
+                if home == cx.node {
+                    let (kind, server, epoch) = (Kind::Call, cx.me, cx.view().epoch().0);
+                    let message =
+                        NodeMessage { kind, server, op, status: 0, epoch, request, msg, bulk };
+                    return Self::run_request(core, cx, home, message);
+                }
+                let header = (Kind::Call, op, 0, request);
+                let sent = cx.send(Urge::Owed, home, header, msg, bulk);
+                sent.inspect_err(|_| cx.tables.redirect(request, from))
+            }
+        };
+        if let Err(errno) = sent
+            && let Some(cookie) = cx.tables.end_call(from, request)
+        {
+            core.completion(cx, cookie, Err(errno));
+        }
+    }
+}
