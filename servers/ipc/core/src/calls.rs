@@ -36,6 +36,9 @@ impl Ipc {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Result<Answer, Errno> {
+        if let Some(answer) = crate::slots::elsewhere(cx, from, op, msg)? {
+            return Ok(answer);
+        }
         match op {
             Read::NUMBER => self.read(cx, from, &Read::get(msg)?, None),
             TerminalRead::NUMBER => {
@@ -97,12 +100,11 @@ impl Ipc {
         self.files.check_room(2)?;
         let flags = request.flags & O_NONBLOCK;
         let holder = cx.node();
-        self.next_pipe += 1;
-        let pipe = PipeNo(self.next_pipe);
-        let kind = Kind::Pipe { pipe, end: End::Read };
-        let read = self.files.create(cx, holder, kind, O_RDONLY | flags)?;
-        let kind = Kind::Pipe { pipe, end: End::Write };
-        let write = self.files.create(cx, holder, kind, O_WRONLY | flags)?;
+        let (read, write) = (self.files.new_id(cx)?, self.files.new_id(cx)?);
+        let pipe = PipeNo(read);
+        let kind = |end| Kind::Pipe { pipe, end };
+        self.files.open(read, holder, kind(End::Read), O_RDONLY | flags);
+        self.files.open(write, holder, kind(End::Write), O_WRONLY | flags);
         self.pipes.insert(pipe, Pipe::new(read));
         Ok(Answer::reply(&PipeEnds { read, write }))
     }
@@ -123,7 +125,9 @@ impl Ipc {
         }
         let flags = request.flags & (SETTABLE | O_ACCMODE);
         let holder = node_of(cx, from);
-        let file = self.files.create(cx, holder, Kind::Terminal, flags)?;
+        self.files.check_room(1)?;
+        let file = self.files.new_id(cx)?;
+        self.files.open(file, holder, Kind::Terminal, flags);
         Ok(Answer::reply(&TerminalOpened { file }))
     }
 
@@ -390,7 +394,7 @@ impl Ipc {
         }
         let stat = match self.files.get(request.file, node_of(cx, from))?.kind {
             Kind::Pipe { pipe, .. } => {
-                Stat { inode: pipe.0, mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
+                Stat { inode: pipe.0.raw(), mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
             }
             Kind::Terminal => Stat {
                 inode: 1,

@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use runtime::Cx;
 
-/// Names a pipe of this node.
+/// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct PipeNo(pub(crate) u64);
+pub(crate) struct PipeNo(pub(crate) FileId);
 
 /// What a description describes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct OpenFile {
     pub(crate) flags: u32,
     /// Nodes with descriptors of it, and how often each holds it: once for opening it, once for each
     /// process that brought it along.
-    holders: BTreeMap<NodeId, u32>,
+    pub(crate) holders: BTreeMap<NodeId, u32>,
 }
 
 impl OpenFile {
@@ -55,22 +55,43 @@ impl Files {
         if self.files.len() + count > FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
-    /// A new description in a slot of this node, held by `holder`.
-    pub(crate) fn create(
-        &mut self,
-        cx: &Cx<'_>,
-        holder: NodeId,
-        kind: Kind,
-        flags: u32,
-    ) -> Result<FileId, Errno> {
-        self.check_room(1)?;
+    /// An id for a new description in a slot of this node.
+    pub(crate) fn new_id(&mut self, cx: &Cx<'_>) -> Result<FileId, Errno> {
         let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
         self.made += 1;
         let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
-        let id = FileId::new(slot, serial).ok_or(Errno::ENFILE)?;
+        FileId::new(slot, serial).ok_or(Errno::ENFILE)
+    }
+
+    /// A new description, held by `holder`.
+    pub(crate) fn open(&mut self, id: FileId, holder: NodeId, kind: Kind, flags: u32) {
         let holders = BTreeMap::from([(holder, 1)]);
-        self.files.insert(id, OpenFile { kind, flags, holders });
-        Ok(id)
+        self.insert(id, OpenFile { kind, flags, holders });
+    }
+
+    pub(crate) fn insert(&mut self, id: FileId, file: OpenFile) {
+        let before = self.files.insert(id, file);
+        assert!(before.is_none(), "ids are not given twice, and what comes is checked");
+    }
+
+    pub(crate) fn contains(&self, id: FileId) -> bool {
+        self.files.contains_key(&id)
+    }
+
+    /// The descriptions in a slot.
+    pub(crate) fn in_slot(&self, slot: SlotNo) -> impl Iterator<Item = (FileId, &OpenFile)> {
+        self.files.iter().filter(move |(id, _)| id.slot() == slot).map(|(id, file)| (*id, file))
+    }
+
+    /// The slot is another home's now.
+    pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
+        self.files.retain(|id, _| id.slot() != slot);
+    }
+
+    /// Descriptions that nobody holds are taken out.
+    pub(crate) fn drop_unheld(&mut self) -> Vec<(FileId, Kind)> {
+        let gone = self.files.extract_if(|_, file| file.holders.is_empty());
+        gone.map(|(id, file)| (id, file.kind)).collect()
     }
 
     /// The description, if `node` holds it.
@@ -101,8 +122,7 @@ impl Files {
         for file in self.files.values_mut() {
             file.holders.remove(&node);
         }
-        let gone = self.files.extract_if(|_, file| file.holders.is_empty());
-        gone.map(|(id, file)| (id, file.kind)).collect()
+        self.drop_unheld()
     }
 
     /// Whether any description lives in the slot.

@@ -26,6 +26,7 @@ mod files;
 mod forward;
 pub mod limits;
 mod pipe;
+mod slots;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,12 +35,13 @@ mod transfer;
 mod tty;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
+use cluster::View;
 use files::{Files, Kind, PipeNo};
 use forward::Forward;
 use hashbrown::HashMap;
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
 use pipe::Pipe;
-use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Wire};
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use tty::Terminal;
 
 /// The ipc server of one node.
@@ -47,7 +49,6 @@ use tty::Terminal;
 pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
-    next_pipe: u64,
     terminal: Terminal,
     forwards: HashMap<u64, Forward>,
     next_cookie: u64,
@@ -150,6 +151,26 @@ impl Core for Ipc {
 
     fn occupies(&self, slot: SlotNo) -> bool {
         self.files.any_in(slot)
+    }
+
+    fn stays(&self, slot: SlotNo) -> bool {
+        self.files.in_slot(slot).any(|(_, file)| file.kind == Kind::Terminal)
+    }
+
+    fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        self.export_slot(cx, slot)
+    }
+
+    fn admits(&mut self, _cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.admits_slot(slot, state)
+    }
+
+    fn import(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
+        self.import_slot(cx, old, slot, state);
+    }
+
+    fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
+        self.forget_slot(slot);
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {

@@ -15,13 +15,24 @@ use abi::linux::general::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRN
 use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::file::Ready;
 use runtime::Cx;
+use serde::{Deserialize, Serialize};
 
 /// Which end of a pipe.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum End {
     Read,
     Write,
+}
+
+/// A pipe on its way to another home.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Saved {
+    pub(crate) read_end: FileId,
+    readable: bool,
+    writable: bool,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A blocked read.
@@ -269,6 +280,35 @@ impl Pipe {
         }
         cx.complete::<()>(ticket, Err(Errno::ECANCELED));
         true
+    }
+
+    /// The pipe is about to move: ends what waits, so that it comes again and waits for the next view.
+    pub(crate) fn send_away(&mut self, cx: &mut Cx<'_>) {
+        for reader in self.readers.drain(..) {
+            cx.complete::<()>(reader.ticket, Err(Errno::ERESTART));
+        }
+        for writer in self.writers.drain(..) {
+            writer.end(cx, Err(Errno::ERESTART));
+        }
+        for poller in self.pollers.drain(..) {
+            // Nothing holds: who waits looks again.
+            cx.complete(poller.ticket, Ok(Ready { events: 0 }));
+        }
+    }
+
+    /// What goes along to another home.
+    pub(crate) fn saved(&self) -> Saved {
+        let Self { readable, writable, read_end, .. } = *self;
+        Saved { read_end, readable, writable, bytes: self.ring.to_vec() }
+    }
+
+    /// A pipe that came from another home.
+    pub(crate) fn restored(saved: &Saved) -> Self {
+        let mut pipe = Self::new(saved.read_end);
+        pipe.ring.extend(&saved.bytes);
+        pipe.readable = saved.readable;
+        pipe.writable = saved.writable;
+        pipe
     }
 
     /// Forgets the calls of a node that is down: nobody waits for their answers.

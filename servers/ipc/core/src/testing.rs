@@ -7,7 +7,9 @@ use cluster::View;
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT, EVENT_ROOM};
 use mem_api::{CopyIn, CopyOut, Prepare};
 use runtime::node::{NET_SEND, NET_TAKE};
-use runtime::{Bulk, Core, Event, Host, Msg, Operation, Platform, Status, Wire, system};
+use runtime::{
+    Bulk, Core, Event, Export, Give, Given, Host, Msg, Operation, Platform, Status, Wire, system,
+};
 use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;
@@ -213,6 +215,37 @@ impl Node {
     pub(crate) fn occupies(&mut self, slot: u16) -> bool {
         let slot = SlotNo::new(slot).expect("a slot");
         runtime::testing::views::occupies(&self.host, &mut self.world, slot).expect("its home")
+    }
+
+    /// Whether anything lives in the slot; freezes nothing.
+    pub(crate) fn host_occupies(&mut self, slot: SlotNo) -> bool {
+        self.host.step(&mut self.world, |core, _| core.occupies(slot))
+    }
+
+    pub(crate) fn export(&mut self, slot: SlotNo) -> Vec<u8> {
+        match self.host.step(&mut self.world, |core, cx| core.export(cx, slot)) {
+            Export::State(state) => state,
+            other => panic!("nothing to give: {other:?}"),
+        }
+    }
+
+    pub(crate) fn admits(&mut self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.host.step(&mut self.world, |core, cx| core.admits(cx, slot, state))
+    }
+
+    /// Begins to give the slot to another node.
+    pub(crate) fn give(&mut self, slot: u16, to: u16) -> Status {
+        let mut msg = Msg::of(&Give { slot, to: node_id(to), really: true }).expect("a message");
+        let bulk = &mut Bulk::none();
+        self.host.request(&mut self.world, ServerId::Views, system::GIVE, &mut msg, bulk)
+    }
+
+    /// Whether the other node has the slot.
+    pub(crate) fn given(&mut self) -> bool {
+        match &self.take_for(ServerId::Views)[..] {
+            [Later::Ended(_, Ok(msg))] => Given::get(msg).expect("an answer").given,
+            other => panic!("no answer: {other:?}"),
+        }
     }
 
     /// Another server of the node dies.

@@ -94,6 +94,10 @@ impl Buffer {
         self.0.is_empty()
     }
 
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.0.iter().copied().collect()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Slots that move with the pipes that live in them.
+//!
+//! # Model
+//! Both ends of a pipe are in one slot. What moves is the bytes, the descriptions and who holds them. Calls
+//! that wait are sent away first: they come again, and wait at the host until the next view. A terminal is
+//! of its node, so a slot with descriptions of it stays.
+
+use crate::Ipc;
+use crate::files::{Kind, OpenFile, PipeNo};
+use crate::home_of;
+use crate::limits::{PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX};
+use crate::pipe::{End, Pipe, Saved};
+use abi::{Errno, FileId, NodeId, SlotNo};
+use alloc::vec::Vec;
+use cluster::View;
+use ipc_api::file::{
+    FileStat, GetFlags, Hold, Ioctl, Poll, PollWait, Read, Release, SetFlags, TerminalRead, Write,
+};
+use ipc_api::peer::{PutBack, ReadFrom, WriteTo};
+use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire};
+use serde::{Deserialize, Serialize};
+
+/// A description on its way.
+#[derive(Serialize, Deserialize)]
+struct SavedFile {
+    id: FileId,
+    pipe: FileId,
+    end: End,
+    flags: u32,
+    holders: Vec<(NodeId, u32)>,
+}
+
+/// All that lives in a slot.
+#[derive(Serialize, Deserialize)]
+struct State {
+    pipes: Vec<Saved>,
+    files: Vec<SavedFile>,
+}
+
+/// The file that an operation is about.
+fn file_of(op: u16, msg: &Msg) -> Result<Option<FileId>, Errno> {
+    Ok(Some(match op {
+        TerminalRead::NUMBER => TerminalRead::get(msg)?.file,
+        Ioctl::NUMBER => Ioctl::get(msg)?.file,
+        ReadFrom::NUMBER => ReadFrom::get(msg)?.file,
+        Read::NUMBER => Read::get(msg)?.file,
+        Write::NUMBER => Write::get(msg)?.file,
+        WriteTo::NUMBER => WriteTo::get(msg)?.file,
+        PutBack::NUMBER => PutBack::get(msg)?.file,
+        Poll::NUMBER => Poll::get(msg)?.file,
+        PollWait::NUMBER => PollWait::get(msg)?.file,
+        FileStat::NUMBER => FileStat::get(msg)?.file,
+        GetFlags::NUMBER => GetFlags::get(msg)?.file,
+        SetFlags::NUMBER => SetFlags::get(msg)?.file,
+        Hold::NUMBER => Hold::get(msg)?.file,
+        Release::NUMBER => Release::get(msg)?.file,
+        _ => return Ok(None),
+    }))
+}
+
+/// The answer to a call that is not performed here and now: the file's slot is about to move, or a node
+/// asks here that ought to ask another.
+pub(crate) fn elsewhere(
+    cx: &Cx<'_>,
+    from: Client,
+    op: u16,
+    msg: &Msg,
+) -> Result<Option<Answer>, Errno> {
+    let Some(file) = file_of(op, msg)? else { return Ok(None) };
+    // What is lost is for the operation to say.
+    let Ok(home) = home_of(cx, file) else { return Ok(None) };
+    Ok(match from {
+        _ if home == cx.node() => cx.is_frozen(file.slot()).then_some(Answer::NextView),
+        Client::Node { .. } => Some(Answer::Moved(file.slot())),
+        Client::Server { .. } => None,
+    })
+}
+
+impl Ipc {
+    pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        let mut files = Vec::new();
+        for (id, file) in self.files.in_slot(slot) {
+            let Kind::Pipe { pipe, end } = file.kind else { return Export::Stays };
+            let holders = file.holders.iter().map(|(node, count)| (*node, *count)).collect();
+            files.push(SavedFile { id, pipe: pipe.0, end, flags: file.flags, holders });
+        }
+        if files.is_empty() {
+            return Export::Nothing;
+        }
+        let mut pipes = Vec::new();
+        for (_, pipe) in self.pipes.iter_mut().filter(|(number, _)| number.0.slot() == slot) {
+            pipe.send_away(cx);
+            pipes.push(pipe.saved());
+        }
+        postcard::to_allocvec(&State { pipes, files }).map_or(Export::Stays, Export::State)
+    }
+
+    /// What another node says lives in the slot, if it can be.
+    fn sound(&self, slot: SlotNo, state: &[u8]) -> Result<State, Errno> {
+        let state: State = postcard::from_bytes(state).map_err(|_| Errno::EPROTO)?;
+        let State { pipes, files } = &state;
+        let pipe_sound = |pipe: &Saved| {
+            pipe.read_end.slot() == slot
+                && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
+                && !self.pipes.contains_key(&PipeNo(pipe.read_end))
+        };
+        let file_sound = |file: &SavedFile| {
+            file.id.slot() == slot
+                && !self.files.contains(file.id)
+                && pipes.iter().any(|pipe| pipe.read_end == file.pipe)
+                && (file.end == End::Read) == (file.id == file.pipe)
+        };
+        let distinct = |ids: &mut Vec<FileId>| {
+            let before = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            ids.len() == before
+        };
+        let sound = pipes.iter().all(pipe_sound)
+            && files.iter().all(file_sound)
+            && distinct(&mut files.iter().map(|file| file.id).collect())
+            && distinct(&mut pipes.iter().map(|pipe| pipe.read_end).collect());
+        if sound { Ok(state) } else { Err(Errno::EPROTO) }
+    }
+
+    /// Whether there is room for it, too.
+    pub(crate) fn admits_slot(&self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        let State { pipes, files } = self.sound(slot, state)?;
+        self.files.check_room(files.len())?;
+        if self.pipes.len() + pipes.len() > PIPES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
+    }
+
+    pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
+        // It was admitted; that there is less room by now is no reason to lose it.
+        let Ok(State { pipes, files }) = self.sound(slot, state) else { return };
+        for saved in &pipes {
+            self.pipes.insert(PipeNo(saved.read_end), Pipe::restored(saved));
+        }
+        for SavedFile { id, pipe, end, flags, holders } in files {
+            let kind = Kind::Pipe { pipe: PipeNo(pipe), end };
+            // Who left with this view holds nothing any more.
+            let stays = |node| old.keeps(cx.view(), node);
+            let holders = holders.into_iter().filter(|(node, _)| stays(*node)).collect();
+            self.files.insert(id, OpenFile { kind, flags, holders });
+        }
+        for (file, kind) in self.files.drop_unheld() {
+            self.closed(cx, file, kind);
+        }
+    }
+
+    pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
+        self.files.forget_slot(slot);
+        self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
+    }
+}
