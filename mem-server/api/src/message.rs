@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every operation of mem-server.
 
-use abi::{NodeId, ObjectId, ServerId, SpaceId};
+use abi::{NodeId, ObjectId, ServerId, SlotNo, SpaceId};
 use alloc::vec::Vec;
 use runtime::{Word, cold, hot, operations};
 use serde::{Deserialize, Serialize};
@@ -248,6 +248,8 @@ hot! {
 pub struct ObjectCreate {
     /// What it holds.
     pub content: Content,
+    /// The slot whose things it belongs to: it goes when they go. `None`, or a slot of another home: any.
+    pub slot: Option<SlotNo>,
 }
 hot! {
     /// An object, as an answer.
@@ -303,6 +305,15 @@ hot! {
     /// Takes over a reference that the home counts for this node since [`ObjectHold`]. The caller
     /// drops it with [`ObjectRelease`].
     pub struct ObjectAdopt { pub object: ObjectId }
+}
+hot! {
+    /// Whether anybody but the caller uses the object: maps it, refers to it, has pages of it or waits for
+    /// one. ESTALE.
+    pub struct ObjectUse { pub object: ObjectId }
+}
+hot! {
+    /// The answer.
+    pub struct ObjectUsers { pub alone: bool }
 }
 hot! {
     /// Kernel objects for one Linux thread in `space`: in the caller's capability space appear, at
@@ -408,6 +419,7 @@ operations! {
     36, leaf, once: ObjectRelease => ();
     37, leaf, once: ObjectHold => ();
     38, leaf, once: ObjectAdopt => ();
+    39, leaf, repeat: ObjectUse => ObjectUsers;
     40, leaf, once: ThreadCreate => ThreadCreated;
     41, leaf, once: ThreadRelease => ();
     50, leaf, repeat: SpaceExport => Count;

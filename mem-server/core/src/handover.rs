@@ -177,7 +177,7 @@ impl<M: Machine> MemCore<M> {
             }
             left += count;
         }
-        let object = self.objects.create(cx, Store::Private(id))?;
+        let object = self.objects.create(cx, Store::Private(id), None)?;
         self.spaces.get_mut(id)?.moving =
             Some(Box::new(Moving::new(object, from, unrequested, left)));
         for region in &description.regions {

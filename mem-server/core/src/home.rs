@@ -256,6 +256,25 @@ impl<M: Machine> MemCore<M> {
         })
     }
 
+    /// Whether an object of the slot needs its home. One that only a server of this node refers to does
+    /// not: whoever keeps something in it gives it up when the slot has moved.
+    pub(crate) fn any_needs_home(&self, slot: SlotNo) -> bool {
+        let in_slot = self.objects.map.iter().filter(|(id, _)| id.slot() == slot);
+        let mut needs = in_slot.map(|(id, it)| match it.store {
+            Store::Pages { .. } => !it.orphan && !self.is_alone(*id, it),
+            Store::Private(_) => true,
+            Store::Root { .. } | Store::Left(_) => false,
+        });
+        needs.any(|needs| needs)
+    }
+
+    /// The slot has moved away: what is here of it is this node's alone.
+    pub(crate) fn slot_given(&mut self, slot: SlotNo) {
+        for (_, it) in self.objects.map.iter_mut().filter(|(id, _)| id.slot() == slot) {
+            it.orphan |= matches!(it.store, Store::Pages { .. });
+        }
+    }
+
     fn home_died(&mut self, cx: &mut Cx<'_>, id: ObjectId) {
         self.fail_fetches(cx, id, Errno::EIO);
         let Ok(target) = self.objects.get_mut(id) else { return };

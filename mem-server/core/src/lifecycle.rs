@@ -7,14 +7,14 @@ use crate::limits::PAGE;
 use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
 use crate::machine::Machine;
 use crate::map::clear;
-use crate::object::{Store, at_home};
+use crate::object::{Object, Store, at_home};
 use crate::pages::{Entry, Hold, Pages};
 use crate::space::Space;
 use abi::{Errno, ObjectId, ServerId, SpaceId};
 use alloc::vec::Vec;
 use mem_api::{
-    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectResize, Region, RegionList,
-    Regions, SpaceCreated, SpaceSizes, ThreadCreate, ThreadCreated,
+    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectResize, ObjectUsers,
+    Region, RegionList, Regions, SpaceCreated, SpaceSizes, ThreadCreate, ThreadCreated,
 };
 use runtime::{Answer, Client, Cx, Msg};
 
@@ -98,7 +98,8 @@ impl<M: Machine> MemCore<M> {
     ) -> Result<ObjectCreated, Errno> {
         let object = match op.content {
             Content::Zero => {
-                self.objects.create(cx, Store::Pages { pages: Pages::default(), len: 0 })?
+                let store = Store::Pages { pages: Pages::default(), len: 0 };
+                self.objects.create(cx, store, op.slot)?
             }
             Content::Root { offset, len } => self.root_object(cx, offset, len)?,
         };
@@ -124,7 +125,7 @@ impl<M: Machine> MemCore<M> {
         {
             return Ok(object);
         }
-        let object = self.objects.create(cx, Store::Root { first, len })?;
+        let object = self.objects.create(cx, Store::Root { first, len }, None)?;
         self.objects.roots.insert(first, object);
         Ok(object)
     }
@@ -171,6 +172,20 @@ impl<M: Machine> MemCore<M> {
         }
         *len = op.len;
         Ok(())
+    }
+
+    pub(crate) fn object_use(&self, cx: &Cx<'_>, object: ObjectId) -> Result<ObjectUsers, Errno> {
+        let target = self.objects.get(object)?;
+        Ok(ObjectUsers { alone: at_home(cx, object) && self.is_alone(object, target) })
+    }
+
+    /// Whether one client of this node refers to the object and nobody else has to do with it.
+    pub(crate) fn is_alone(&self, id: ObjectId, it: &Object) -> bool {
+        it.refs == 1
+            && it.users.is_empty()
+            && it.directory.hosts.is_empty()
+            && it.directory.is_local(0)
+            && self.fetches.keys().all(|key| key.0 != id)
     }
 
     pub(crate) fn object_release(&mut self, cx: &mut Cx<'_>, id: ObjectId) -> Result<(), Errno> {

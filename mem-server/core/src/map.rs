@@ -96,7 +96,7 @@ impl<M: Machine> MemCore<M> {
             Backing::Anonymous if !op.shared => Ok(Source::Anonymous),
             Backing::Anonymous => {
                 let store = Store::Pages { pages: Pages::default(), len: pages * PAGE };
-                let object = self.objects.create(cx, store)?;
+                let object = self.objects.create(cx, store, None)?;
                 Ok(Source::Object { object, first: 0 })
             }
             Backing::Object { object, offset } => {

@@ -8,7 +8,7 @@ use crate::limits::{OBJECT_PAGES_MAX, OBJECTS_MAX, PAGE};
 use crate::machine::{FrameNo, Machine};
 use crate::pages::{Entry, Hold, Pages};
 use crate::resolve::{Miss, Wanted};
-use abi::{Errno, NodeId, ObjectId, SpaceId};
+use abi::{Errno, NodeId, ObjectId, SlotNo, SpaceId};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use hashbrown::HashMap;
@@ -89,12 +89,19 @@ impl Objects {
         self.map.get_mut(&id).ok_or(Errno::ESTALE)
     }
 
-    /// Adds an object in a slot of this node.
-    pub(crate) fn create(&mut self, cx: &Cx<'_>, store: Store) -> Result<ObjectId, Errno> {
+    /// Adds an object in a slot of this node, in this one if it may be.
+    pub(crate) fn create(
+        &mut self,
+        cx: &Cx<'_>,
+        store: Store,
+        wanted: Option<SlotNo>,
+    ) -> Result<ObjectId, Errno> {
         if self.map.len() >= OBJECTS_MAX {
             return Err(Errno::ENFILE);
         }
-        let slot = cx.slot_for_new().ok_or(Errno::ENODEV)?;
+        let any = cx.slot_for_new().ok_or(Errno::ENODEV)?;
+        let usable = |slot: &SlotNo| cx.view().home(*slot) == cx.node() && !cx.is_frozen(*slot);
+        let slot = wanted.filter(usable).unwrap_or(any);
         self.made += 1;
         let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
         let id = ObjectId::new(slot, serial).ok_or(Errno::ENFILE)?;

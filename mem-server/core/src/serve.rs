@@ -11,7 +11,7 @@ use crate::resolve::{Miss, Wanted};
 use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
 use cluster::View;
 use mem_api::*;
-use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Operation, Wire};
 
 type Served = Result<Answer, Errno>;
 
@@ -73,6 +73,18 @@ impl<M: Machine> Core for MemCore<M> {
 
     fn occupies(&self, slot: SlotNo) -> bool {
         self.any_object_in(slot)
+    }
+
+    fn stays(&self, slot: SlotNo) -> bool {
+        self.any_needs_home(slot)
+    }
+
+    fn export(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        if self.any_needs_home(slot) { Export::Stays } else { Export::Nothing }
+    }
+
+    fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
+        self.slot_given(slot);
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
@@ -142,6 +154,7 @@ impl<M: Machine> MemCore<M> {
                 done(self.object_release(cx, ObjectRelease::get(msg)?.object)?)
             }
             ObjectHold::NUMBER => done(self.hold(cx, ObjectHold::get(msg)?)?),
+            ObjectUse::NUMBER => done(self.object_use(cx, ObjectUse::get(msg)?.object)?),
             ObjectAdopt::NUMBER => done(self.adopt(cx, ObjectAdopt::get(msg)?)?),
             _ => Err(Errno::ENOSYS),
         }

@@ -11,8 +11,7 @@ use crate::walk::Stop;
 use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::vec;
 use mem_api::{
-    Access, COPY_BYTES, Content, ObjectCreate, ObjectHold, ObjectRead, ObjectRelease, ObjectResize,
-    ObjectWrite,
+    Access, COPY_BYTES, Content, ObjectCreate, ObjectRead, ObjectRelease, ObjectResize, ObjectWrite,
 };
 use runtime::{Bulk, Cx};
 
@@ -26,11 +25,15 @@ impl FsCore {
         let LowerKind::File { offset, len } = self.tree.lower.node(number).kind else {
             return Err(Errno::EINVAL);
         };
+        if len == 0 {
+            // Nobody reads from it.
+            return Ok((ObjectId::from_raw(0), 0));
+        }
         if let Some(object) = self.tree.lower_object(number) {
             return Ok((object, len));
         }
-        let content = if len == 0 { Content::Zero } else { Content::Root { offset, len } };
-        let object = cx.leaf(&ObjectCreate { content })?.object;
+        let content = Content::Root { offset, len };
+        let object = cx.leaf(&ObjectCreate { content, slot: None })?.object;
         self.tree.set_lower_object(number, object);
         Ok((object, len))
     }
@@ -41,19 +44,12 @@ impl FsCore {
         cx: &mut Cx<'_>,
         number: LowerNo,
     ) -> Result<(ObjectId, u64), Errno> {
-        let (object, size) = self.image_object(cx, number)?;
-        match self.tree.lower.node(number).kind {
-            // mem-server has one object for each range of RootData.
-            LowerKind::File { offset, len } if len > 0 => {
-                let content = Content::Root { offset, len };
-                Ok((cx.leaf(&ObjectCreate { content })?.object, size))
-            }
-            _ => {
-                let node = cx.node();
-                cx.leaf(&ObjectHold { object, node })?;
-                Ok((object, size))
-            }
-        }
+        let LowerKind::File { offset, len } = self.tree.lower.node(number).kind else {
+            return Err(Errno::EINVAL);
+        };
+        // mem-server has one object for each range of RootData.
+        let content = if len == 0 { Content::Zero } else { Content::Root { offset, len } };
+        Ok((cx.leaf(&ObjectCreate { content, slot: None })?.object, len))
     }
 
     /// The object of a file of the writable tree; makes it.
@@ -66,7 +62,8 @@ impl FsCore {
         if let Some(object) = file.object {
             return Ok((object, file.size));
         }
-        let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+        let slot = Some(inode.slot());
+        let object = cx.leaf(&ObjectCreate { content: Content::Zero, slot })?.object;
         file.object = Some(object);
         if file.size > 0 {
             cx.leaf(&ObjectResize { object, len: file.size })?;
@@ -103,7 +100,8 @@ impl FsCore {
         let mut file = FileBody::default();
         if with_data && len > 0 {
             self.tree.room_for(len.div_ceil(PAGE))?;
-            let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+            let create = ObjectCreate { content: Content::Zero, slot: Some(slot) };
+            let object = cx.leaf(&create)?.object;
             if let Err((errno, _)) = copy_object(cx, (source, object), len, COPY_BYTES) {
                 self.tree.freed_objects.push(object);
                 return Err(errno.into());
@@ -186,7 +184,8 @@ fn copy_object(
 
 /// A new object with the first `len` bytes of another.
 fn shortened(cx: &mut Cx<'_>, from: ObjectId, len: u64) -> Result<ObjectId, Stop> {
-    let object = cx.leaf(&ObjectCreate { content: Content::Zero })?.object;
+    let slot = Some(from.slot());
+    let object = cx.leaf(&ObjectCreate { content: Content::Zero, slot })?.object;
     // By pages, so that a page that rests elsewhere is known.
     let Err((errno, offset)) = copy_object(cx, (from, object), len, PAGE) else {
         return Ok(object);

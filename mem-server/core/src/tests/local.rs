@@ -9,11 +9,13 @@ use runtime::Completion;
 const PAGE: u64 = 4096;
 
 fn root_file(it: &mut Node, len: u64) -> ObjectId {
-    it.call(&ObjectCreate { content: Content::Root { offset: 0, len } }).expect("an object").object
+    it.call(&ObjectCreate { content: Content::Root { offset: 0, len }, slot: None })
+        .expect("an object")
+        .object
 }
 
 fn zero_object(it: &mut Node) -> ObjectId {
-    it.call(&ObjectCreate { content: Content::Zero }).expect("an object").object
+    it.call(&ObjectCreate { content: Content::Zero, slot: None }).expect("an object").object
 }
 
 fn of_object(space: SpaceId, object: ObjectId, pages: u64, shared: bool) -> Map {

@@ -12,7 +12,7 @@ use cluster::View;
 use fake::Fake;
 use mem_api::*;
 use runtime::testing::{Net, TestNode, call};
-use runtime::{Host, Operation, Status, system};
+use runtime::{Give, Host, Operation, Status, system};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::vec;

@@ -77,7 +77,7 @@ impl Cluster {
 
     /// An object of the first node's, mapped shared on all.
     pub(super) fn shared(&mut self) -> (ObjectId, Vec<SpaceId>) {
-        let created = self.nodes[0].call(&ObjectCreate { content: Content::Zero });
+        let created = self.nodes[0].call(&ObjectCreate { content: Content::Zero, slot: None });
         let object = created.unwrap().object;
         self.nodes[0].call(&ObjectResize { object, len: PAGES * PAGE }).unwrap();
         let mut spaces = vec![];
@@ -283,7 +283,7 @@ fn furnish(cluster: &mut Cluster) -> (SpaceId, SpaceId, ObjectId) {
         it.poke(space, BASE + page * PAGE, &[page as u8 + 1; 4096]).unwrap();
     }
     let content = Content::Root { offset: 4096, len: 4096 };
-    let file = it.call(&ObjectCreate { content }).unwrap().object;
+    let file = it.call(&ObjectCreate { content, slot: None }).unwrap().object;
     let backing = Backing::Object { object: file, offset: 0 };
     it.map(Map { addr: BASE + 60 * PAGE, fixed: true, backing, ..anonymous(space, 1) });
     it.call(&ObjectRelease { object: file }).unwrap();

@@ -20,7 +20,7 @@ fn occupies(it: &mut Node, slot: SlotNo) -> bool {
 }
 
 fn zeroes(it: &mut Node) -> Result<ObjectId, Errno> {
-    it.call(&ObjectCreate { content: Content::Zero }).map(|created| created.object)
+    it.call(&ObjectCreate { content: Content::Zero, slot: None }).map(|created| created.object)
 }
 
 /// A store or load that may have to fetch.
@@ -126,7 +126,7 @@ fn object_of_another_home_of_the_slot_has_another_id() {
 fn slot_is_occupied_by_its_objects_but_not_by_files_that_every_node_has() {
     let mut it = Node::alone(64);
     let content = Content::Root { offset: 0, len: 4096 };
-    let file = it.call(&ObjectCreate { content }).expect("an object").object;
+    let file = it.call(&ObjectCreate { content, slot: None }).expect("an object").object;
     let object = zeroes(&mut it).expect("made");
     assert_eq!((file.slot(), object.slot()), (slot(0), slot(0)));
     assert!(occupies(&mut it, slot(0)));
@@ -141,7 +141,7 @@ fn file_that_every_node_has_outlives_the_slot_of_its_id() {
     let mut cluster = Cluster::new(2, 64);
     let content = Content::Root { offset: 0, len: 4096 };
     let it = &mut cluster.nodes[0];
-    let file = it.call(&ObjectCreate { content }).expect("an object").object;
+    let file = it.call(&ObjectCreate { content, slot: None }).expect("an object").object;
     let space = it.space();
     let before = it.with_bulk(&ObjectRead { object: file, offset: 0, len: 4 }, &mut [0; 4]);
     let moved = views::moved(&views::moving(&view_of(2), slot(0), node(2)), slot(0));
@@ -162,4 +162,51 @@ fn node_that_is_no_member_yet_makes_nothing() {
     let mut it = Node::alone(64);
     it.host = Host::outside(ServerId::Mem, node(1), MemCore::new(Fake::new(64)).expect("a core"));
     assert_eq!(zeroes(&mut it), Err(Errno::ENODEV));
+}
+
+fn give(it: &mut Node, slot: SlotNo, to: u16) -> bool {
+    let op = Give { slot: slot.index() as u16, to: node(to), really: true };
+    let given = call(&it.host, &mut it.platform, ServerId::Views, &op, &mut []);
+    given.expect("it is answered at once").0.given
+}
+
+#[test]
+fn slot_with_objects_that_others_use_stays() {
+    let mut cluster = Cluster::new(2, 64);
+    let (object, spaces) = cluster.shared();
+    let named = views::moving(&view_of(2), object.slot(), node(2));
+    cluster.nodes.iter_mut().for_each(|it| it.enter(&named));
+    assert!(!give(&mut cluster.nodes[0], object.slot(), 2));
+    let stayed = views::stayed(&named, object.slot());
+    cluster.nodes.iter_mut().for_each(|it| it.enter(&stayed));
+    access(&mut cluster, 1, spaces[1], 0, Some(3));
+}
+
+#[test]
+fn object_that_its_client_alone_uses_does_not_hold_its_slot() {
+    let mut it = Cluster::new(2, 64).nodes.remove(0);
+    let wanted = Some(slot(4));
+    let create = ObjectCreate { content: Content::Zero, slot: wanted };
+    let object = it.call(&create).expect("made").object;
+    assert_eq!(object.slot(), slot(4));
+    let elsewhere = ObjectCreate { slot: Some(slot(1)), ..create };
+    let other = it.call(&elsewhere).expect("made").object;
+    assert_eq!(other.slot(), slot(0), "the other is not this node's");
+    it.with_bulk(&ObjectWrite { object, offset: 0 }, &mut [7; 10]).expect("written");
+    assert_eq!(it.call(&ObjectUse { object }), Ok(ObjectUsers { alone: true }));
+    it.call(&ObjectHold { object, node: node(1) }).expect("held");
+    assert_eq!(it.call(&ObjectUse { object }), Ok(ObjectUsers { alone: false }));
+    it.call(&ObjectRelease { object }).expect("held");
+    let named = views::moving(&view_of(2), slot(4), node(2));
+    it.enter(&named);
+    assert!(give(&mut it, slot(4), 2));
+    it.enter(&views::moved(&named, slot(4)));
+    // Its client gives it up now.
+    let mut buf = [0; 10];
+    it.with_bulk(&ObjectRead { object, offset: 0, len: 10 }, &mut buf).expect("it is here");
+    assert_eq!(buf, [7; 10]);
+    for object in [object, other] {
+        it.call(&ObjectRelease { object }).expect("held");
+    }
+    it.assert_empty();
 }
