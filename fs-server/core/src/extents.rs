@@ -17,6 +17,11 @@ impl Extents {
         self.pages
     }
 
+    /// The ranges, ascending: first page and the page behind the last.
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.ends.iter().map(|(start, end)| (*start, *end))
+    }
+
     /// How many pages of `range` are not in the set.
     pub fn missing(&self, range: Range<u64>) -> u64 {
         let held: u64 = self

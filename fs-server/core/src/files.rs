@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use cluster::Slot;
 use fs_api::name::FileKind;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// An open file description, open(2).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +49,18 @@ impl Description {
     pub fn appends(&self) -> bool {
         self.flags & O_APPEND != 0
     }
+}
+
+/// A description on its way to another home of its slot.
+#[derive(Serialize, Deserialize)]
+pub struct SavedFile {
+    id: FileId,
+    inode: InodeId,
+    kind: FileKind,
+    flags: u32,
+    position: u64,
+    kept: bool,
+    holds: Vec<(NodeId, u32)>,
 }
 
 /// Set in the serial of a device's description.
@@ -190,6 +203,68 @@ impl Files {
             .extract_if(|file, it| it.holds.is_empty() && !is_device(*file))
             .map(|(_, it)| it)
             .collect()
+    }
+
+    /// The descriptions of a slot.
+    pub fn saved(&self, slot: SlotNo) -> Vec<SavedFile> {
+        let in_slot = |(file, _): &(&FileId, _)| file.slot() == slot && !is_device(**file);
+        let save = |(id, it): (&FileId, &Description)| SavedFile {
+            id: *id,
+            inode: it.inode,
+            kind: it.kind,
+            flags: it.flags,
+            position: it.position,
+            kept: it.kept,
+            holds: it.holds.iter().map(|(node, count)| (*node, *count)).collect(),
+        };
+        self.table.iter().filter(in_slot).map(save).collect()
+    }
+
+    /// Whether these can be the descriptions of a slot that comes here, and there is room for them.
+    ///
+    /// # Errors
+    /// EPROTO: they cannot. ENFILE.
+    pub fn check_saved(&self, slot: SlotNo, saved: &[SavedFile]) -> Result<(), Errno> {
+        let mut ids: Vec<FileId> = saved.iter().map(|it| it.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let sound = |it: &SavedFile| {
+            let regular = it.kind == FileKind::Regular;
+            let own = !Lower::is_lower(it.inode) && it.inode.slot() == slot;
+            // A file of the writable tree is there as long as it is open.
+            let counted = if own && regular { it.kept } else { !it.kept || own };
+            let fits = regular || it.kind == FileKind::Directory;
+            it.id.slot() == slot && !is_device(it.id) && fits && counted
+        };
+        let new = |it: &SavedFile| !self.table.contains_key(&it.id);
+        if ids.len() < saved.len() || !saved.iter().all(|it| sound(it) && new(it)) {
+            return Err(Errno::EPROTO);
+        }
+        if self.table.len() + saved.len() > FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
+    }
+
+    /// Takes in what was found sound, as far as anybody holds it who `stays`; what is open now.
+    pub fn install(
+        &mut self,
+        saved: Vec<SavedFile>,
+        stays: impl Fn(NodeId) -> bool,
+    ) -> Vec<Description> {
+        let mut open = Vec::new();
+        for SavedFile { id, inode, kind, flags, position, kept, holds } in saved {
+            let holds: BTreeMap<NodeId, u32> =
+                holds.into_iter().filter(|(node, _)| stays(*node)).collect();
+            if !holds.is_empty() {
+                let description = Description { inode, kind, flags, position, kept, holds };
+                open.push(description.clone());
+                self.table.insert(id, description);
+            }
+        }
+        open
+    }
+
+    /// The slot is another home's now.
+    pub fn forget_slot(&mut self, slot: SlotNo) {
+        self.table.retain(|file, _| file.slot() != slot || is_device(*file));
     }
 
     /// Whether any lives in the slot.

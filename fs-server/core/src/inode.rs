@@ -7,11 +7,13 @@ use abi::{Errno, InodeId, ObjectId};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use fs_api::file::Attributes;
 use fs_api::name::Credentials;
+use serde::{Deserialize, Serialize};
 
 /// Owner, permissions and times.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Meta {
     /// `st_mode & 07777`.
     pub mode: u32,
@@ -124,7 +126,7 @@ pub struct FileBody {
 }
 
 /// What a directory knows of one name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Entry {
     /// It is this inode, of the writable tree and of the directory's slot.
     Present {
@@ -169,6 +171,30 @@ impl Folder {
             next_cookie: UPPER_COOKIES,
             dead: false,
         }
+    }
+
+    /// One that came from another home. No cookie among `entries` is above `next_cookie`.
+    pub fn restored(
+        (parent, lower): (InodeId, Option<LowerNo>),
+        entries: Vec<(String, Entry)>,
+        next_cookie: u64,
+        dead: bool,
+    ) -> Self {
+        let mut folder = Self { next_cookie, dead, ..Self::new(parent, lower) };
+        for (name, entry) in entries {
+            if let Entry::Present { cookie, .. } = entry
+                && cookie > UPPER_COOKIES
+            {
+                folder.order.insert(cookie, name.clone());
+            }
+            folder.entries.insert(name, entry);
+        }
+        folder
+    }
+
+    /// The last cookie that was given.
+    pub fn next_cookie(&self) -> u64 {
+        self.next_cookie
     }
 
     /// Names `inode`; `lower_place` is the position of the image's entry of that name.

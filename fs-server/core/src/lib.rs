@@ -29,6 +29,7 @@ mod lower;
 mod names;
 mod requests;
 mod server;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -4,10 +4,12 @@
 use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
 use crate::lower::Lower;
+use crate::slots::Arrived;
 use crate::tree::Tree;
 use abi::image::RootEntry;
 use abi::linux::general::{O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC};
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::name::FileKind;
@@ -15,7 +17,7 @@ use fs_api::peer::{self};
 use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply};
+use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply};
 
 /// What fs-server must know at its start.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct FsCore {
     pub(crate) cookies: u64,
     pub(crate) waiting: HashMap<u64, Waiting>,
     pub(crate) announcements: HashMap<u64, Announcement>,
+    /// Slots that were admitted and may come with the next view.
+    pub(crate) arrived: BTreeMap<SlotNo, Arrived>,
 }
 
 /// Flags that open(2) uses up.
@@ -59,6 +63,7 @@ impl FsCore {
             cookies: 0,
             waiting: HashMap::new(),
             announcements: HashMap::new(),
+            arrived: BTreeMap::new(),
         })
     }
 
@@ -143,6 +148,11 @@ impl Core for FsCore {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Answer {
+        match self.not_here(cx, from, op, msg) {
+            Ok(None) => {}
+            Ok(Some(answer)) => return answer,
+            Err(errno) => return Answer::Failed(errno),
+        }
         let answer = match (op, from) {
             (1..32, _) => self.file_request(cx, from, op, msg, bulk),
             (32..0x100, _) => self.name_request(cx, from, op, msg, bulk),
@@ -157,6 +167,7 @@ impl Core for FsCore {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.tree.enter(old, cx.view());
+        self.give_up_arrived(cx);
         self.go_on(cx);
         self.release_freed(cx);
     }
@@ -165,6 +176,26 @@ impl Core for FsCore {
         self.tree.any_in(slot)
             || self.files.any_in(slot)
             || self.announcements.values().any(|it| it.dir.slot() == slot)
+    }
+
+    fn stays(&self, slot: SlotNo) -> bool {
+        self.has_too_much(slot)
+    }
+
+    fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        self.export_slot(cx, slot)
+    }
+
+    fn admits(&mut self, cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.admits_slot(cx, slot, state)
+    }
+
+    fn import(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, _state: &[u8]) {
+        self.import_slot(cx, old, slot);
+    }
+
+    fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
+        self.forget_slot(slot);
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {

@@ -4,7 +4,7 @@
 use crate::limits::{FOLLOWED_MAX, WALK_BYTES};
 use crate::tree::Tree;
 use abi::limits::{NAME_BYTES, PATH_BYTES};
-use abi::{Errno, InodeId, NodeId, ObjectId};
+use abi::{Errno, InodeId, NodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use fs_api::file::{Attributes, Stat};
 use fs_api::name::{At, Credentials, FileKind};
@@ -262,6 +262,8 @@ pub enum Stop {
     },
     /// The slot is about to move, or the node has none: with the next view it goes on.
     View,
+    /// The description's slot has another home now: whoever asked asks there.
+    Moved(SlotNo),
     /// Records of a directory are wanted from its home.
     Records {
         /// The directory.

@@ -150,6 +150,13 @@ impl FsCore {
             let stop = match self.run(cx, &mut job) {
                 Ok(reply) => return Driven::Ended(Ok(reply)),
                 Err(Stop::Fail(errno)) => return Driven::Ended(Err(errno)),
+                Err(Stop::Moved(slot)) => {
+                    let Some(ticket) = job.ticket else {
+                        return Driven::Ended(Err(Errno::ESTALE));
+                    };
+                    cx.moved(ticket, slot);
+                    return Driven::Waits(ticket);
+                }
                 Err(_) if job.turns > TURNS_MAX => return Driven::Ended(Err(Errno::ELOOP)),
                 Err(stop) => stop,
             };
@@ -198,7 +205,7 @@ impl FsCore {
     fn wait_for(&mut self, cx: &mut Cx<'_>, job: Box<Job>, stop: Stop, cookie: u64) {
         match &stop {
             // Asked already, or over: nothing more to ask.
-            Stop::Fetch { .. } | Stop::Fail(_) | Stop::View => {}
+            Stop::Fetch { .. } | Stop::Fail(_) | Stop::View | Stop::Moved(_) => {}
             Stop::Go(node) => {
                 let bulk = match &job.work {
                     Work::Name { walk, op, .. } => postcard::to_allocvec(&(walk, op)).ok(),

@@ -17,6 +17,7 @@ use runtime::{Client, Cx, Msg};
 impl FsCore {
     pub(super) fn run(&mut self, cx: &mut Cx<'_>, job: &mut Job) -> Result<Reply, Stop> {
         let client = job.client;
+        self.check_place(cx, &job.work)?;
         match &mut job.work {
             Work::Name { op: NameOp::Open { .. }, shape: Shape::Named, .. }
                 if cx.slot_for_new().is_none() =>

@@ -139,11 +139,11 @@ impl FsCore {
         if !self.tree.is_home(dir) {
             return Err(Errno::ESTALE.into());
         }
-        if !self.tree.is_empty(dir)? {
-            return Err(Errno::ENOTEMPTY.into());
-        }
         if cx.is_frozen(dir.slot()) {
             return Err(Stop::View);
+        }
+        if !self.tree.is_empty(dir)? {
+            return Err(Errno::ENOTEMPTY.into());
         }
         if Lower::is_lower(dir) {
             self.tree.overlay(dir, NO_NAME)?;

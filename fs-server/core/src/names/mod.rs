@@ -85,8 +85,9 @@ impl FsCore {
             return Err(Errno::EIO.into());
         }
         let is_here = self.tree.is_here(dir);
-        if !is_here && !self.next_is_unchanged(walk)? {
-            return Err(Stop::Go(self.tree.home(dir)));
+        let about_to_go = self.tree.is_home(dir) && cx.is_frozen(dir.slot());
+        if (!is_here || about_to_go) && !self.next_is_unchanged(walk)? {
+            return Err(if about_to_go { Stop::View } else { Stop::Go(self.tree.home(dir)) });
         }
         let kind = self.tree.kind(dir)?;
         if kind == Kind::Elsewhere {

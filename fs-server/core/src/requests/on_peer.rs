@@ -37,8 +37,8 @@ impl FsCore {
             peer::Seal::NUMBER => match self.seal(cx, peer::Seal::get(msg)?.inode) {
                 Ok(()) => Answer::reply(&()),
                 Err(Stop::Fail(errno)) => Answer::Failed(errno),
-                // Its slot is about to move: for that moment somebody uses it.
-                Err(_) => Answer::Failed(Errno::EBUSY),
+                // Its slot is about to move.
+                Err(_) => Answer::NextView,
             },
             peer::Bytes::NUMBER => {
                 let peer::Bytes { file, offset, len } = peer::Bytes::get(msg)?;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod model;
+mod moves;
 mod single;
 mod storm;
 mod views;

@@ -13,21 +13,26 @@ use std::string::String;
 use std::vec::Vec;
 
 #[derive(Clone, Copy)]
-enum Begun {
+pub(super) enum Begun {
     Open,
     Name,
     File,
 }
 
 /// Calls under way: node, cookie, what.
-struct Storm {
+pub(super) struct Storm {
     random: ChaCha8Rng,
-    calls: Vec<(usize, u64, Begun)>,
-    open: Vec<(usize, FileId)>,
+    pub(super) calls: Vec<(usize, u64, Begun)>,
+    pub(super) open: Vec<(usize, FileId)>,
 }
 
 impl Storm {
-    fn number(&mut self, below: usize) -> usize {
+    pub(super) fn new(seed: u64) -> Self {
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self { random, calls: Vec::new(), open: Vec::new() }
+    }
+
+    pub(super) fn number(&mut self, below: usize) -> usize {
         self.random.next_u32() as usize % below
     }
 
@@ -37,7 +42,7 @@ impl Storm {
         format!("{top}/{name}")
     }
 
-    fn begin(&mut self, w: &World, at: usize) {
+    pub(super) fn begin(&mut self, w: &World, at: usize) {
         let path = self.path();
         let (cookie, kind) = match self.number(8) {
             0..3 => {
@@ -75,7 +80,7 @@ impl Storm {
     }
 
     /// Collects answers; `dead` nodes give none.
-    fn collect(&mut self, w: &World, dead: Option<usize>) {
+    pub(super) fn collect(&mut self, w: &World, dead: Option<usize>) {
         for (at, cookie, kind) in core::mem::take(&mut self.calls) {
             if Some(at) == dead {
                 continue;
@@ -101,7 +106,7 @@ impl Storm {
     }
 }
 
-fn remove_all(w: &World, dir: &str) {
+pub(super) fn remove_all(w: &World, dir: &str) {
     for name in w.list(0, dir).expect("a directory") {
         let path = format!("{dir}/{name}");
         match w.unlink(0, &path) {
@@ -117,8 +122,7 @@ fn remove_all(w: &World, dir: &str) {
 
 fn storm(seed: u64, dead: Option<usize>) -> (World, Storm) {
     let w = World::new(3);
-    let random = ChaCha8Rng::seed_from_u64(seed);
-    let mut s = Storm { random, calls: Vec::new(), open: Vec::new() };
+    let mut s = Storm::new(seed);
     for round in 0..300 {
         let at = s.number(3);
         let lives = Some(at) != dead || round < 150;

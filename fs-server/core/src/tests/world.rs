@@ -13,12 +13,12 @@ use fs_api::name::{At, Credentials, Named, Open, Opened};
 use hashbrown::{HashMap, HashSet};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
 use mem_api::{
-    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectResize, ObjectWrite,
-    Prepare,
+    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectResize, ObjectUse,
+    ObjectUsers, ObjectWrite, Prepare,
 };
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
-use runtime::{Status, Wire};
+use runtime::{Completion, Give, Given, Status, Wire, system};
 use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
@@ -136,6 +136,10 @@ impl Platform for Surroundings<'_> {
     }
 
     fn notify(&mut self, _from: ServerId, client: ServerId, _core: CoreId) {
+        // The views server's part is the test's.
+        if client == ServerId::Views {
+            return;
+        }
         assert_eq!(client, ServerId::Proc);
         self.world.shared.borrow_mut().notes.push_back((self.at, ServerId::Fs));
     }
@@ -245,6 +249,12 @@ impl Shared {
                 *self.refs.get_mut(&object).ok_or(Errno::ESTALE)? += 1;
             }
             ObjectAdopt::NUMBER => {}
+            ObjectUse::NUMBER => {
+                let object = ObjectUse::get(msg)?.object.raw();
+                let alone =
+                    self.refs.get(&object) == Some(&1) && !self.absent.contains(&(at, object));
+                return Msg::of(&ObjectUsers { alone });
+            }
             ObjectCopy::NUMBER => {
                 let copy = ObjectCopy::get(msg)?;
                 if self.absent.contains(&(at, copy.object.raw())) {
@@ -444,6 +454,40 @@ impl World {
         let mut surroundings = Surroundings { world: self, at };
         let occupied = runtime::testing::views::occupies(&self.fs[at], &mut surroundings, slot);
         occupied.expect("its home")
+    }
+
+    /// Begins to give a slot to another node; the answer, if there is one at once.
+    pub fn begin_give(&self, at: usize, slot: SlotNo, to: usize) -> Option<bool> {
+        let (slot, to) = (slot.index() as u16, node(to as u16 + 1));
+        let give = Give { slot, to, really: true };
+        let mut msg = Msg::of(&give).expect("a message");
+        let mut surroundings = Surroundings { world: self, at };
+        let views = ServerId::Views;
+        let bulk = &mut Bulk::none();
+        match self.fs[at].request(&mut surroundings, views, system::GIVE, &mut msg, bulk) {
+            Status::Done => Some(Given::get(&msg).expect("an answer").given),
+            Status::Pending(_) => None,
+            Status::Failed(errno) => panic!("{errno}"),
+        }
+    }
+
+    /// The later answer, if it is there.
+    pub fn given(&self, at: usize) -> Option<bool> {
+        let mut surroundings = Surroundings { world: self, at };
+        match runtime::testing::take(&self.fs[at], &mut surroundings, ServerId::Views)? {
+            Completion::Ticket { result, .. } => {
+                Some(result.is_ok_and(|msg| Given::get(&msg).expect("an answer").given))
+            }
+            Completion::Event { .. } => panic!("no event is due"),
+        }
+    }
+
+    /// Gives a slot away; whether the other node has it.
+    pub fn give(&self, at: usize, slot: SlotNo, to: usize) -> bool {
+        self.begin_give(at, slot, to).unwrap_or_else(|| {
+            self.settle();
+            self.given(at).expect("an answer")
+        })
     }
 
     pub fn messages(&self) -> u64 {

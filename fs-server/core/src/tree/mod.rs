@@ -14,9 +14,11 @@
 mod links;
 mod list;
 mod places;
+mod saved;
 mod views;
 
 pub use list::Listing;
+pub use saved::{FileBytes, SavedInode};
 
 use crate::device::Device;
 use crate::inode::{Body, Entry, FileBody, Inode, Meta};

@@ -3,7 +3,7 @@
 
 use super::Tree;
 use crate::lower::{Lower, LowerKind};
-use abi::{Errno, InodeId, NodeId};
+use abi::{Errno, InodeId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use fs_api::peer::{ITSELF, NO_NAME};
 
@@ -76,8 +76,20 @@ impl Tree {
 
     /// What this node has announced: directories and places.
     pub fn announced_here(&self) -> Vec<(InodeId, u64)> {
+        self.announced(|dir| self.is_home(dir))
+    }
+
+    /// What was announced of the directories of a slot, beside those that everybody knows to be
+    /// writable.
+    pub fn announced_in(&self, slot: SlotNo) -> Vec<(InodeId, u64)> {
+        let mut all = self.announced(|dir| dir.slot() == slot);
+        all.retain(|(dir, place)| *place != NO_NAME || Lower::writable().all(|it| it != *dir));
+        all
+    }
+
+    fn announced(&self, of: impl Fn(InodeId) -> bool) -> Vec<(InodeId, u64)> {
         let dirs = self.overlaid.iter().map(|dir| (*dir, NO_NAME));
         let all = dirs.chain(self.changed.iter().copied());
-        all.filter(|(dir, _)| self.is_home(*dir)).collect()
+        all.filter(|(dir, _)| of(*dir)).collect()
     }
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Inodes on their way to another home of their slot.
+//!
+//! What comes is another node's word: a state that no tree can be in is refused.
+
+use super::Tree;
+use crate::extents::Extents;
+use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
+use crate::limits::{FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
+use crate::lower::{Lower, LowerKind};
+use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
+use abi::{Errno, InodeId, ObjectId, SlotNo};
+use alloc::string::String;
+use alloc::vec::Vec;
+use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+
+/// An inode. How many names and open files it has follows from what comes with it.
+#[derive(Serialize, Deserialize)]
+pub struct SavedInode {
+    id: InodeId,
+    meta: Meta,
+    body: SavedBody,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SavedBody {
+    File { size: u64, written: Vec<(u64, u64)> },
+    Directory { links: u32, folder: SavedFolder },
+    Link(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedFolder {
+    parent: InodeId,
+    entries: Vec<(String, Entry)>,
+    next_cookie: u64,
+    dead: bool,
+}
+
+impl SavedInode {
+    /// The size of this inode, if it is `inode` and a file.
+    pub fn file_size(&self, inode: InodeId) -> Option<u64> {
+        match &self.body {
+            SavedBody::File { size, .. } if self.id == inode => Some(*size),
+            SavedBody::File { .. } | SavedBody::Directory { .. } | SavedBody::Link(_) => None,
+        }
+    }
+}
+
+/// A file whose bytes go along.
+pub struct FileBytes {
+    /// The inode.
+    pub inode: InodeId,
+    /// Where the bytes are here.
+    pub object: ObjectId,
+    /// How many.
+    pub size: u64,
+}
+
+impl Tree {
+    /// The inodes of a slot, in ascending order.
+    pub fn saved(&self, slot: SlotNo) -> Vec<SavedInode> {
+        let in_slot = self.inodes.iter().filter(|(id, _)| id.slot() == slot);
+        let mut saved: Vec<SavedInode> = in_slot.map(|(id, inode)| save(*id, inode)).collect();
+        saved.sort_unstable_by_key(|inode| inode.id);
+        saved
+    }
+
+    /// The files of a slot that have bytes.
+    pub fn file_bytes(&self, slot: SlotNo) -> Vec<FileBytes> {
+        let in_slot = self.inodes.iter().filter(|(id, _)| id.slot() == slot);
+        let files = in_slot.filter_map(|(id, inode)| match &inode.body {
+            Body::File(FileBody { object: Some(object), size, .. }) => {
+                Some(FileBytes { inode: *id, object: *object, size: *size })
+            }
+            Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
+        });
+        files.collect()
+    }
+
+    /// Whether these can be the inodes of a slot that comes here, and there is room for them.
+    ///
+    /// # Errors
+    /// EPROTO: they cannot. ENOSPC.
+    pub fn check_saved(&self, slot: SlotNo, saved: &[SavedInode]) -> Result<(), Errno> {
+        let ascending = saved.is_sorted_by(|a, b| a.id < b.id);
+        let sound = ascending && saved.iter().all(|it| self.is_sound(slot, it, saved));
+        if !sound || !ends_above(saved) {
+            return Err(Errno::EPROTO);
+        }
+        let (mut names, mut pages) = (0, 0u64);
+        for it in saved {
+            match &it.body {
+                SavedBody::File { written, .. } => {
+                    pages += written.iter().map(|(start, end)| end - start).sum::<u64>();
+                }
+                SavedBody::Directory { folder, .. } => names += folder.entries.len(),
+                SavedBody::Link(_) => {}
+            }
+        }
+        let fits = self.inodes.len() + saved.len() <= INODES_MAX && self.names + names <= NAMES_MAX;
+        if fits { self.room_for(pages) } else { Err(Errno::ENOSPC) }
+    }
+
+    fn is_sound(&self, slot: SlotNo, it: &SavedInode, all: &[SavedInode]) -> bool {
+        let is_directory = |number| matches!(self.lower.node(number).kind, LowerKind::Directory(_));
+        let lower = self.lower.number(it.id);
+        let known = !Lower::is_lower(it.id) || lower.is_some_and(is_directory);
+        let own = match &it.body {
+            SavedBody::File { size, written } => {
+                let pages = size.div_ceil(PAGE_BYTES as u64);
+                let inside = |(start, end): &(u64, u64)| start < end && *end <= pages;
+                let apart = written.is_sorted_by(|a, b| a.1 < b.0);
+                lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
+            }
+            SavedBody::Link(target) => lower.is_none() && target.len() < PATH_BYTES,
+            SavedBody::Directory { folder, .. } => {
+                let mut names = HashSet::new();
+                folder.entries.iter().all(|(name, entry)| {
+                    let named = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('/');
+                    named && names.insert(name) && entry_is_sound(folder, entry, all)
+                })
+            }
+        };
+        it.id.slot() == slot && known && own && !self.inodes.contains_key(&it.id)
+    }
+
+    /// Takes in what was found sound. Files have the objects of `objects`; no description counts yet.
+    pub fn install(&mut self, saved: Vec<SavedInode>, objects: &HashMap<InodeId, ObjectId>) {
+        let mut names: HashMap<InodeId, u32> = HashMap::new();
+        for it in &saved {
+            let SavedBody::Directory { folder, .. } = &it.body else { continue };
+            for (_, entry) in &folder.entries {
+                if let Entry::Present { inode, .. } = entry {
+                    *names.entry(*inode).or_default() += 1;
+                }
+            }
+        }
+        for SavedInode { id, meta, body } in saved {
+            let named = names.get(&id).copied().unwrap_or(0);
+            let (links, body) = self.installed(id, named, body, objects);
+            if Lower::is_lower(id) {
+                self.overlaid.insert(id);
+            }
+            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+        }
+    }
+
+    fn installed(
+        &mut self,
+        id: InodeId,
+        named: u32,
+        body: SavedBody,
+        objects: &HashMap<InodeId, ObjectId>,
+    ) -> (u32, Body) {
+        match body {
+            SavedBody::Link(target) => (named, Body::Link(target)),
+            SavedBody::File { size, written } => {
+                let mut extents = Extents::default();
+                for (start, end) in written {
+                    extents.add(start..end);
+                }
+                self.charge(extents.pages(), 0);
+                let object = objects.get(&id).copied();
+                (named, Body::File(FileBody { object, size, extents }))
+            }
+            SavedBody::Directory { links, folder } => {
+                let SavedFolder { parent, entries, next_cookie, dead } = folder;
+                self.names += entries.len();
+                let lower = self.lower.number(id);
+                let folder = Folder::restored((parent, lower), entries, next_cookie, dead);
+                (links, Body::Directory(folder))
+            }
+        }
+    }
+
+    /// The slot is another home's now.
+    pub fn forget_slot(&mut self, slot: SlotNo) {
+        let gone: Vec<Inode> =
+            self.inodes.extract_if(|id, _| id.slot() == slot).map(|(_, inode)| inode).collect();
+        for inode in gone {
+            match inode.body {
+                Body::File(file) => {
+                    self.charge(0, file.extents.pages());
+                    self.freed_objects.extend(file.object);
+                }
+                Body::Directory(folder) => self.names -= folder.entries.len(),
+                Body::Link(_) => {}
+            }
+        }
+    }
+
+    /// The inodes that came and that neither a name nor an open file needs.
+    pub fn free_unused_in(&mut self, slot: SlotNo) {
+        let all: Vec<InodeId> =
+            self.inodes.keys().filter(|id| id.slot() == slot).copied().collect();
+        for id in all {
+            self.free_unused(id);
+        }
+    }
+}
+
+fn save(id: InodeId, inode: &Inode) -> SavedInode {
+    let body = match &inode.body {
+        Body::File(file) => {
+            SavedBody::File { size: file.size, written: file.extents.ranges().collect() }
+        }
+        Body::Link(target) => SavedBody::Link(target.clone()),
+        Body::Directory(folder) => {
+            let entries = folder.entries.iter().map(|(name, entry)| (name.clone(), *entry));
+            let folder = SavedFolder {
+                parent: folder.parent,
+                entries: entries.collect(),
+                next_cookie: folder.next_cookie(),
+                dead: folder.dead,
+            };
+            SavedBody::Directory { links: inode.links, folder }
+        }
+    };
+    SavedInode { id, meta: inode.meta, body }
+}
+
+fn find(all: &[SavedInode], id: InodeId) -> Option<&SavedInode> {
+    let at = all.binary_search_by_key(&id, |it| it.id).ok()?;
+    Some(&all[at])
+}
+
+fn entry_is_sound(folder: &SavedFolder, entry: &Entry, all: &[SavedInode]) -> bool {
+    match entry {
+        Entry::Whiteout => true,
+        Entry::Present { inode, cookie } => {
+            !Lower::is_lower(*inode) && *cookie <= folder.next_cookie && find(all, *inode).is_some()
+        }
+    }
+}
+
+/// Whether whoever climbs from any directory gets out of what came.
+fn ends_above(all: &[SavedInode]) -> bool {
+    let mut out: HashSet<InodeId> = HashSet::new();
+    all.iter().all(|start| {
+        let (mut way, mut at) = (Vec::new(), start.id);
+        while !Lower::is_lower(at) && !out.contains(&at) {
+            let Some(SavedInode { body: SavedBody::Directory { folder, .. }, .. }) = find(all, at)
+            else {
+                break;
+            };
+            if way.len() > all.len() {
+                return false;
+            }
+            way.push(at);
+            at = folder.parent;
+        }
+        out.extend(way);
+        true
+    })
+}
+
+const _: () = assert!(LINKS_MAX as usize <= NAMES_MAX, "names are what links are counted from");
