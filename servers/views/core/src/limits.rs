@@ -47,9 +47,12 @@ pub const PUBLISHED_NS: u64 = 50 * MS;
 
 /// The decider of a founding asks again so often.
 pub const FOUND_ASK_NS: u64 = 200 * MS;
-/// When all founders have promised, the decider waits so long for the others.
+/// An answer counts until the decider has asked so often again.
+pub const FOUND_ROUNDS_MAX: u64 = 10;
+/// When all founders have promised, the decider waits so long for the others. Then the leases of
+/// those that it does not hear of are over.
 pub const FOUND_OTHERS_NS: u64 = 1000 * MS;
-/// What a node said counts for so long: it is asked several times meanwhile.
+/// Who spoke is taken to be there for so long.
 pub const HEARD_NS: u64 = 2000 * MS;
 /// A member without a lease takes its cluster for gone when a majority of its voters has belonged to
 /// none, or to another one, for so long.
@@ -103,6 +106,8 @@ pub const fn waited(ns: u64) -> u64 {
     ns / 1000 * (1000 + 2 * DRIFT_PER_MILLE + 2)
 }
 
+const _: () = assert!(FOUND_OTHERS_NS > waited(waited(MEMBER_LEASE_NS)));
+const _: () = assert!(FOUND_ROUNDS_MAX <= u16::BITS as u64);
 const _: () = assert!(ELECTION_MIN_NS > waited(LEADER_LEASE_NS));
 const _: () = assert!(
     ELECTION_MIN_NS + ELECTION_SPREAD_NS + waited(MEMBER_LEASE_NS) + 2 * RETRY_NS < 2000 * MS

@@ -30,7 +30,7 @@ use crate::wire::{Message, VoterId};
 use crate::{Rng, journal::Record};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use cluster::{Delta, View};
+use cluster::{Delta, View, Voter};
 use convert::log_position;
 use core::marker::PhantomData;
 use noraft::{Action, LogEntry, LogIndex, Node, NodeId as RaftId, Role, Term};
@@ -143,6 +143,13 @@ impl<R: Rules> Raft<R> {
         let config = self.node.config();
         let id = RaftId::new(id.0);
         config.voters.contains(&id) || config.new_voters.contains(&id)
+    }
+
+    /// Who votes, and who will: the majority of each set is needed. An empty one is none.
+    pub fn voters(&self) -> [Vec<Voter>; 2] {
+        let config = self.node.config();
+        [&config.voters, &config.new_voters]
+            .map(|set| set.iter().filter_map(|id| VoterId(id.get()).voter()).collect())
     }
 
     /// Whether this node votes alone.

@@ -12,7 +12,16 @@ use views_core::wire::{Entry, Envelope, Message, Position};
 
 fn setup(nodes: usize, voters: usize) -> Setup {
     let policy = Policy { backups: false };
-    Setup { nodes, voters, policy, network: GOOD, drift: false, sync_max_ns: MS, founders: 0 }
+    Setup {
+        nodes,
+        voters,
+        policy,
+        network: GOOD,
+        drift: false,
+        sync_max_ns: MS,
+        founders: 0,
+        disks: true,
+    }
 }
 
 /// A cluster with a leader, in which everybody acts.
