@@ -25,10 +25,6 @@ impl Links {
         self.unreachable.iter().take(NAMED_MAX).map(|node| node.get()).collect()
     }
 
-    pub(crate) fn is_unreachable(&self, node: NodeId) -> bool {
-        self.unreachable.contains(&node)
-    }
-
     /// Who keeps this node out, as it was last told.
     pub(crate) fn kept_out_by(&self, now: u64) -> &[NodeId] {
         match &self.kept_out {
