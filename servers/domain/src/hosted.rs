@@ -132,7 +132,7 @@ impl Maker {
     fn views(&self) -> ViewsServer<views_task::Sel4Machine> {
         let config = &self.startup.config;
         let machine = views_task::Sel4Machine::new(self.startup, |line| println!("{line}"));
-        ViewsServer::new(machine, self.node, views_core::server::Setup::new(config, &self.startup.seed))
+        ViewsServer::new(machine, views_core::server::Setup::new(config, &self.startup.seed))
     }
 
     fn proc(&self) -> ProcCore<Sel4Machine> {

@@ -169,7 +169,7 @@ impl Node {
             bytes_max: 16 << 20,
         };
         let fs = FsCore::new(plan.node, view.clone(), config).expect("the image is sound");
-        let views = ViewsServer::new(Restart::default(), plan.node, views_setup(plan, now_ns));
+        let views = ViewsServer::new(Restart::default(), views_setup(plan, now_ns));
         let shell = Shell::new(Root::default(), setup(plan));
         let around = Surroundings {
             net: Net::new(&net_config(plan, now_ns), 0),

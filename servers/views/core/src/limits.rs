@@ -99,6 +99,9 @@ pub const SECTOR_BYTES: usize = 512;
 pub const AREA_BYTES: usize = 256 * 1024;
 /// Areas: two that are filled in turn, and a copy of each.
 pub const AREAS: usize = 4;
+/// Bytes that wait for the disk: two checkpoints in both copies, and as much as when all is wiped. A disk
+/// that is slower counts as one that failed.
+pub const QUEUED_BYTES_MAX: usize = AREAS * AREA_BYTES;
 
 /// How long somebody must wait, by its own clock, to be sure that `ns` have passed by another's.
 pub const fn waited(ns: u64) -> u64 {
