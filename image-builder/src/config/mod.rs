@@ -14,8 +14,8 @@ mod fields;
 mod mistakes;
 mod parse;
 
-use crate::qemu::Accelerator;
 use crate::cli::ClusterArgs;
+use crate::qemu::Accelerator;
 use abi::image::{DomainEntry, MemberKey, NodeConfig, NodeEntry};
 use abi::limits::{CORES_MAX, NODES_CONFIGURED_MAX};
 use anyhow::{Context, Result, bail};

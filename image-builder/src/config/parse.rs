@@ -45,7 +45,8 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         // What follows would only report the broken syntax a second time.
         return mistakes.finish(Cluster::standard());
     }
-    let known = ["name", "mtu", "patience", "login", "keys", "composition", "node", "domain", "root"];
+    let known =
+        ["name", "mtu", "patience", "login", "keys", "composition", "node", "domain", "root"];
     let top = Fields::new(document.get_ref(), 0..0, "the cluster", &known, &mut mistakes);
     let cluster = Cluster {
         name: name(&top, &mut mistakes).unwrap_or_else(|| "korrigan".to_owned()),

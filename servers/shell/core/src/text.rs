@@ -140,8 +140,7 @@ pub(crate) fn enrolled(result: Result<(), Errno>) -> (String, u8) {
     (format!("linkkey: {why}\n"), 1)
 }
 
-pub(crate) const NODES_HEADER: &str =
-    "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
+pub(crate) const NODES_HEADER: &str = "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
 
 /// `link` is of another node than this one.
 pub(crate) fn nodes_line(

@@ -41,13 +41,7 @@ impl Moves {
     }
 
     /// Asks the keepers about each slot that is to leave this node, once in a view.
-    pub(crate) fn begin(
-        &mut self,
-        cx: &mut Cx<'_>,
-        views: &Views,
-        now: u64,
-        keepers: &[ServerId],
-    ) {
+    pub(crate) fn begin(&mut self, cx: &mut Cx<'_>, views: &Views, now: u64, keepers: &[ServerId]) {
         let Some(view) = views.view().filter(|view| self.begun != Some(view.epoch())) else {
             return;
         };
