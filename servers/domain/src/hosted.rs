@@ -131,7 +131,11 @@ impl Maker {
 
     fn views(&self) -> ViewsServer<views_task::Sel4Machine> {
         let config = &self.startup.config;
-        let machine = views_task::Sel4Machine::new(self.startup, |line| println!("{line}"));
+        let machine = views_task::Sel4Machine::new(
+            self.startup,
+            |line| println!("{line}"),
+            crate::log::alarm,
+        );
         ViewsServer::new(machine, views_core::server::Setup::new(config, &self.startup.seed))
     }
 

@@ -22,6 +22,7 @@ use core::cell::RefCell;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
 
 /// What is on a disk's region, and what is wrong with it.
+#[derive(Debug)]
 pub struct Medium {
     /// What is safe.
     pub safe: Vec<u8>,

@@ -48,8 +48,10 @@ const WAIT_NOTICE_NS: u64 = 3000 * MS;
 
 /// What the server wants of the node.
 pub trait Machine {
-    /// Puts a line on the node's console and into its log.
+    /// Puts a line into the node's log.
     fn say(&mut self, line: &str);
+    /// The same, and on its console: somebody must do something.
+    fn alarm(&mut self, line: &str);
     /// Starts the node again from its image. It may return before it happens.
     fn restart(&mut self);
 }
@@ -181,10 +183,11 @@ impl<M: Machine> ViewsServer<M> {
                 News::Failed(errno) => {
                     self.views = None;
                     let line = format!(
-                        "its disk fails ({errno}), and may have lost what this node agreed to: it takes no \
-                         part in the cluster any more. Replace the disk, and start the node again"
+                        "node {}: its disk fails ({errno}), and may have lost what this node agreed to: it \
+                         takes no part in the cluster any more. Replace the disk, and start the node again",
+                        cx.node()
                     );
-                    self.say(cx, &line);
+                    self.machine.alarm(&line);
                 }
             }
         }

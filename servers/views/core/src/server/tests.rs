@@ -24,6 +24,10 @@ impl Machine for Lines {
         self.said.push(line.to_string());
     }
 
+    fn alarm(&mut self, line: &str) {
+        self.said.push(alloc::format!("alarm: {line}"));
+    }
+
     fn restart(&mut self) {
         self.restarts += 1;
     }
@@ -227,6 +231,7 @@ fn disk_that_fails_ends_the_nodes_part_for_good() {
         assert_eq!(world.restarts(), 0, "starting again does not help");
         let said = world.said();
         assert_eq!(said.matches("Replace the disk").count(), 1, "{said}");
+        assert!(said.contains("alarm: node 1: its disk fails"), "{said}");
         assert!(!said.contains("waits for its disk"), "{said}");
         assert!(world.asked.borrow().len() <= asked + 2, "nothing is written any more");
     }
