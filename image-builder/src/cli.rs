@@ -64,6 +64,11 @@ pub struct ClusterArgs {
     /// Which servers share a domain: `isolated` (each its own) or `fast` [default: isolated].
     #[arg(long, value_name = "NAME")]
     pub composition: Option<String>,
+    /// How nodes know who is a member: `static`, the configured ones for good, or `agreed`: those that a
+    /// majority agrees on, so that nodes can come, go and crash [default: static, or what the configuration
+    /// says].
+    #[arg(long, value_name = "HOW")]
+    pub views: Option<String>,
     /// Folder of the nodes' disks, which are made when they are missing [default: for `run` one in
     /// target/disks/CLUSTER for each set of nodes, for `image` its folder, else new ones for each run].
     #[arg(long, value_name = "DIR")]

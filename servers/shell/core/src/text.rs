@@ -157,7 +157,7 @@ pub(crate) fn nodes_line(
         (None, _) => "here",
         (Some(_), Some(member)) if slots == 0 && !member.draining => "joins",
         (Some(link), Some(_)) if link.up => "up",
-        (Some(_), Some(_)) => "silent",
+        (Some(_), Some(_)) => "down",
         (Some(link), None) if link.up => "joins",
         (Some(_), None) => "down",
     };
