@@ -65,7 +65,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     pub composition: Option<String>,
     /// How nodes know who is a member: `static`, the configured ones for good, or `agreed`: those that a
-    /// majority agrees on, so that nodes can come, go and crash [default: static, or what the configuration
+    /// majority agrees on, so that nodes can come, go and crash [default: agreed, or what the configuration
     /// says].
     #[arg(long, value_name = "HOW")]
     pub views: Option<String>,

@@ -116,7 +116,7 @@ impl Cluster {
         Self {
             name: "korrigan".to_owned(),
             mtu: MTU_DEFAULT,
-            agreed_views: false,
+            agreed_views: true,
             patience: None,
             nodes,
             domains: composition::isolated(),

@@ -104,12 +104,12 @@ pub fn agreed(name: &str) -> Option<bool> {
 
 fn views(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> bool {
     let right = "\"static\" or \"agreed\"";
-    let Some(views) = top.text("views", right, mistakes) else { return false };
+    let Some(views) = top.text("views", right, mistakes) else { return true };
     let agreed = agreed(&views.value);
     if agreed.is_none() {
         mistakes.add(views.span, format!("`views` must be {right}"));
     }
-    agreed.unwrap_or(false)
+    agreed.unwrap_or(true)
 }
 
 fn login(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<String> {
