@@ -26,7 +26,7 @@
 //!   knew nothing, when the round was asked: at that instant all founders knew nothing, and no cluster of
 //!   their votes was left. Its members that are no founders act for a lease longer at most: they
 //!   say that they know nothing, too, or are waited for.
-//! - A founder takes a first view only from the decider's start that it last promised to. So of two
+//! - A node takes a first view only from the decider's start that it last promised to. So of two
 //!   views that were decided, only one can still get a majority of the starts that it names: for the
 //!   later one, the others promised anew, and no longer take the earlier.
 //!
@@ -241,7 +241,7 @@ impl Founding {
 
     /// Whether this node takes `view`, which names it.
     pub fn accepts(&self, view: &View) -> bool {
-        if view.epoch() != Epoch(1) || !self.founders.contains(&self.me) {
+        if view.epoch() != Epoch(1) {
             return true;
         }
         let decider = view.member(self.decider()).map(|member| member.boot);
@@ -336,6 +336,9 @@ impl<R: Rules> Views<R> {
         let Some(view) = View::begun(self.rng.next() | 1, members, &founders) else { return };
         let bytes = view.encode();
         self.found(now, view);
+        if let Some(raft) = &mut self.raft {
+            raft.ask_soon(now);
+        }
         for (node, _) in nodes {
             if node != self.me {
                 self.send_synced(node, 0, Message::Whole(bytes.clone()));

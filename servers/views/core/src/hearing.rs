@@ -38,7 +38,7 @@ pub(crate) struct Hearing {
 }
 
 impl Hearing {
-    /// Whether `node` spoke lately, as one of this cluster.
+    /// Whether `node` spoke lately, as one of this cluster, if this node is of one.
     pub(crate) fn is_near(&self, now: u64, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|heard| heard.ours && now <= heard.at + HEARD_NS)
     }
@@ -54,13 +54,12 @@ impl<R: Rules> Views<R> {
         if from == self.me {
             return;
         }
-        let ours = envelope.cluster == self.cluster && envelope.message != Message::Foreign;
+        let same = envelope.cluster == self.cluster && envelope.message != Message::Foreign;
+        let ours = self.disk.is_none() || same;
         self.heard.nodes.insert(from, Heard { at: now, ours });
-        if let Some(founding) = &mut self.founding
-            && (envelope.from_disk != 0 || matches!(envelope.message, Message::Whole(_)))
-        {
-            let known = founding.is_founder(from) || matches!(envelope.message, Message::Whole(_));
-            if known {
+        if let Some(founding) = &mut self.founding {
+            let told = matches!(envelope.message, Message::Whole(_));
+            if told || (envelope.from_disk != 0 && founding.is_founder(from)) {
                 founding.knows(now, from);
             }
         }

@@ -61,10 +61,17 @@ pub const ORPHANED_NS: u64 = 2000 * MS;
 pub const SUSPECT_NS: u64 = 200 * MS;
 /// A report that is not repeated for so long is over.
 pub const SUSPECTED_NS: u64 = 700 * MS;
+/// Two members without a link to each other are given so long to find one, and others to report
+/// whom they miss.
+pub const PAIR_NS: u64 = 300 * MS;
+/// A leader hears of a member that asked for a lease within so long.
+pub const HEARS_NS: u64 = 250 * MS;
 /// A report of one member keeps a node outside for so long, if that does not confirm it.
 pub const JOIN_DOUBT_NS: u64 = 3000 * MS;
 /// That another one left for a member's sake counts against it for so long.
 pub const BLAMED_NS: u64 = 60_000 * MS;
+/// Members that left for one other that count against it: it must not outweigh who is to blame.
+pub const BLAMED_MAX: usize = 2;
 /// A slot whose primary said "not now" is not named again for so long.
 pub const ABORTED_NS: u64 = 10_000 * MS;
 

@@ -177,6 +177,11 @@ impl<R: Rules> Raft<R> {
         core::mem::take(&mut self.outcomes)
     }
 
+    /// Nobody leads, as the cluster just begins: asks as soon as the others may have heard of it.
+    pub fn ask_soon(&mut self, now: u64) {
+        self.election_at = now + RETRY_NS;
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: u64, rng: &mut Rng) {
         if self.broken || now < self.election_at {

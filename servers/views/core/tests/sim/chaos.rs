@@ -44,6 +44,8 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
     let mut disk_lost = !plan.disk_lost || voters < 3;
     while world.time < CHAOS_NS && world.failure.is_none() {
         disturb(&mut world, &mut rng, &mut disk_lost);
+        // Whoever takes itself for a founder again does so as often as it loses its disk.
+        disk_lost &= !plan.amnesia;
         if rng.chance(300) {
             world.tell_links();
         }

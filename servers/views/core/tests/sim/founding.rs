@@ -46,6 +46,7 @@ fn nodes_with_nothing_found_a_cluster_and_all_are_members_of_its_first_view() {
         let mut world: World<Sound> = World::new(1, &setup(founders, others));
         let took = world.until(2_000, all_act).expect("all act");
         println!("{founders} founders and {others} others: {took} ms");
+        assert!(took < 500, "{took}");
         let view = world.nodes[0].view().expect("a view");
         assert_eq!((view.epoch().0, view.members().len()), (1, founders + others));
         assert!(view.cluster() != 0 && view.roster().iter().all(|member| member.boot != 0));

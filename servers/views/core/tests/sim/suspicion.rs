@@ -4,7 +4,7 @@
 use crate::mutants::{Broken, break_rules};
 use crate::world::{GOOD, Setup, World};
 use cluster::Policy;
-use views_core::limits::{JOIN_DOUBT_NS, MEMBER_LEASE_NS, MS, waited};
+use views_core::limits::{JOIN_DOUBT_NS, MEMBER_LEASE_NS, MS, PAIR_NS, waited};
 use views_core::rules::{Rule, Rules, Sound};
 
 /// Five nodes, three voters, and all act.
@@ -54,7 +54,7 @@ fn link_that_is_cut_costs_one_member_until_it_is_back() {
         });
         let took =
             took.unwrap_or_else(|| panic!("seed {seed}: {:?} {:?}", acting(&world), world.failure));
-        assert!(took < waited(MEMBER_LEASE_NS) / MS + 200, "{took}");
+        assert!(took < (PAIR_NS + waited(MEMBER_LEASE_NS)) / MS + 300, "{took}");
         // It asks to come back, and is told why not.
         let next = world.time + 2_000 * MS;
         world.run_until(next);
@@ -126,4 +126,28 @@ fn joiner_that_one_member_slanders_is_late_but_comes() {
     let took = world.until(10_000, |world| acting(world).len() == 5).expect("it comes");
     let doubt = JOIN_DOUBT_NS / MS;
     assert!((doubt - 100..doubt + 1_000).contains(&took), "{took}");
+}
+
+/// Whoever it is, and in whatever order the links notice: nobody else goes.
+#[test]
+fn member_that_crashes_takes_nobody_with_it() {
+    for seed in 0..10 {
+        let mut world: World<Sound> = running(seed);
+        let gone = seed as usize % 5;
+        world.crash(gone);
+        for _ in 0..4 {
+            let next = world.time + world.rng.range(50, 300) * MS;
+            world.run_until(next);
+            let node = world.rng.range(0, 5) as usize;
+            if node != gone {
+                world.tell_link(node, gone, true);
+            }
+        }
+        let next = world.time + 2_500 * MS;
+        world.run_until(next);
+        let view = world.nodes[(gone + 1) % 5].view().expect("a view").clone();
+        let left = world.founding.roster().iter().filter(|m| view.member(m.node) != Some(m));
+        let left: Vec<_> = left.map(|member| member.node).collect();
+        assert_eq!(left, [world.nodes[gone].id], "seed {seed}");
+    }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A founder takes a first view only from the start of the decider that it last promised to.
+//! A node takes a first view only from the start of the decider that it last promised to.
 
 use crate::world::Node;
 use abi::Epoch;
