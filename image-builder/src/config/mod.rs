@@ -225,7 +225,7 @@ mod tests {
     fn standard_cluster_has_three_nodes() {
         let cluster = Cluster::load(&ClusterArgs::default()).expect("no arguments are right");
         assert_eq!(cluster.nodes.len(), 3);
-        assert_eq!(cluster.domains.len(), 9);
+        assert_eq!(cluster.domains.len(), 10);
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let cluster = Cluster::load(&args).expect("the arguments are right");
         assert_eq!(cluster.nodes.len(), 2);
         assert!(cluster.nodes.iter().all(|node| node.cores == 2 && node.memory_mib == 512));
-        assert_eq!(cluster.domains.len(), 6);
+        assert_eq!(cluster.domains.len(), 7);
     }
 
     #[test]
