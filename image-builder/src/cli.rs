@@ -64,8 +64,13 @@ pub struct ClusterArgs {
     /// Which servers share a domain: `isolated` (each its own) or `fast` [default: isolated].
     #[arg(long, value_name = "NAME")]
     pub composition: Option<String>,
-    /// Folder of the nodes' disks, which are made when they are missing [default: for `run`
-    /// target/disks/CLUSTER, for `image` its folder, else new ones for each run].
+    /// How nodes know who is a member: `static`, the configured ones for good, or `agreed`: those that a
+    /// majority agrees on, so that nodes can come, go and crash [default: agreed, or what the configuration
+    /// says].
+    #[arg(long, value_name = "HOW")]
+    pub views: Option<String>,
+    /// Folder of the nodes' disks, which are made when they are missing [default: for `run` one in
+    /// target/disks/CLUSTER for each set of nodes, for `image` its folder, else new ones for each run].
     #[arg(long, value_name = "DIR")]
     pub disks: Option<PathBuf>,
     /// Boot the kernel's debug build, which prints what it refuses.
@@ -79,6 +84,10 @@ pub struct RunArgs {
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// Begin anew: delete the disks that this cluster's nodes had, without asking. Other files, and
+    /// disks of other clusters, are left alone.
+    #[arg(long)]
+    pub new_disks: bool,
 }
 
 /// `exec`'s arguments.

@@ -5,6 +5,10 @@
 //! `node-N.disk` in a folder holds a disk's bytes. It is sparse: it takes the room of what was written to
 //! it. A new one has a superblock and nothing else (`disk_api::superblock`).
 //!
+//! Nodes remember on their disks who votes in the cluster. So a cluster with fewer nodes must not begin with
+//! disks of one with more: those who vote would be missing for ever. Each set of nodes has a folder of its
+//! own ([`own_folder`]), and a folder with a disk of a node that there is not is refused.
+//!
 //! # Failure
 //! An image that is there and is not what the configuration wants is an error that says what to do. It is
 //! neither replaced nor stretched or cut.
@@ -22,6 +26,9 @@ use std::path::{Path, PathBuf};
 
 /// Sectors of a MiB.
 const MIB_SECTORS: u64 = (1 << 20) / SECTOR_BYTES as u64;
+
+/// Longest name of a folder that says which nodes there are.
+const NAME_BYTES_MAX: usize = 100;
 
 /// What to say of an image that another QEMU has.
 pub const LOCKED: &str = "another QEMU uses it. Is the cluster running already? End that one, or give \
@@ -41,11 +48,76 @@ pub fn prepare(folder: &Path, cluster: &Cluster) -> Result<Vec<Option<PathBuf>>>
         0 => Ok(None),
         _ => node_disk(folder, cluster, node).map(Some),
     };
+    refuse_others(folder, cluster)?;
     cluster.nodes.iter().map(disk).collect()
 }
 
+/// The folder in `all` that keeps the disks of a cluster of this name with just these nodes.
+pub fn own_folder(all: &Path, cluster: &Cluster) -> PathBuf {
+    let mut ids: Vec<u16> = cluster.nodes.iter().map(|node| node.id).collect();
+    ids.sort_unstable();
+    let runs = ids.chunk_by(|a, b| a + 1 == *b);
+    let name = |run: &[u16]| match run {
+        [one] => one.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    };
+    let runs: Vec<String> = runs.map(name).collect();
+    let mut name = format!("nodes-{}", runs.join("+"));
+    if name.len() > NAME_BYTES_MAX {
+        // FNV-1a (RFC 9923): which nodes they are.
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        name = format!("nodes-{}-in-all-{hash:016x}", ids.len());
+    }
+    all.join(&cluster.name).join(name)
+}
+
+/// Deletes the disks of the cluster's nodes in `folder`: only images that the tool made for just these.
+///
+/// # Errors
+/// An image is another one's, or cannot be read or deleted. Those before it are gone.
+pub fn remove(folder: &Path, cluster: &Cluster) -> Result<()> {
+    for node in &cluster.nodes {
+        let path = path(folder, node.id);
+        if !path.exists() {
+            continue;
+        }
+        let name = path.display();
+        let mut sector = [0; SECTOR_BYTES];
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut sector));
+        let found = read.ok().and_then(|()| Superblock::decode(&sector).ok());
+        let is_its = found.is_some_and(|it| it.cluster == cluster.name && it.node.get() == node.id);
+        ensure!(is_its, "{name} is not node {}'s disk: it is left alone. Move it away", node.id);
+        fs::remove_file(&path).with_context(|| format!("cannot delete {name}"))?;
+    }
+    Ok(())
+}
+
+fn path(folder: &Path, node: u16) -> PathBuf {
+    folder.join(format!("node-{node}.disk"))
+}
+
+/// Refuses a folder that has disks of other nodes.
+fn refuse_others(folder: &Path, cluster: &Cluster) -> Result<()> {
+    // A folder that is not there has none.
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let name = entry.with_context(|| format!("cannot read {}", folder.display()))?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("node-").and_then(|name| name.strip_suffix(".disk"));
+        let Some(id) = number.and_then(|number| number.parse::<u16>().ok()) else { continue };
+        ensure!(
+            cluster.nodes.iter().any(|node| node.id == id),
+            "{} has a disk of node {id}, which this cluster does not have: without it the others may have \
+             no majority for ever. Give another folder with --disks DIR, or move {name} away if node {id} \
+             left the cluster before",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
 fn node_disk(folder: &Path, cluster: &Cluster, node: &NodeEntry) -> Result<PathBuf> {
-    let path = folder.join(format!("node-{}.disk", node.id));
+    let path = path(folder, node.id);
     let id = NodeId::new(node.id).context("a node has a number")?;
     let sectors = u64::from(node.disk_mib) * MIB_SECTORS;
     let superblock = Superblock::new(&cluster.name, id, sectors)
@@ -170,6 +242,49 @@ mod tests {
             assert!(error.contains(says), "{error}");
             assert_eq!(fs::read(place.join("node-1.disk")).expect("ours"), bytes);
         }
+    }
+
+    #[test]
+    fn each_set_of_nodes_has_its_own_folder() {
+        let name = |ids: &[u16]| {
+            let mut cluster = cluster("c", 8);
+            let node = cluster.nodes[0].clone();
+            cluster.nodes = ids.iter().map(|id| NodeEntry { id: *id, ..node.clone() }).collect();
+            own_folder(Path::new("disks"), &cluster).to_string_lossy().into_owned()
+        };
+        assert_eq!(name(&[1, 2, 3]), "disks/c/nodes-1-3");
+        assert_eq!(name(&[3, 2, 1]), "disks/c/nodes-1-3");
+        assert_eq!(name(&[1]), "disks/c/nodes-1");
+        assert_eq!(name(&[1, 3, 4, 9]), "disks/c/nodes-1+3-4+9");
+        let odd: Vec<u16> = (0..512).map(|at| at * 2 + 1).collect();
+        let other: Vec<u16> = (0..512).map(|at| at * 2 + 2).collect();
+        assert!(name(&odd).len() < 120 && name(&odd) != name(&other));
+    }
+
+    #[test]
+    fn folder_with_a_disk_of_another_node_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cluster = cluster("c", 8);
+        prepare(folder.path(), &cluster).expect("they can be made");
+        cluster.nodes.pop();
+        let error = refused(folder.path(), &cluster);
+        assert!(error.contains("has a disk of node 3"), "{error}");
+    }
+
+    #[test]
+    fn disks_are_deleted_if_they_are_the_clusters_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (place, ours) = (folder.path(), cluster("c", 8));
+        prepare(place, &ours).expect("they can be made");
+        assert!(remove(place, &cluster("other", 8)).is_err());
+        assert_eq!(fs::read_dir(place).expect("a folder").count(), 3);
+        fs::write(place.join("notes"), "mine").expect("ours");
+        remove(place, &ours).expect("they are ours");
+        remove(place, &ours).expect("there are none");
+        assert_eq!(fs::read_dir(place).expect("a folder").count(), 1);
+        fs::write(place.join("node-2.disk"), "mine").expect("ours");
+        assert!(remove(place, &ours).is_err());
+        assert_eq!(fs::read(place.join("node-2.disk")).expect("ours"), b"mine");
     }
 
     #[test]

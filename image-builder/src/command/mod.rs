@@ -33,8 +33,10 @@ pub fn build_guest(workspace: &Workspace, debug: bool) -> Result<guest::Guest> {
 /// What becomes of the nodes' disks when the command line does not say where they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disks {
-    /// They are there at the next run.
+    /// They are there at the next run of a cluster with the same nodes.
     Kept,
+    /// The same, but this run begins with empty ones.
+    KeptAnew,
     /// Each run has new ones.
     New,
 }
@@ -46,9 +48,11 @@ pub enum Disks {
 pub fn boot(workspace: &Workspace, args: &ClusterArgs, disks: Disks) -> Result<Running> {
     // First, because a mistake in the configuration or a wrong disk should be told at once.
     let mut cluster = Cluster::load(args)?;
-    if disks == Disks::Kept {
-        let own = || workspace.target().join("disks").join(&cluster.name);
-        cluster.disks = Some(cluster.disks.take().unwrap_or_else(own));
+    if disks != Disks::New && cluster.disks.is_none() {
+        cluster.disks = Some(disks::own_folder(&workspace.target().join("disks"), &cluster));
+    }
+    if let (Disks::KeptAnew, Some(folder)) = (disks, &cluster.disks) {
+        disks::remove(folder, &cluster)?;
     }
     if let Some(disks) = &cluster.disks {
         disks::prepare(disks, &cluster)?;

@@ -27,7 +27,8 @@ const HELP: &str =
 /// # Errors
 /// The cluster cannot be built or started, or the terminal fails.
 pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
-    let mut running = super::boot(workspace, &args.cluster, Disks::Kept)?;
+    let disks = if args.new_disks { Disks::KeptAnew } else { Disks::Kept };
+    let mut running = super::boot(workspace, &args.cluster, disks)?;
     banner(&running);
     let raw = Raw::enter()?;
     start_keyboard(running.sender.clone())?;

@@ -65,9 +65,13 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
         .iter()
         .map(|server| match server {
             ServerId::Console | ServerId::Timer | ServerId::Disk => 128,
-            ServerId::Shell | ServerId::Views => 1024,
-            ServerId::Ipc => 2048,
-            ServerId::Net | ServerId::Fs | ServerId::Proc | ServerId::Ckpt => 4096,
+            ServerId::Shell => 1024,
+            ServerId::Ipc => 1536,
+            // Reads the journal as a whole when the node starts: 1 MiB, and what is found in it, three
+            // times 256 KiB at most (as records, and as bytes for both copies).
+            ServerId::Views => 2304,
+            ServerId::Fs | ServerId::Proc => 3072,
+            ServerId::Net | ServerId::Ckpt => 4096,
             ServerId::Mem => 6144,
         })
         .sum()

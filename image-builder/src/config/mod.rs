@@ -14,8 +14,9 @@ mod fields;
 mod mistakes;
 mod parse;
 
-use crate::qemu::Accelerator;
 use crate::cli::ClusterArgs;
+use crate::qemu::Accelerator;
+use abi::ServerId;
 use abi::image::{DomainEntry, MemberKey, NodeConfig, NodeEntry};
 use abi::limits::{CORES_MAX, NODES_CONFIGURED_MAX};
 use anyhow::{Context, Result, bail};
@@ -45,6 +46,8 @@ pub struct Cluster {
     pub name: String,
     /// Bytes of an Ethernet frame's payload between nodes.
     pub mtu: u16,
+    /// Whether nodes agree on views, or go by the configured one for good.
+    pub agreed_views: bool,
     /// How many times longer than fast machines nodes wait for each other; `None`: as the accelerator
     /// needs it.
     pub patience: Option<u8>,
@@ -113,6 +116,7 @@ impl Cluster {
         Self {
             name: "korrigan".to_owned(),
             mtu: MTU_DEFAULT,
+            agreed_views: true,
             patience: None,
             nodes,
             domains: composition::isolated(),
@@ -148,6 +152,10 @@ impl Cluster {
             })?;
         }
         self.disks = args.disks.clone();
+        if let Some(views) = &args.views {
+            self.agreed_views = parse::agreed(views)
+                .ok_or_else(|| anyhow::anyhow!("--views {views}: it is `static` or `agreed`"))?;
+        }
         self.root.overlays.extend(args.overlay.iter().cloned());
         Ok(self)
     }
@@ -166,6 +174,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// The domains, without the views server where nobody agrees.
+    fn domains(&self) -> Vec<DomainEntry> {
+        let mut domains = self.domains.clone();
+        if !self.agreed_views {
+            for domain in &mut domains {
+                domain.servers.retain(|server| *server != ServerId::Views as u8);
+            }
+            domains.retain(|domain| !domain.servers.is_empty());
+        }
+        domains
+    }
+
     /// What the image of `node` tells it at boot; `keys` are the members' public keys.
     pub fn node_config(&self, node: u16, keys: Vec<MemberKey>) -> NodeConfig {
         NodeConfig {
@@ -173,7 +193,7 @@ impl Cluster {
             node,
             nodes: self.nodes.clone(),
             keys,
-            domains: self.domains.clone(),
+            domains: self.domains(),
             mtu: self.mtu,
             patience: self.patience.unwrap_or_else(|| Accelerator::find().patience()),
             login: self.login.clone(),
@@ -205,7 +225,7 @@ mod tests {
     fn standard_cluster_has_three_nodes() {
         let cluster = Cluster::load(&ClusterArgs::default()).expect("no arguments are right");
         assert_eq!(cluster.nodes.len(), 3);
-        assert_eq!(cluster.domains.len(), 9);
+        assert_eq!(cluster.domains.len(), 10);
     }
 
     #[test]
@@ -220,7 +240,7 @@ mod tests {
         let cluster = Cluster::load(&args).expect("the arguments are right");
         assert_eq!(cluster.nodes.len(), 2);
         assert!(cluster.nodes.iter().all(|node| node.cores == 2 && node.memory_mib == 512));
-        assert_eq!(cluster.domains.len(), 6);
+        assert_eq!(cluster.domains.len(), 7);
     }
 
     #[test]

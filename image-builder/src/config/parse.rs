@@ -45,13 +45,25 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         // What follows would only report the broken syntax a second time.
         return mistakes.finish(Cluster::standard());
     }
-    let known = ["name", "mtu", "patience", "login", "keys", "composition", "node", "domain", "root"];
+    let known = [
+        "name",
+        "mtu",
+        "views",
+        "patience",
+        "login",
+        "keys",
+        "composition",
+        "node",
+        "domain",
+        "root",
+    ];
     let top = Fields::new(document.get_ref(), 0..0, "the cluster", &known, &mut mistakes);
     let cluster = Cluster {
         name: name(&top, &mut mistakes).unwrap_or_else(|| "korrigan".to_owned()),
         mtu: top
             .integer("mtu", 1500..=9000, " bytes", &mut mistakes)
             .map_or(MTU_DEFAULT, |mtu| mtu.value as u16),
+        agreed_views: views(&top, &mut mistakes),
         patience: top
             .integer("patience", 1..=20, " times", &mut mistakes)
             .map(|patience| patience.value as u8),
@@ -79,6 +91,25 @@ fn name(fields: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Option<String> 
         return None;
     }
     Some(name.value)
+}
+
+/// Whether nodes agree on views, by the name of the way.
+pub fn agreed(name: &str) -> Option<bool> {
+    match name {
+        "static" => Some(false),
+        "agreed" => Some(true),
+        _ => None,
+    }
+}
+
+fn views(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> bool {
+    let right = "\"static\" or \"agreed\"";
+    let Some(views) = top.text("views", right, mistakes) else { return true };
+    let agreed = agreed(&views.value);
+    if agreed.is_none() {
+        mistakes.add(views.span, format!("`views` must be {right}"));
+    }
+    agreed.unwrap_or(true)
 }
 
 fn login(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<String> {

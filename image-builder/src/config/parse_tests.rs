@@ -115,10 +115,10 @@ const ALONE: &str = "[[domain]]\nname = \"c\"\nservers = [\"console\"]\n[[domain
 #[test]
 fn complete_composition_is_taken() {
     let rest = "[[domain]]\nname = \"rest\"\nheap_kib = 9000\n\
-                servers = [\"mem\", \"fs\", \"ipc\", \"proc\", \"shell\"]\n";
+                servers = [\"mem\", \"fs\", \"ipc\", \"proc\", \"shell\", \"views\"]\n";
     let text = composed(&format!("{ALONE}{rest}"));
     let cluster = parse("c", &text, Path::new("")).expect("it is right");
-    assert_eq!(cluster.domains[4].servers, [3, 4, 5, 6, 8]);
+    assert_eq!(cluster.domains[4].servers, [3, 4, 5, 6, 8, 9]);
     assert_eq!(cluster.domains[4].heap_kib, 9000);
 }
 

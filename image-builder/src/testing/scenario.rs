@@ -41,6 +41,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
         nodes: Some(header.nodes),
         cores: Some(job.variant.cores),
         memory: Some(header.memory_mib),
+        views: header.views.clone(),
         composition: Some(job.variant.composition.clone()),
         ..ClusterArgs::default()
     };

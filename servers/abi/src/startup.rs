@@ -261,8 +261,11 @@ pub struct VirtioStartup {
 
 /// Calls of a domain to root: label is one of these.
 pub mod root_call {
-    /// Appends a line to the log, and prints it while the console is root's: bytes as in a message.
+    /// Appends a line to the log, and prints it while the console is root's, or, if word 0 is
+    /// [`ALARM`], whoever has it: bytes as in a message.
     pub const LOG: u64 = 1;
+    /// See [`LOG`]: somebody must read this.
+    pub const ALARM: u64 = 1;
     /// Stops the node; word 0: 0 halt, 1 reboot. Does not return.
     pub const HALT: u64 = 2;
     /// Reads the log from byte word 0 on: answers the offset behind what it gives, and bytes.

@@ -131,9 +131,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Who holds a disk that is not the voter's any more votes with the new one: the old vote is
-    /// lost with the old disk. One voter in a view.
-    pub fn replace_voter(&mut self) {
+    /// lost with the old disk. One voter in a view; and only a member of which it is known that it
+    /// `lives`: the wish of a former start may come late, and be granted to nobody.
+    pub fn replace_voter(&mut self, lives: impl Fn(&Member) -> bool) {
         let member = |voter: &Voter| self.place(voter.node).ok().map(|at| self.members[at]);
+        let member = |voter: &Voter| member(voter).filter(&lives);
         let other = |voter: &Voter| member(voter).filter(|member| member.disk > voter.disk);
         let found = self.old.voters.iter().position(|voter| other(voter).is_some());
         if let Some(at) = found.filter(|_| self.voters.is_none()) {

@@ -36,6 +36,7 @@ pub use delta::{Delta, Void};
 pub use draft::{Draft, Policy};
 pub use member::{Incarnation, Member, Voter};
 pub use request::{Refused, Request};
+pub use serial::COUNT_MAX;
 pub use slot::{Goal, Joining, Slot};
 
 use abi::id::SLOTS;

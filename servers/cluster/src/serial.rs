@@ -17,6 +17,8 @@ use crate::Slot;
 use abi::id::OBJECT_SERIAL_BITS;
 
 const COUNT_BITS: u32 = 33;
+/// The largest count of a serial.
+pub const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 const EPOCH_BITS: u32 = 20;
 const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 const _: () = assert!(COUNT_BITS + EPOCH_BITS < OBJECT_SERIAL_BITS);

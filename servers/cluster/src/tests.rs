@@ -265,12 +265,15 @@ fn voter_with_another_disk_is_replaced() {
         draft.leave(node(3));
         draft.admit(node(3), 7, None).expect("there is room");
     });
-    let after = settled(&view, WITHOUT, |draft| draft.replace_voter());
+    let mut draft = Draft::new(&view);
+    draft.replace_voter(|member| member.node != node(3));
+    assert!(draft.finish().is_none());
+    let after = settled(&view, WITHOUT, |draft| draft.replace_voter(|_| true));
     assert_eq!(after.voters()[2], Voter { node: node(3), disk: founder(4, node(3), 0).disk });
     let kept = settled(&fixed(3), WITHOUT, |draft| {
         draft.leave(node(3));
         draft.admit(node(3), 7, Incarnation::new(3)).expect("there is room");
-        draft.replace_voter();
+        draft.replace_voter(|_| true);
     });
     assert_eq!(kept.voters(), fixed(3).voters());
 }

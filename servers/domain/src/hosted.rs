@@ -47,14 +47,31 @@ pub fn make(startup: &'static Startup) -> Hosted {
 struct Maker {
     startup: &'static Startup,
     node: NodeId,
-    /// What the node goes by until it is a member.
+    /// The view that holds for good, or what the node goes by until it is a member.
     view: View,
+    /// Whether nodes agree on views.
+    agrees: bool,
 }
 
 impl Maker {
     fn new(startup: &'static Startup) -> Self {
         let node = NodeId::new(startup.config.node).expect("the host tool checks it");
-        Self { startup, node, view: View::outside(node) }
+        let mut hosted = startup.config.domains.iter().flat_map(|domain| &domain.servers);
+        let agrees = hosted.any(|server| *server == ServerId::Views as u8);
+        let view = if agrees {
+            View::outside(node)
+        } else {
+            let nodes = startup.config.nodes.iter().filter_map(|node| NodeId::new(node.id));
+            View::fixed(nodes.collect()).expect("the host tool checks the nodes' numbers")
+        };
+        Self { startup, node, view, agrees }
+    }
+
+    fn host_of<C: Core>(&self, server: ServerId, core: C) -> Host<C> {
+        match self.agrees {
+            true => Host::outside(server, self.node, core),
+            false => Host::new(server, self.node, self.view.clone(), core),
+        }
     }
 
     fn server(
@@ -63,15 +80,15 @@ impl Maker {
         proc: &mut Option<&'static ProcHost>,
     ) -> Option<&'static dyn Service> {
         match server {
-            ServerId::Console => Some(leak(ConsoleService::new(self.startup, |id, core| {
-                Host::outside(id, self.node, core)
-            })?)),
+            ServerId::Console => {
+                Some(leak(ConsoleService::new(self.startup, |id, core| self.host_of(id, core))?))
+            }
             ServerId::Timer => Some(leak(TimerService::new(self.startup)?)),
             ServerId::Mem => Some(self.host(server, self.mem()?)),
             ServerId::Fs => Some(self.host(server, self.fs())),
             ServerId::Ipc => Some(self.host(server, Ipc::new())),
             ServerId::Proc => {
-                let host = leak(Host::outside(server, self.node, self.proc()));
+                let host = leak(self.host_of(server, self.proc()));
                 *proc = Some(host);
                 Some(host)
             }
@@ -87,7 +104,7 @@ impl Maker {
     }
 
     fn host<C: Core + Send + 'static>(&self, server: ServerId, core: C) -> &'static dyn Service {
-        leak(Host::outside(server, self.node, core))
+        leak(self.host_of(server, core))
     }
 
     fn mem(&self) -> Option<MemCore<mem_task::Sel4Machine>> {
@@ -118,7 +135,7 @@ impl Maker {
     }
 
     fn disk(&self) -> DiskService {
-        let make = |core| Host::new(ServerId::Disk, self.node, self.view.clone(), core);
+        let make = |core| self.host_of(ServerId::Disk, core);
         let say = |sentence: &str| println!("disk: {sentence}");
         // SAFETY: the record is root's, and the disk server is made once.
         unsafe { DiskService::start(self.startup, self.node, say, make) }
@@ -131,8 +148,12 @@ impl Maker {
 
     fn views(&self) -> ViewsServer<views_task::Sel4Machine> {
         let config = &self.startup.config;
-        let machine = views_task::Sel4Machine::new(self.startup, |line| println!("{line}"));
-        ViewsServer::new(machine, self.node, views_core::server::Setup::new(config, &self.startup.seed))
+        let machine = views_task::Sel4Machine::new(
+            self.startup,
+            |line| println!("{line}"),
+            crate::log::alarm,
+        );
+        ViewsServer::new(machine, views_core::server::Setup::new(config, &self.startup.seed))
     }
 
     fn proc(&self) -> ProcCore<Sel4Machine> {

@@ -17,11 +17,21 @@ pub fn init(root_slot: u64) {
 }
 
 fn print(text: &str) {
+    send(text, 0);
+}
+
+/// Puts a line into the log, and on the console whoever has it.
+pub fn alarm(line: &str) {
+    send(line, root_call::ALARM);
+    send("\n", root_call::ALARM);
+}
+
+fn send(text: &str, how: u64) {
     let root: Cap<Endpoint> = Cap::new(ROOT.load(Ordering::Acquire));
     for piece in text.as_bytes().chunks(PIECE_BYTES) {
         ipc::set_word(4, piece.len() as u64);
         let words = ipc::write_bytes(5, piece);
-        root.call(MessageInfo::new(root_call::LOG, 5 + words), [0; 4]);
+        root.call(MessageInfo::new(root_call::LOG, 5 + words), [how, 0, 0, 0]);
     }
 }
 

@@ -199,8 +199,8 @@ fn give_whole(
     virtio: &Virtio,
     device: &Device,
 ) -> Result<(VirtioStartup, Interrupt), &'static str> {
-    let registers = pci::capabilities(device.address)
-        .map_err(|_| "it does not say where its registers are")?;
+    let registers =
+        pci::capabilities(device.address).map_err(|_| "it does not say where its registers are")?;
     let mut mapped = Vec::new();
     let mut at = DEVICES_ADDR;
     for Registers { bar, frames } in &device.bars {

@@ -48,7 +48,11 @@ fn answer(received: &Received, domains: &[Domain], ready: &mut usize) -> (Messag
     match received.info.label() {
         root_call::LOG => {
             let bytes = text(received);
-            serial::print(&String::from_utf8_lossy(&bytes));
+            let text = String::from_utf8_lossy(&bytes);
+            match received.words[0] {
+                root_call::ALARM => serial::alarm(&text),
+                _ => serial::print(&text),
+            }
             (MessageInfo::new(0, 0), [0; 4])
         }
         root_call::LOG_READ => log_read(received.words[0]),

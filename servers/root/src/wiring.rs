@@ -47,6 +47,7 @@ pub const ASKS: &[(ServerId, ServerId)] = &[
     (Views, Ipc),
     (Views, Mem),
     (Views, Net),
+    (Views, Disk),
     (Views, Timer),
 ];
 

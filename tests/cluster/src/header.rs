@@ -13,6 +13,8 @@ pub struct Header {
     pub nodes: u16,
     /// It runs once with each of these numbers of cores.
     pub cores: Vec<u8>,
+    /// How nodes know who is a member.
+    pub views: Option<String>,
     /// It runs once with each of these compositions.
     pub compositions: Vec<String>,
     /// Memory of each node in MiB.
@@ -39,6 +41,7 @@ impl Default for Header {
         Self {
             nodes: 1,
             cores: vec![1],
+            views: None,
             compositions: vec!["isolated".to_owned()],
             memory_mib: 256,
             timeout_s: TIMEOUT_S_DEFAULT,
@@ -68,6 +71,7 @@ impl Header {
         match key {
             "nodes" => self.nodes = number(value, 1, 64)?,
             "cores" => self.cores = numbers(value)?,
+            "views" => self.views = words(value)?.into_iter().next(),
             "compositions" => self.compositions = words(value)?,
             "memory" => self.memory_mib = number(value, 64, 65_536)?,
             "timeout" => self.timeout_s = number(value, 1, TIMEOUT_S_MAX)?,
@@ -75,7 +79,7 @@ impl Header {
             "full" => self.full = yes_or_no(value)?,
             _ => {
                 return Err(format!(
-                    "unknown key `{key}`: a header has nodes, cores, compositions, memory, \
+                    "unknown key `{key}`: a header has nodes, cores, views, compositions, memory, \
                      timeout, programs, full"
                 ));
             }

@@ -4,7 +4,7 @@
 //! # Model
 //! From one seed, faults begin and end while a run goes on. They stay within what is promised: no link
 //! and no node is silent for as long as it takes to count as down, but for nodes that crash, and those
-//! boot again. What comes with disks and views that change gets a [`Fault`] of its own here.
+//! boot again. What comes with disks has [`Fault::Disk`].
 
 use crate::rng::Rng;
 use crate::trace;
@@ -40,8 +40,10 @@ pub enum Fault {
     Slow,
     /// A node stands still for a while.
     Pause,
-    /// The last node crashes, and boots again.
+    /// The last node crashes, and boots again with its disk.
     Crash,
+    /// The last node crashes, and boots again with another disk.
+    Disk,
     /// Clocks run at different rates.
     Drift,
     /// A message arrives once more, from an older view.
@@ -50,7 +52,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Self, &str); 11] = [
+    pub const ALL: [(Self, &str); 12] = [
         (Self::Loss, "loss"),
         (Self::Double, "double"),
         (Self::Reorder, "reorder"),
@@ -60,6 +62,7 @@ impl Fault {
         (Self::Slow, "slow"),
         (Self::Pause, "pause"),
         (Self::Crash, "crash"),
+        (Self::Disk, "disk"),
         (Self::Drift, "drift"),
         (Self::Epoch, "epoch"),
     ];
@@ -184,15 +187,19 @@ impl Chaos {
                 world.pause(from);
                 End::Resume(from)
             }
-            Fault::Crash if world.lives(node(self.nodes)) => {
+            Fault::Crash | Fault::Disk if world.lives(node(self.nodes)) => {
                 world.crash(node(self.nodes));
+                if fault == Fault::Disk {
+                    world.lose_disk(node(self.nodes));
+                }
                 End::Boot(node(self.nodes))
             }
-            Fault::Crash | Fault::Drift | Fault::Epoch => return,
+            Fault::Crash | Fault::Disk | Fault::Drift | Fault::Epoch => return,
         };
         world.wire.set_weather(weather);
         self.count += 1;
-        let lasts_ns = if fault == Fault::Crash { self.rng.below(3000 * MS) } else { lasts_ns };
+        let crashes = matches!(fault, Fault::Crash | Fault::Disk);
+        let lasts_ns = if crashes { self.rng.below(3000 * MS) } else { lasts_ns };
         self.active.push((now_ns + lasts_ns, end));
         trace::text(now_ns, || {
             format!("fault begins: {} between {from} and {to}, {weather:?}", fault.name())

@@ -14,6 +14,7 @@ use crate::worker::{Desks, Lane, Worker};
 use abi::image::{NodeEntry, RootEntry};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
 use cluster::View;
+use disk_api::testing::{Medium, TestDisk};
 use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub root_data: Rc<Vec<u8>>,
     /// The program on the console.
     pub login: Vec<String>,
+    /// Its disk.
+    pub medium: Rc<RefCell<Medium>>,
     /// Chance.
     pub seed: u64,
     /// The links of the cluster, as the checker knows them.
@@ -60,8 +63,9 @@ pub const STEP_NS: u64 = 2_000;
 pub const DRIVER: ServerId = ServerId::Ckpt;
 
 /// The servers that run cores here.
-const SERVERS: [ServerId; 7] = [
+const SERVERS: [ServerId; 8] = [
     ServerId::Console,
+    ServerId::Disk,
     ServerId::Mem,
     ServerId::Fs,
     ServerId::Ipc,
@@ -106,6 +110,10 @@ impl views_core::server::Machine for Restart {
         trace::text(0, || line.to_string());
     }
 
+    fn alarm(&mut self, line: &str) {
+        self.say(line);
+    }
+
     fn restart(&mut self) {
         self.wanted = true;
     }
@@ -148,6 +156,7 @@ pub struct Node {
     pub(crate) proc: Host<ProcCore<ThreadMachine>>,
     pub(crate) shell: Host<Shell<Root>>,
     pub(crate) console: Host<Console>,
+    pub(crate) disk: Host<TestDisk>,
     pub(crate) views: Host<ViewsServer<Restart>>,
     pub(crate) around: RefCell<Surroundings>,
     clock: Clock,
@@ -169,7 +178,7 @@ impl Node {
             bytes_max: 16 << 20,
         };
         let fs = FsCore::new(plan.node, view.clone(), config).expect("the image is sound");
-        let views = ViewsServer::new(Restart::default(), plan.node, views_setup(plan, now_ns));
+        let views = ViewsServer::new(Restart::default(), views_setup(plan, now_ns));
         let shell = Shell::new(Root::default(), setup(plan));
         let around = Surroundings {
             net: Net::new(&net_config(plan, now_ns), 0),
@@ -196,6 +205,7 @@ impl Node {
             proc: Host::outside(ServerId::Proc, id, proc),
             shell: Host::outside(ServerId::Shell, id, shell),
             console: Host::outside(ServerId::Console, id, Console::default()),
+            disk: Host::outside(ServerId::Disk, id, TestDisk::new(Some(Rc::clone(&plan.medium)))),
             views: Host::outside(ServerId::Views, id, views),
             around: RefCell::new(around),
             clock: Clock::new(now_ns, plan.drift_ppm),
@@ -235,6 +245,13 @@ impl Node {
     pub fn wants_restart(&self) -> bool {
         let worker = &mut self.hand(ServerId::Views, 0);
         self.views.bare_step(worker, |it, _| it.machine().wanted)
+    }
+
+    /// How things stand with the views; `None` if the node takes no part (yet, or any more).
+    pub fn views_status(&self, now_ns: u64) -> Option<views_core::Status> {
+        let now = self.local_ns(now_ns) / PATIENCE;
+        let worker = &mut self.hand(ServerId::Views, now_ns);
+        self.views.bare_step(worker, |it, _| it.views().map(|views| views.status(now)))
     }
 
     /// Time has passed for the links and the timers.
@@ -392,6 +409,7 @@ fn net_config(plan: &Plan, now_ns: u64) -> net_core::Config {
         let key = Some(secret(*node).public());
         Peer { node: *node, mac: mac(*node), key }
     };
+    let speaks = |it: &ServerId| !matches!(it, ServerId::Console | ServerId::Disk);
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&plan.seed.to_le_bytes());
     seed[8..16].copy_from_slice(&now_ns.to_le_bytes());
@@ -400,7 +418,7 @@ fn net_config(plan: &Plan, now_ns: u64) -> net_core::Config {
         mac: mac(plan.node),
         peers: plan.nodes.iter().map(peer).collect(),
         mtu: 9000,
-        servers: SERVERS.into_iter().filter(|it| *it != ServerId::Console).collect(),
+        servers: SERVERS.into_iter().filter(speaks).collect(),
         secret: Some(secret(plan.node)),
         seed,
         versions: net_core::limits::VERSIONS,

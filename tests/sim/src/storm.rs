@@ -107,7 +107,8 @@ pub fn run(options: &Options) -> Report {
 
 /// The last node has none if it crashes: then no client may be lost.
 fn client_nodes(options: &Options) -> u16 {
-    let spared = u16::from(options.faults.contains(&Fault::Crash));
+    let spared =
+        u16::from(options.faults.iter().any(|it| matches!(it, Fault::Crash | Fault::Disk)));
     options.nodes.saturating_sub(spared).clamp(1, CLIENTS_MAX)
 }
 

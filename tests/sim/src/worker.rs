@@ -327,7 +327,8 @@ impl Node {
             ServerId::Proc => &self.proc,
             ServerId::Shell => &self.shell,
             ServerId::Views => &self.views,
-            ServerId::Timer | ServerId::Net | ServerId::Ckpt | ServerId::Disk => return None,
+            ServerId::Disk => &self.disk,
+            ServerId::Timer | ServerId::Net | ServerId::Ckpt => return None,
         })
     }
 

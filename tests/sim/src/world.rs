@@ -14,10 +14,14 @@ use crate::trace;
 use crate::wire::{Weather, Wire};
 use crate::worker::Choice;
 use abi::NodeId;
+use disk_api::limits::JOURNAL_SECTORS;
+use disk_api::testing::Medium;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// How long a disk takes for what it is asked.
+const DISK_NS: u64 = 500_000;
 /// Frames that wait in a card whose node stands still; further ones are lost.
 const CARD_FRAMES: usize = 256;
 /// Steps between two questions whether what is waited for has come.
@@ -74,6 +78,8 @@ pub struct World {
     pub links: Rc<RefCell<Links>>,
     /// Nodes that stand still, and the frames that wait in their cards.
     paused: BTreeMap<NodeId, Vec<Vec<u8>>>,
+    /// The nodes' disks, which outlive them.
+    media: BTreeMap<NodeId, Rc<RefCell<Medium>>>,
 }
 
 /// A node's number.
@@ -96,6 +102,7 @@ impl World {
             history: History::default(),
             links: Rc::default(),
             paused: BTreeMap::new(),
+            media: BTreeMap::new(),
         };
         for number in 1..=setting.nodes {
             world.boot(node(number));
@@ -103,7 +110,8 @@ impl World {
         world
     }
 
-    /// Boots a node that does not live: the first time, or again with nothing of what it had.
+    /// Boots a node that does not live: the first time, or again with nothing of what it had
+    /// but its disk.
     pub fn boot(&mut self, id: NodeId) {
         assert!(!self.lives(id), "only a node that is dead boots");
         let drift = self.setting.drift_ppm;
@@ -111,8 +119,14 @@ impl World {
             0 => 0,
             max => self.rng.below(2 * max + 1).cast_signed() - max.cast_signed(),
         };
+        let medium = self.media.entry(id).or_insert_with(|| {
+            let medium = Medium::new(JOURNAL_SECTORS);
+            medium.borrow_mut().delay_ns = DISK_NS;
+            medium
+        });
         let plan = Plan {
             node: id,
+            medium: Rc::clone(medium),
             nodes: (1..=self.setting.nodes).map(node).collect(),
             cores: self.setting.cores,
             frames: self.setting.frames,
@@ -144,11 +158,22 @@ impl World {
         self.nodes.contains_key(&id)
     }
 
-    /// Ends a node: what it had is gone.
+    /// Ends a node: what it had is gone, but for what is safe on its disk. Of what was being written there,
+    /// chance keeps nothing, some sectors or all.
     pub fn crash(&mut self, id: NodeId) {
         self.nodes.remove(&id);
+        if let Some(medium) = self.media.get(&id) {
+            let (share, rng) = (self.rng.below(3) * 50, &mut self.rng);
+            medium.borrow_mut().crash(|| rng.below(100) < share);
+        }
         self.paused.remove(&id);
         self.links.borrow_mut().died(id);
+    }
+
+    /// What a dead node's disk had is gone: another one is in its place.
+    pub fn lose_disk(&mut self, id: NodeId) {
+        assert!(!self.lives(id), "a disk is replaced while its node is off");
+        self.media.remove(&id);
     }
 
     /// A node stands still: nothing runs there, no time passes for it, and frames wait in its card.

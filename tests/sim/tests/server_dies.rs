@@ -39,4 +39,5 @@ dies! {
     ipc_dies_and_other_nodes_go_on: Ipc;
     proc_dies_and_other_nodes_go_on: Proc;
     shell_dies_and_programs_go_on: Shell;
+    disk_dies_and_other_nodes_go_on: Disk;
 }

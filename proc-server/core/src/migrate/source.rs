@@ -355,7 +355,8 @@ impl<M: Machine> ProcCore<M> {
                     (Ok(_), None) => {}
                     // A directory of a node that is down is of no more use there than here; the working
                     // directory, whose description may rest there, must not keep a process from moving.
-                    (Err(Errno::EHOSTDOWN), Some(file)) if file.kind == FileKind::Directory => {}
+                    (Err(Errno::EHOSTDOWN | Errno::EIO), Some(file))
+                        if file.kind == FileKind::Directory => {}
                     (Err(errno), _) => outgoing.failed = Some(errno),
                 }
             }

@@ -5,6 +5,7 @@ use crate::device::Device;
 use crate::open::Opened;
 use crate::requests::{Outcome, Requests, Wish};
 use abi::{Errno, ServerId, Ticket};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use disk_api::limits::{REQUEST_NS_MAX, REQUEST_SECTORS_MAX, SECTOR_BYTES};
 use disk_api::superblock::Superblock;
@@ -18,7 +19,7 @@ const PATIENCE: u64 = 0;
 
 enum Disk<D> {
     Absent(Absence),
-    Ready { requests: Requests<D>, superblock: Superblock },
+    Ready { requests: Box<Requests<D>>, superblock: Superblock },
     Stopped(Figures),
 }
 
@@ -36,7 +37,7 @@ impl<D: Device> DiskCore<D> {
     pub fn new(disk: Result<Opened<D>, Absence>, say: fn(&str)) -> Self {
         let disk = match disk {
             Ok(Opened { device, superblock }) => {
-                Disk::Ready { requests: Requests::new(device), superblock }
+                Disk::Ready { requests: Box::new(Requests::new(device)), superblock }
             }
             Err(absence) => Disk::Absent(absence),
         };

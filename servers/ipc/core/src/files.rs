@@ -42,6 +42,10 @@ impl OpenFile {
     }
 }
 
+/// Counts go down from here: fs-server makes ids in the same slots, and counts up. proc-server knows a
+/// file by its id alone.
+const COUNT_MAX: u64 = cluster::COUNT_MAX;
+
 #[derive(Default, Debug)]
 pub(crate) struct Files {
     files: HashMap<FileId, OpenFile>,
@@ -59,7 +63,8 @@ impl Files {
     pub(crate) fn new_id(&mut self, cx: &Cx<'_>) -> Result<FileId, Errno> {
         let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
         self.made += 1;
-        let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
+        let count = COUNT_MAX.checked_sub(self.made).ok_or(Errno::ENFILE)?;
+        let serial = cx.view().slot(slot).serial(count).ok_or(Errno::ENFILE)?;
         FileId::new(slot, serial).ok_or(Errno::ENFILE)
     }
 

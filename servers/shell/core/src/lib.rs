@@ -154,7 +154,8 @@ impl<M: Machine> Shell<M> {
     /// Begins with the login as soon as the node is a member and has a slot to make things in: one that
     /// comes to a running cluster is given its first ones a moment later.
     fn begin_login(&mut self, cx: &mut Cx<'_>) {
-        if cx.may_act() && cx.slot_for_new().is_some() && !core::mem::replace(&mut self.begun, true) {
+        if cx.may_act() && cx.slot_for_new().is_some() && !core::mem::replace(&mut self.begun, true)
+        {
             self.open_terminal(cx);
         }
     }

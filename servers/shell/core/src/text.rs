@@ -140,8 +140,7 @@ pub(crate) fn enrolled(result: Result<(), Errno>) -> (String, u8) {
     (format!("linkkey: {why}\n"), 1)
 }
 
-pub(crate) const NODES_HEADER: &str =
-    "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
+pub(crate) const NODES_HEADER: &str = "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
 
 /// `link` is of another node than this one.
 pub(crate) fn nodes_line(
@@ -158,7 +157,7 @@ pub(crate) fn nodes_line(
         (None, _) => "here",
         (Some(_), Some(member)) if slots == 0 && !member.draining => "joins",
         (Some(link), Some(_)) if link.up => "up",
-        (Some(_), Some(_)) => "silent",
+        (Some(_), Some(_)) => "down",
         (Some(link), None) if link.up => "joins",
         (Some(_), None) => "down",
     };

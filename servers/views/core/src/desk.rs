@@ -38,6 +38,8 @@ pub struct Desk {
     me: NodeId,
     /// Leases given before this may still hold.
     since: u64,
+    /// When whom asked for a lease last.
+    asked: BTreeMap<NodeId, u64>,
     /// When the last lease was given to whom.
     given: BTreeMap<NodeId, (Incarnation, u64)>,
     stopped: BTreeSet<(NodeId, Incarnation)>,
@@ -65,6 +67,7 @@ impl Desk {
             term,
             me,
             since,
+            asked: BTreeMap::new(),
             given: BTreeMap::new(),
             stopped: BTreeSet::new(),
             joins: BTreeMap::new(),
@@ -92,11 +95,18 @@ impl Desk {
     /// Whether this incarnation may act for a while longer.
     pub fn grant(&mut self, now: u64, view: &View, node: NodeId, life: Incarnation) -> bool {
         let is_member = view.member(node).is_some_and(|member| member.incarnation == life);
+        if is_member {
+            self.asked.insert(node, now);
+        }
         let stops = self.stopped.contains(&(node, life)) || self.leaving.contains(&node);
         if !is_member || stops || self.suspects.is_victim(node, life) {
             return false;
         }
-        self.given.insert(node, (life, now));
+        let before = self.given.insert(node, (life, now));
+        if before.is_none_or(|(of, _)| of != life) {
+            // It lives, and may be a voter.
+            self.settled = None;
+        }
         true
     }
 
@@ -159,6 +169,7 @@ impl Desk {
         let is_member = |node: &NodeId, life: &Incarnation| {
             view.member(*node).is_some_and(|member| member.incarnation == *life)
         };
+        self.asked.retain(|node, _| view.contains(*node));
         self.given.retain(|node, (life, _)| is_member(node, life));
         self.stopped.retain(|(node, life)| is_member(node, life));
     }
@@ -184,7 +195,10 @@ impl Desk {
         gone.iter().for_each(|node| draft.leave(*node));
         self.admit(now, &mut draft);
         self.answer_requests::<R>(now, view, &mut draft);
-        draft.replace_voter();
+        let given = &self.given;
+        draft.replace_voter(|member| {
+            given.get(&member.node).is_some_and(|(life, _)| *life == member.incarnation)
+        });
         self.aborted.keys().for_each(|slot| draft.avoid(*slot));
         draft.settle(policy);
         // What would be void is not proposed: it would come again and again.
@@ -206,7 +220,9 @@ impl Desk {
         }
         let joins: Vec<(NodeId, Vec<NodeId>)> =
             self.joins.iter().map(|(node, join)| (*node, join.unreachable.clone())).collect();
-        self.suspects.judge::<R>(now, view, self.me, &joins);
+        let asked = |node| self.asked.get(&node).is_some_and(|at| now <= *at + HEARS_NS);
+        let hears = |node| node == self.me || asked(node);
+        self.suspects.judge::<R>(now, view, self.me, hears, &joins);
     }
 
     fn admit(&self, now: u64, draft: &mut Draft<'_>) {

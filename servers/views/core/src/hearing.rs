@@ -7,8 +7,9 @@
 //! that survived the loss of all voters and nodes of a cluster founded since never mix.
 //!
 //! A cluster is gone when a majority of its voters has lost what they knew: it can never agree
-//! on anything again. A member notices that as they say so, for a while, and it has no lease. A few
-//! voters that lie make no majority.
+//! on anything again. A member without a lease notices that: for a while they have said that they are of
+//! none or of another one, or they have another disk than the one that votes. A few voters that lie make
+//! no majority. Who is only cut off hears of nobody, and waits.
 
 use crate::limits::{HEARD_NS, ORPHANED_NS};
 use crate::member::Standing;
@@ -17,6 +18,7 @@ use crate::views::{Output, Views};
 use crate::wire::{Envelope, Message};
 use abi::NodeId;
 use alloc::collections::BTreeMap;
+use cluster::Voter;
 
 /// When a node last spoke, and whether it is of this node's cluster.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ pub(crate) struct Hearing {
 }
 
 impl Hearing {
-    /// Whether `node` spoke lately, as one of this cluster.
+    /// Whether `node` spoke lately, as one of this cluster, if this node is of one.
     pub(crate) fn is_near(&self, now: u64, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|heard| heard.ours && now <= heard.at + HEARD_NS)
     }
@@ -52,13 +54,12 @@ impl<R: Rules> Views<R> {
         if from == self.me {
             return;
         }
-        let ours = envelope.cluster == self.cluster && envelope.message != Message::Foreign;
+        let same = envelope.cluster == self.cluster && envelope.message != Message::Foreign;
+        let ours = self.disk.is_none() || same;
         self.heard.nodes.insert(from, Heard { at: now, ours });
-        if let Some(founding) = &mut self.founding
-            && (envelope.from_disk != 0 || matches!(envelope.message, Message::Whole(_)))
-        {
-            let known = founding.is_founder(from) || matches!(envelope.message, Message::Whole(_));
-            if known {
+        if let Some(founding) = &mut self.founding {
+            let told = matches!(envelope.message, Message::Whole(_));
+            if told || (envelope.from_disk != 0 && founding.is_founder(from)) {
                 founding.knows(now, from);
             }
         }
@@ -80,6 +81,25 @@ impl<R: Rules> Views<R> {
         message.is_of_newcomers() || message.is_for_newcomers()
     }
 
+    /// Whether a majority of the voters, as far as this node knows them, is lost.
+    fn is_gone(&self, now: u64) -> bool {
+        let Some(view) = &self.view else { return false };
+        let lost = |voter: &&Voter| {
+            let disk = if voter.node == self.me {
+                self.disk
+            } else {
+                view.member(voter.node).map(|member| member.disk)
+            };
+            self.heard.is_strange(now, voter.node) || disk.is_some_and(|disk| disk > voter.disk)
+        };
+        let most = |voters: &[Voter]| voters.iter().filter(lost).count() > voters.len() / 2;
+        match &self.raft {
+            // Its log says who votes, which the view only wishes.
+            Some(raft) if raft.knows() => raft.voters().iter().any(|voters| most(voters)),
+            Some(_) | None => most(view.voters()),
+        }
+    }
+
     /// Says so if this node's cluster is gone.
     pub(crate) fn mind_orphan(&mut self, now: u64) {
         let waits = match &self.standing {
@@ -87,12 +107,7 @@ impl<R: Rules> Views<R> {
             Standing::Outside { .. } => true,
             Standing::Leaving { .. } | Standing::Gone => false,
         };
-        let view = self.view.as_ref().filter(|_| waits && self.disk.is_some());
-        let gone = view.is_some_and(|view| {
-            let voters = view.voters().iter().map(|voter| voter.node);
-            voters.filter(|node| self.heard.is_strange(now, *node)).count()
-                > view.voters().len() / 2
-        });
+        let gone = waits && self.disk.is_some() && self.is_gone(now);
         let since = gone.then(|| self.heard.strange_since.unwrap_or(now));
         self.heard.strange_since = since;
         if !self.heard.orphaned && since.is_some_and(|since| now >= since + ORPHANED_NS) {

@@ -252,14 +252,10 @@ impl Journal {
     /// Acknowledged records are gone.
     pub fn recover(areas: [&[u8]; AREAS]) -> Result<Option<Recovered>, Damage> {
         let pairs = [[areas[0], areas[1]], [areas[2], areas[3]]];
-        let mut newest: Option<Found> = None;
-        for pair in pairs {
-            if let Some(found) = Found::read(pair)?
-                && newest.as_ref().is_none_or(|other| other.generation < found.generation)
-            {
-                newest = Some(found);
-            }
-        }
+        // Only the newest checkpoint counts, and what follows it: reading the other one takes memory.
+        let begins = |pair: &[&[u8]; 2]| Found::first(*pair).map(|(header, ..)| header.generation);
+        let newest = pairs.into_iter().max_by_key(begins);
+        let newest = newest.map(Found::read).transpose()?.flatten();
         let Some(found) = newest else {
             // Records without a checkpoint: the beginning is gone, or was never flushed.
             let flushed = |header: &Header| header.durable > FIRST;
@@ -303,13 +299,15 @@ struct Found {
 }
 
 impl Found {
-    fn read(pair: [&[u8]; 2]) -> Result<Option<Self>, Damage> {
-        let first = pair.iter().filter_map(|area| parse(area, 0));
+    /// The checkpoint with which the pair begins: header, payload, and its sectors.
+    fn first(pair: [&[u8]; 2]) -> Option<(Header, &[u8], &[u8])> {
+        let first = pair.into_iter().filter_map(|area| parse(area, 0));
         let first = first.filter(|(header, ..)| header.kind == Kind::Checkpoint);
-        let Some((header, payload, whole)) = first.max_by_key(|(header, ..)| header.generation)
-        else {
-            return Ok(None);
-        };
+        first.max_by_key(|(header, ..)| header.generation)
+    }
+
+    fn read(pair: [&[u8]; 2]) -> Result<Option<Self>, Damage> {
+        let Some((header, payload, whole)) = Self::first(pair) else { return Ok(None) };
         let decode = |payload| postcard::from_bytes::<Vec<Record>>(payload).map_err(|_| Damage);
         let generation = header.generation;
         let mut found = Self {
@@ -317,8 +315,10 @@ impl Found {
             checkpoint: header.sequence,
             sequence: header.sequence + 1,
             records: decode(payload)?,
-            bytes: whole.to_vec(),
+            // No more than an area: what grows by itself takes twice as much.
+            bytes: Vec::with_capacity(AREA_BYTES),
         };
+        found.bytes.extend(whole);
         let next = |offset: usize, sequence: u64| {
             pair.iter().filter_map(|area| parse(area, offset)).find(|(header, ..)| {
                 let is_next = header.generation == generation && header.sequence == sequence;

@@ -4,11 +4,12 @@
 //!
 //! # Model
 //! [`Views`] is one node's part, a state machine without I/O: messages, the time and what the disk
-//! has flushed come in; messages, writes and what changed come out ([`Output`]). Three parts meet in it:
+//! has flushed come in; messages, writes and what changed come out ([`Output`]). Four parts meet in it:
 //!
 //! ```text
+//!   founding on nodes of no cluster yet: the first view
 //!   raft     the voters' log of changes of the view (noraft, and what it leaves to us)
-//!   desk     on the leader: leases, admissions, requests, and the next change
+//!   desk     on the leader: leases, admissions, suspects, requests, and the next change
 //!   member   on every node: the view, the lease, asking to be admitted
 //! ```
 //!
@@ -25,9 +26,10 @@
 //!
 //! # Failure
 //! A node whose disk is empty, or damaged, knows nothing: it asks to be admitted as another
-//! incarnation, and takes part as another voter. A node that starts again with its disk is the same
-//! voter, and another member. What is not from a voter, not for this disk, or could not be meant
-//! is counted and dropped.
+//! incarnation, and takes part as another voter. If all founders do, they found another cluster, and
+//! members that are left of the old one are told so. A node that starts again with its disk is the same
+//! voter, and another member. What is not from a voter, not for this disk, of another cluster, or could not
+//! be meant is counted and dropped.
 //!
 //! # Limits
 //! See [`limits`].

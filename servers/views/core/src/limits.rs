@@ -47,9 +47,12 @@ pub const PUBLISHED_NS: u64 = 50 * MS;
 
 /// The decider of a founding asks again so often.
 pub const FOUND_ASK_NS: u64 = 200 * MS;
-/// When all founders have promised, the decider waits so long for the others.
+/// An answer counts until the decider has asked so often again.
+pub const FOUND_ROUNDS_MAX: u64 = 10;
+/// When all founders have promised, the decider waits so long for the others. Then the leases of
+/// those that it does not hear of are over.
 pub const FOUND_OTHERS_NS: u64 = 1000 * MS;
-/// What a node said counts for so long: it is asked several times meanwhile.
+/// Who spoke is taken to be there for so long.
 pub const HEARD_NS: u64 = 2000 * MS;
 /// A member without a lease takes its cluster for gone when a majority of its voters has belonged to
 /// none, or to another one, for so long.
@@ -58,10 +61,17 @@ pub const ORPHANED_NS: u64 = 2000 * MS;
 pub const SUSPECT_NS: u64 = 200 * MS;
 /// A report that is not repeated for so long is over.
 pub const SUSPECTED_NS: u64 = 700 * MS;
+/// Two members without a link to each other are given so long to find one, and others to report
+/// whom they miss.
+pub const PAIR_NS: u64 = 300 * MS;
+/// A leader hears of a member that asked for a lease within so long.
+pub const HEARS_NS: u64 = 250 * MS;
 /// A report of one member keeps a node outside for so long, if that does not confirm it.
 pub const JOIN_DOUBT_NS: u64 = 3000 * MS;
 /// That another one left for a member's sake counts against it for so long.
 pub const BLAMED_NS: u64 = 60_000 * MS;
+/// Members that left for one other that count against it: it must not outweigh who is to blame.
+pub const BLAMED_MAX: usize = 2;
 /// A slot whose primary said "not now" is not named again for so long.
 pub const ABORTED_NS: u64 = 10_000 * MS;
 
@@ -96,6 +106,9 @@ pub const SECTOR_BYTES: usize = 512;
 pub const AREA_BYTES: usize = 256 * 1024;
 /// Areas: two that are filled in turn, and a copy of each.
 pub const AREAS: usize = 4;
+/// Bytes that wait for the disk: two checkpoints in both copies, and as much as when all is wiped. A disk
+/// that is slower counts as one that failed.
+pub const QUEUED_BYTES_MAX: usize = AREAS * AREA_BYTES;
 
 /// How long somebody must wait, by its own clock, to be sure that `ns` have passed by another's.
 pub const fn waited(ns: u64) -> u64 {
@@ -103,6 +116,8 @@ pub const fn waited(ns: u64) -> u64 {
     ns / 1000 * (1000 + 2 * DRIFT_PER_MILLE + 2)
 }
 
+const _: () = assert!(FOUND_OTHERS_NS > waited(waited(MEMBER_LEASE_NS)));
+const _: () = assert!(FOUND_ROUNDS_MAX <= u16::BITS as u64);
 const _: () = assert!(ELECTION_MIN_NS > waited(LEADER_LEASE_NS));
 const _: () = assert!(
     ELECTION_MIN_NS + ELECTION_SPREAD_NS + waited(MEMBER_LEASE_NS) + 2 * RETRY_NS < 2000 * MS

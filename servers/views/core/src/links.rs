@@ -71,7 +71,11 @@ impl<R: Rules> Views<R> {
             let member = self.view.as_ref().and_then(|view| view.member(node));
             (node.get(), member.map_or(0, |member| member.incarnation.get()))
         };
-        let nodes = self.links.unreachable.iter().take(NAMED_MAX).map(|node| life(*node)).collect();
+        // Members first: of the others there may be many that are switched off.
+        let mut nodes: Vec<(u16, u32)> =
+            self.links.unreachable.iter().map(|node| life(*node)).collect();
+        nodes.sort_by_key(|(_, life)| *life == 0);
+        nodes.truncate(NAMED_MAX);
         self.send_to_leader(Message::Suspect { incarnation, nodes }, false);
     }
 

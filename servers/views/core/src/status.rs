@@ -81,7 +81,7 @@ impl<R: Rules> Views<R> {
         }
         let known = self.view.as_ref().or(self.told.as_ref());
         match (&self.founding, known) {
-            (Some(founding), None) => founding.waits_for(now),
+            (Some(founding), None) => founding.waits_for(),
             (_, Some(view)) => {
                 let voters = view.voters().iter().map(|voter| voter.node);
                 let silent = |node: &NodeId| *node != self.me && !self.heard.is_near(now, *node);

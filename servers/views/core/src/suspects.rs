@@ -5,15 +5,21 @@
 //! Members tell the leader whom they cannot reach, and repeat it while it holds. A *report* is of one
 //! member about another, with both incarnations. It counts if it is *confirmed*: the other one
 //! reports the same; or two members report the same one; or one of the two is the leader. Of each
-//! pair that is confirmed one member is a *victim*: it gets no more leases, and leaves when its own is
-//! over. If the reports end before, it stays.
+//! pair that is confirmed for [`PAIR_NS`] one member is a *victim*: it gets no more leases, and leaves
+//! when its own is over. If the reports end before, it stays.
+//!
+//! A pair counts only while both ask the leader for leases: a member that crashes is reported by all, and
+//! leaves by itself, with nobody else.
 //!
 //! Who goes, of a pair:
 //! 1. never the leader, which only judges while a majority of the voters answers it;
-//! 2. who is in two more pairs than the other: then it is probably to blame, and goes alone;
+//! 2. who has two more against it than the other: it is probably to blame, and goes alone;
 //! 3. who does not vote;
-//! 4. who is in more pairs;
+//! 4. who has more against it;
 //! 5. the higher-numbered.
+//!
+//! What there is against a member: the pairs that it is in; the nodes outside that it keeps out and that
+//! say so, too; and, for a minute, up to [`BLAMED_MAX`] members that went in its stead by rules 3 to 5.
 //!
 //! A node outside is admitted when no member reports it. If it has no link to that member either, or two
 //! report it, that lasts as long as the reports; else a few seconds, and then the pair is judged as
@@ -23,18 +29,17 @@
 //! - *Reports what is not so, alone*: against members, nothing. A node that joins is kept out for
 //!   [`JOIN_DOUBT_NS`].
 //! - *Cuts its own links*: the other one reports it truly, and one of the two goes. The first time it
-//!   may be the other. For a minute, whom it outlasted counts against it as a pair does, and so does each
-//!   node that it keeps out: with the second it goes itself (rule 2).
+//!   may be the other. That, and that it keeps the other out, count against it: the second time it
+//!   goes itself (rule 2).
 //! - *Two together* can throw out one that does not vote, or, if both vote, any; but not the leader.
-//!   For each further one they count as before. Three can throw out a voter. It still votes then, and
-//!   joins again when they stop.
+//!   Three can throw out a voter. It still votes then, and joins again when they stop. More can do more.
 //! - *Reports the leader*: goes itself.
 //! - *A hostile leader* needs no reports: it can let anybody go.
 //!
 //! # Limits
 //! [`NAMED_MAX`] nodes per report, one report per member, [`SUSPECTED_NS`] after it was last heard.
 
-use crate::limits::{BLAMED_NS, JOIN_DOUBT_NS, NAMED_MAX, SUSPECTED_NS};
+use crate::limits::{BLAMED_MAX, BLAMED_NS, JOIN_DOUBT_NS, NAMED_MAX, PAIR_NS, SUSPECTED_NS};
 use crate::rules::{Rule, Rules};
 use abi::NodeId;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -55,6 +60,8 @@ struct Victim {
     life: Incarnation,
     other: NodeId,
     other_life: Incarnation,
+    /// It might as well have been the other one.
+    in_doubt: bool,
 }
 
 /// What a leader knows of links that are cut.
@@ -62,6 +69,8 @@ struct Victim {
 pub struct Suspects {
     reports: BTreeMap<NodeId, Report>,
     victims: BTreeMap<NodeId, Victim>,
+    /// Pairs that are confirmed, and since when.
+    pairs: BTreeMap<(NodeId, NodeId), u64>,
     /// Members for whose sake others have left, and when.
     blamed: Vec<(NodeId, Incarnation, u64)>,
 }
@@ -90,7 +99,7 @@ impl Suspects {
         let lives = |node: NodeId, life| view.member(node).is_some_and(|m| m.incarnation == life);
         self.victims.retain(|node, victim| {
             let stays = lives(*node, victim.life);
-            if !stays {
+            if !stays && victim.in_doubt {
                 self.blamed.push((victim.other, victim.other_life, now));
             }
             stays
@@ -99,37 +108,49 @@ impl Suspects {
         self.blamed.retain(|(node, life, _)| lives(*node, *life));
     }
 
-    /// Decides who is to go. `joins` are the nodes outside that ask to be admitted, and whom they
-    /// cannot reach.
+    /// Decides who is to go. `hears` says of whom the leader hears; `joins` are the nodes outside
+    /// that ask to be admitted, and whom they cannot reach.
     pub fn judge<R: Rules>(
         &mut self,
         now: u64,
         view: &View,
         leader: NodeId,
+        hears: impl Fn(NodeId) -> bool,
         joins: &[(NodeId, Vec<NodeId>)],
     ) {
         self.reports.retain(|_, report| now <= report.at + SUSPECTED_NS);
         self.blamed.retain(|(_, _, at)| now <= *at + BLAMED_NS);
         if self.reports.is_empty() {
+            self.pairs.clear();
             self.victims.clear();
             return;
         }
-        let pairs = self.confirmed::<R>(view, leader);
-        let weight = self.weights(&pairs, joins);
-        let weight = |node: NodeId| weight.get(&node).copied().unwrap_or(0);
-        self.victims.retain(|node, victim| pairs.contains(&ordered(*node, victim.other)));
-        let mut pairs: Vec<(NodeId, NodeId)> = pairs.into_iter().collect();
+        let confirmed = self.confirmed::<R>(view, leader);
+        let both = |(a, b): &&(NodeId, NodeId)| hears(*a) && hears(*b);
+        let since = |pair| (pair, self.pairs.get(&pair).copied().unwrap_or(now));
+        self.pairs = confirmed.iter().filter(both).copied().map(since).collect();
+        let pairs = &self.pairs;
+        self.victims.retain(|node, victim| pairs.contains_key(&ordered(*node, victim.other)));
+        let weights = self.weights(joins);
+        let weight = |node: NodeId| weights.get(&node).copied().unwrap_or(0);
+        let due = self.pairs.iter().filter(|(_, since)| now >= **since + PAIR_NS);
+        let mut due: Vec<(NodeId, NodeId)> = due.map(|(pair, _)| *pair).collect();
         // Whoever is in many pairs goes first, so that nobody else has to go for it.
-        pairs.sort_by_key(|(a, b)| core::cmp::Reverse(weight(*a).max(weight(*b))));
-        for (a, b) in pairs {
+        due.sort_by_key(|(a, b)| core::cmp::Reverse(weight(*a).max(weight(*b))));
+        for (a, b) in due {
             if self.victims.contains_key(&a) || self.victims.contains_key(&b) {
                 continue;
             }
-            let (node, other) =
-                if goes_first(view, leader, weight, a, b) { (a, b) } else { (b, a) };
+            let in_doubt = ![a, b].contains(&leader) && weight(a).abs_diff(weight(b)) < 2;
+            let goes = if in_doubt {
+                goes_in_doubt(view, weight, a, b)
+            } else {
+                goes_for_sure(leader, weight, a, b)
+            };
+            let (node, other) = if goes { (a, b) } else { (b, a) };
             if let (Some(this), Some(that)) = (view.member(node), view.member(other)) {
                 let (life, other_life) = (this.incarnation, that.incarnation);
-                self.victims.insert(node, Victim { life, other, other_life });
+                self.victims.insert(node, Victim { life, other, other_life, in_doubt });
             }
         }
     }
@@ -172,22 +193,20 @@ impl Suspects {
         says.iter().filter(confirmed).map(|(from, node)| ordered(*from, *node)).collect()
     }
 
-    /// What there is against each member: pairs that it is in, nodes outside that it and they
-    /// themselves say it has no link to, and members that left for it.
-    fn weights(
-        &self,
-        pairs: &BTreeSet<(NodeId, NodeId)>,
-        joins: &[(NodeId, Vec<NodeId>)],
-    ) -> BTreeMap<NodeId, u32> {
-        let mut weights: BTreeMap<NodeId, u32> = BTreeMap::new();
-        let ends = pairs.iter().flat_map(|(a, b)| [*a, *b]);
+    /// What there is against each member.
+    fn weights(&self, joins: &[(NodeId, Vec<NodeId>)]) -> BTreeMap<NodeId, usize> {
+        let mut weights: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (node, ..) in &self.blamed {
+            let weight = weights.entry(*node).or_default();
+            *weight = (*weight + 1).min(BLAMED_MAX);
+        }
+        let ends = self.pairs.keys().flat_map(|(a, b)| [*a, *b]);
         let kept_out = joins.iter().flat_map(|(joiner, unreachable)| {
             let names = move |report: &Report| report.nodes.iter().any(|(node, _)| node == joiner);
             let by = self.reports.iter().filter(move |(_, report)| names(report));
             by.map(|(member, _)| *member).filter(|member| unreachable.contains(member))
         });
-        let blamed = self.blamed.iter().map(|(node, ..)| *node);
-        for node in ends.chain(kept_out).chain(blamed) {
+        for node in ends.chain(kept_out) {
             *weights.entry(node).or_default() += 1;
         }
         weights
@@ -198,23 +217,15 @@ fn ordered(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
     (a.min(b), a.max(b))
 }
 
-/// Whether `a` goes, and not `b`, which is higher-numbered.
-fn goes_first(
-    view: &View,
-    leader: NodeId,
-    weight: impl Fn(NodeId) -> u32,
-    a: NodeId,
-    b: NodeId,
-) -> bool {
+/// Whether `a` goes, and not `b`, by rules 1 and 2.
+fn goes_for_sure(leader: NodeId, weight: impl Fn(NodeId) -> usize, a: NodeId, b: NodeId) -> bool {
+    if [a, b].contains(&leader) { b == leader } else { weight(a) > weight(b) }
+}
+
+/// Whether `a` goes, and not `b`, which is higher-numbered, by rules 3 to 5.
+fn goes_in_doubt(view: &View, weight: impl Fn(NodeId) -> usize, a: NodeId, b: NodeId) -> bool {
     let votes = |node: NodeId| view.voters().iter().any(|voter| voter.node == node);
-    let (of_a, of_b) = (weight(a), weight(b));
-    if [a, b].contains(&leader) {
-        a != leader
-    } else if of_a.abs_diff(of_b) >= 2 || votes(a) == votes(b) {
-        of_a > of_b
-    } else {
-        votes(b)
-    }
+    if votes(a) == votes(b) { weight(a) > weight(b) } else { votes(b) }
 }
 
 #[cfg(test)]

@@ -385,8 +385,12 @@ impl<R: Rules> Views<R> {
             | Message::Ask { .. }
             | Message::Suspect { .. }
             | Message::Leave { .. } => self.receive_as_leader(now, from, &envelope.message),
-            Message::FoundAsk { boot, missing } => self.asked_to_found(now, from, *boot, missing),
-            Message::FoundPromise { decider, boot } => self.promised(now, from, *decider, *boot),
+            Message::FoundAsk { boot, round, missing } => {
+                self.asked_to_found(now, from, (*boot, *round), missing);
+            }
+            Message::FoundPromise { decider, round, boot } => {
+                self.promised(now, from, (*decider, *round), *boot);
+            }
             other => self.receive_as_member(now, from, other),
         }
     }

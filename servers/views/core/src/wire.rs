@@ -158,10 +158,10 @@ pub enum Message {
     Leave { incarnation: u32 },
     /// The decider's start `boot` to founders and others: is there a cluster? `missing` are the
     /// founders that it waits for.
-    FoundAsk { boot: u64, missing: Vec<u16> },
+    FoundAsk { boot: u64, round: u64, missing: Vec<u16> },
     /// The answer of the start `boot`: I know of none, and take a founding view only from your
     /// start `decider`.
-    FoundPromise { decider: u64, boot: u64 },
+    FoundPromise { decider: u64, round: u64, boot: u64 },
     /// To who is of another cluster, or of none: so am I, as the envelope says.
     Foreign,
     /// Member to leader: I have no link to these nodes; with the incarnations that are members, or 0.

@@ -4,7 +4,7 @@
 //!
 //! # Model
 //! The founders run the very state machine that runs ([`Founding`]), without time: whatever may
-//! happen by a timer may happen at any instant, and an answer counts however old it is. A view is what is in
+//! happen by a timer may happen at any instant. A view is what is in
 //! it that matters here, the starts that it names. Links are sessions: what a former start said is
 //! gone. A cluster lives while a majority of its voters knows its view, and then admits who asks. In every
 //! state that is found, restarts and losses end and the rest goes on in turn: then all must get into one
@@ -76,6 +76,8 @@ struct Founders {
 }
 
 const SOUND: Founders = Founders { restarts: 2, any_start: false, without_all: false };
+/// Rounds that each start of the decider asks, before it is quiet.
+const ROUNDS: u64 = 2;
 /// Messages on a link at a time.
 const LINK_MAX: usize = 2;
 
@@ -99,13 +101,17 @@ impl State {
         }
     }
 
-    fn all_know_one(&self) -> bool {
+    fn known(&self) -> Vec<Option<Lives>> {
         let known = |part: &Part| match part {
             Part::Knows(lives) => Some(*lives),
             Part::Nothing(_) => None,
         };
-        let first = known(&self.parts[0]);
-        first.is_some() && self.parts.iter().all(|part| known(part) == first)
+        self.parts.iter().map(known).collect()
+    }
+
+    fn all_know_one(&self) -> bool {
+        let known = self.known();
+        known[0].is_some() && known.iter().all(|other| *other == known[0])
     }
 }
 
@@ -138,11 +144,14 @@ impl Founders {
                 founding.knows(0, node(from));
                 None
             }
-            (Part::Nothing(founding), Said::Plain(Message::FoundAsk { boot, missing })) => {
-                founding.asked(node(from), boot, &missing).map(Said::Plain)
+            (Part::Nothing(founding), Said::Plain(Message::FoundAsk { boot, round, missing })) => {
+                founding.asked(node(from), boot, round, &missing).map(Said::Plain)
             }
-            (Part::Nothing(founding), Said::Plain(Message::FoundPromise { decider, boot })) => {
-                founding.promised(0, node(from), decider, boot);
+            (
+                Part::Nothing(founding),
+                Said::Plain(Message::FoundPromise { decider, round, boot }),
+            ) => {
+                founding.promised(0, node(from), decider, round, boot);
                 None
             }
             (Part::Knows(lives), Said::Plain(Message::FoundAsk { .. })) => Some(Said::View(*lives)),
@@ -156,7 +165,6 @@ impl Founders {
     /// The starts of the view that the decider may decide.
     fn decision(&self, state: &State) -> Option<Lives> {
         let Part::Nothing(founding) = &state.parts[0] else { return None };
-        let mut founding = founding.clone();
         let Some(members) = founding.decision(0) else {
             // The broken rule: the boots are known from elsewhere.
             return self.without_all.then_some(state.boots);
@@ -175,11 +183,7 @@ impl Founders {
 
     /// What a majority of the nodes knows.
     fn living(state: &State) -> Option<Lives> {
-        let known = state.parts.iter().filter_map(|part| match part {
-            Part::Knows(lives) => Some(*lives),
-            Part::Nothing(_) => None,
-        });
-        let known: Vec<Lives> = known.collect();
+        let known: Vec<Lives> = state.known().into_iter().flatten().collect();
         let of = |lives: &&Lives| known.iter().filter(|other| other == lives).count();
         known.iter().find(|lives| of(lives) > NODES / 2).copied()
     }
@@ -187,8 +191,9 @@ impl Founders {
     /// Whether all get into one view if nothing more goes wrong.
     fn settles(&self, state: &State) -> bool {
         let mut state = state.clone();
-        for _ in 0..30 {
-            let before = state.clone();
+        let mut calm = 0;
+        for _ in 0..40 {
+            let before = state.known();
             for from in 0..NODES {
                 for to in 0..NODES {
                     while !state.links[from * NODES + to].is_empty() {
@@ -207,7 +212,9 @@ impl Founders {
             if state.all_know_one() {
                 return true;
             }
-            if state == before {
+            calm = if state.known() == before { calm + 1 } else { 0 };
+            if calm == 3 {
+                calm = 0;
                 let orphans: Vec<usize> =
                     (0..NODES).filter(|at| Self::is_orphan(&state, *at)).collect();
                 orphans.iter().for_each(|at| Self::restart(&mut state, *at, false));
@@ -247,8 +254,8 @@ impl Model for Founders {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if matches!(state.parts[0], Part::Nothing(_)) {
-            actions.push(Action::Ask);
+        if let Part::Nothing(founding) = &state.parts[0] {
+            actions.extend((founding.rounds() < ROUNDS).then_some(Action::Ask));
             actions.extend(self.decision(state).map(|_| Action::Decide));
         }
         for from in 0..NODES {

@@ -12,18 +12,24 @@ use views_core::server::Machine;
 pub struct Sel4Machine {
     root: Cap<Endpoint>,
     say: fn(&str),
+    alarm: fn(&str),
 }
 
 impl Sel4Machine {
-    /// The machine of the domain with this startup; `say` puts a line into the log.
-    pub fn new(startup: &Startup, say: fn(&str)) -> Self {
-        Self { root: Cap::new(startup.root_slot), say }
+    /// The machine of the domain with this startup; `say` puts a line into the log,
+    /// `alarm` on the console too.
+    pub fn new(startup: &Startup, say: fn(&str), alarm: fn(&str)) -> Self {
+        Self { root: Cap::new(startup.root_slot), say, alarm }
     }
 }
 
 impl Machine for Sel4Machine {
     fn say(&mut self, line: &str) {
         (self.say)(line);
+    }
+
+    fn alarm(&mut self, line: &str) {
+        (self.alarm)(line);
     }
 
     fn restart(&mut self) {

@@ -34,6 +34,8 @@ pub mod limits;
 mod region;
 mod state;
 pub mod superblock;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use abi::ServerId;
 pub use region::{Extent, Region};

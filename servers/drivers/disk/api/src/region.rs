@@ -38,8 +38,7 @@ impl Region {
     /// root gives.
     pub const fn owner(self) -> Option<ServerId> {
         match self {
-            // The views server's, when a node runs one.
-            Self::Journal => None,
+            Self::Journal => Some(ServerId::Views),
             Self::Keys => Some(ServerId::Net),
             Self::Check => Some(ServerId::Shell),
             Self::Files => Some(ServerId::Fs),

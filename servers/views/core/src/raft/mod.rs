@@ -30,7 +30,7 @@ use crate::wire::{Message, VoterId};
 use crate::{Rng, journal::Record};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use cluster::{Delta, View};
+use cluster::{Delta, View, Voter};
 use convert::log_position;
 use core::marker::PhantomData;
 use noraft::{Action, LogEntry, LogIndex, Node, NodeId as RaftId, Role, Term};
@@ -145,6 +145,13 @@ impl<R: Rules> Raft<R> {
         config.voters.contains(&id) || config.new_voters.contains(&id)
     }
 
+    /// Who votes, and who will: the majority of each set is needed. An empty one is none.
+    pub fn voters(&self) -> [Vec<Voter>; 2] {
+        let config = self.node.config();
+        [&config.voters, &config.new_voters]
+            .map(|set| set.iter().filter_map(|id| VoterId(id.get()).voter()).collect())
+    }
+
     /// Whether this node votes alone.
     pub fn is_alone(&self) -> bool {
         self.node.config().unique_nodes().count() == 1
@@ -168,6 +175,11 @@ impl<R: Rules> Raft<R> {
     /// Records and messages, in the order in which they must go out.
     pub fn take_outcomes(&mut self) -> Vec<Outcome> {
         core::mem::take(&mut self.outcomes)
+    }
+
+    /// Nobody leads, as the cluster just begins: asks as soon as the others may have heard of it.
+    pub fn ask_soon(&mut self, now: u64) {
+        self.election_at = now + RETRY_NS;
     }
 
     /// Time has passed.

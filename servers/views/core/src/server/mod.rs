@@ -6,26 +6,40 @@
 //! slot can be given away, and nobody asks it. So it may call them under its lock.
 //!
 //! A node whose member is let go starts again: what it had is not its own any more, and it comes
-//! back as another member.
+//! back as another member. What it remembers of the views is on its disk, if it has one: it begins
+//! when that has been read.
+//!
+//! # Failure
+//! A node whose disk fails takes no part any more, as it may have promised what it will not remember: it
+//! says nothing, its lease ends, and the others let it go. It does not start again by itself, as that would
+//! not help; people are told.
 //!
 //! # Patience
 //! The times of [`limits`](crate::limits) are those of machines that run all the time. Where they do
 //! not (emulated ones on a busy host), [`Setup::patience`] stretches all of them: the core is told a
 //! time that runs so many times slower. All nodes of a cluster must have the same.
 
+mod disk;
 mod moves;
+mod queue;
+mod setup;
 
 use crate::limits::MS;
+use crate::server::disk::{Disk, News};
 use crate::server::moves::Moves;
-use crate::views::{Config, Output, Start, Views};
-use abi::image::NodeConfig;
+use crate::server::queue::Cookies;
+use crate::views::{Output, Start, Views};
 use abi::{Errno, NodeId, ServerId, Ticket};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use cluster::{Policy, View};
+use cluster::View;
+use disk_api::EVENT_ROOM;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Lease, Msg, NodeReply, Operation, Wire};
 use views_api::Agree;
+
+pub use setup::Setup;
 
 /// The only timer.
 const TICK: u64 = 0;
@@ -34,74 +48,23 @@ const WAIT_NOTICE_NS: u64 = 3000 * MS;
 
 /// What the server wants of the node.
 pub trait Machine {
-    /// Puts a line on the node's console and into its log.
+    /// Puts a line into the node's log.
     fn say(&mut self, line: &str);
+    /// The same, and on its console: somebody must do something.
+    fn alarm(&mut self, line: &str);
     /// Starts the node again from its image. It may return before it happens.
     fn restart(&mut self);
-}
-
-/// What the server is told at its start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Setup {
-    /// The servers of this node that are to know views.
-    pub servers: Vec<ServerId>,
-    /// Those of them that keep things in slots.
-    pub keepers: Vec<ServerId>,
-    /// How many times slower this cluster's time runs; at least 1.
-    pub patience: u64,
-    /// Differs from start to start.
-    pub seed: u64,
-    /// What the core is told.
-    pub config: Config,
-}
-
-/// The servers that keep things in slots.
-const KEEPERS: [ServerId; 4] = [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc];
-
-impl Setup {
-    /// What an image tells; `seed` are random bytes of this start.
-    pub fn new(config: &NodeConfig, seed: &[u8; 32]) -> Self {
-        let hosted = config.domains.iter().flat_map(|domain| &domain.servers);
-        let hosted: Vec<ServerId> =
-            hosted.filter_map(|number| ServerId::from_number(*number)).collect();
-        let here = |server: &ServerId| hosted.contains(server);
-        let keepers: Vec<ServerId> = KEEPERS.into_iter().filter(here).collect();
-        let shell = Some(ServerId::Shell).filter(here);
-        let servers = keepers.iter().copied().chain(shell).collect();
-        let nodes: Vec<NodeId> =
-            config.nodes.iter().filter_map(|node| NodeId::new(node.id)).collect();
-        let seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Self::of(servers, keepers, nodes, u64::from(config.patience), seed)
-    }
-
-    /// The same, from its parts.
-    pub fn of(
-        servers: Vec<ServerId>,
-        keepers: Vec<ServerId>,
-        nodes: Vec<NodeId>,
-        patience: u64,
-        seed: u64,
-    ) -> Self {
-        let voters = View::fixed(nodes.clone());
-        let voters = voters.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
-        let founders: Vec<NodeId> = voters.collect();
-        let others = nodes.into_iter().filter(|node| !founders.contains(node)).collect();
-        let (contacts, policy) = (founders.clone(), Policy { backups: false });
-        Self {
-            servers,
-            keepers,
-            patience: patience.max(1),
-            seed,
-            config: Config { contacts, founders, others, policy },
-        }
-    }
 }
 
 /// The views server.
 pub struct ViewsServer<M> {
     machine: M,
     setup: Setup,
-    views: Views,
+    disk: Disk,
+    /// `None` until it is known what the disk remembers, and when it failed.
+    views: Option<Views>,
+    /// Links that went down before there were views.
+    down: BTreeSet<NodeId>,
     moves: Moves,
     /// The lease that the servers know of.
     leased_until: u64,
@@ -114,13 +77,14 @@ pub struct ViewsServer<M> {
 }
 
 impl<M: Machine> ViewsServer<M> {
-    /// The server of the node `me`.
-    pub fn new(machine: M, me: NodeId, setup: Setup) -> Self {
-        let views = Views::new(0, setup.seed, me, setup.config.clone(), Start::Empty);
+    /// The server of a node.
+    pub fn new(machine: M, setup: Setup) -> Self {
         Self {
             machine,
             setup,
-            views,
+            disk: Disk::new(),
+            views: None,
+            down: BTreeSet::new(),
             moves: Moves::default(),
             leased_until: 0,
             armed_ns: None,
@@ -136,9 +100,9 @@ impl<M: Machine> ViewsServer<M> {
         &mut self.machine
     }
 
-    /// The agreed views, for tests and figures.
-    pub fn views(&self) -> &Views {
-        &self.views
+    /// The agreed views, for tests and figures; `None` if this node takes no part (yet, or any more).
+    pub fn views(&self) -> Option<&Views> {
+        self.views.as_ref()
     }
 
     /// The core's time.
@@ -146,23 +110,32 @@ impl<M: Machine> ViewsServer<M> {
         cx.now_ns() / self.setup.patience.max(1)
     }
 
+    fn say(&mut self, cx: &Cx<'_>, what: &str) {
+        self.machine.say(&format!("node {}: {what}", cx.node()));
+    }
+
     /// Does what the core wants done, and arms the timer for what it will want next.
     fn act(&mut self, cx: &mut Cx<'_>) {
         let now = self.time(cx);
         loop {
-            let outputs = self.views.take_outputs();
+            let outputs = self.views.as_mut().map_or(Vec::new(), Views::take_outputs);
             if outputs.is_empty() {
                 break;
             }
             for output in outputs {
                 self.perform(cx, now, output);
             }
+            let news = self.disk.advance(cx);
+            self.hear(cx, news);
+        }
+        if let Some(views) = &self.views {
+            self.moves.begin(cx, views, now, &self.setup.keepers);
+            if self.was_member && views.incarnation().is_none() {
+                let why = "was let go by the cluster, which did not hear from it in time";
+                self.restart(cx, why);
+            }
         }
         self.lease(cx);
-        self.moves.begin(cx, &self.views, now, &self.setup.keepers);
-        if self.was_member && self.views.incarnation().is_none() {
-            self.restart(cx, "was let go by the cluster, which did not hear from it in time");
-        }
         self.arm(cx, now);
     }
 
@@ -173,23 +146,75 @@ impl<M: Machine> ViewsServer<M> {
                 // What is lost is said again.
                 let _ = cx.tell_node(node, &message, bulk);
             }
-            // The node has no disk: what it knew is gone when it stops, and it comes back as another.
-            Output::Write(_) => {}
-            Output::Sync(number) => self.views.synced(now, number),
+            Output::Write(write) => self.disk.write(write),
+            Output::Sync(number) => {
+                if let (Some(number), Some(views)) = (self.disk.sync(number), &mut self.views) {
+                    views.synced(now, number);
+                }
+            }
             Output::Entered(view) => self.entered(cx, &view),
             Output::Acting => {}
             Output::Orphaned => {
-                self.restart(cx, "knows that its cluster is gone, with the majority of its voters");
+                // What it remembers is of no use any more, and would be found again.
+                self.views = None;
+                let news = self.disk.forget(cx);
+                self.hear(cx, news);
             }
-            Output::Fenced => {
-                let line = format!("node {}: waits for the cluster's majority", cx.node());
-                self.machine.say(&line);
+            Output::Fenced => self.say(cx, "waits for the cluster's majority"),
+        }
+    }
+
+    /// What has come of the disk.
+    fn hear(&mut self, cx: &mut Cx<'_>, news: Vec<News>) {
+        let now = self.time(cx);
+        for news in news {
+            match news {
+                News::Say(line) => self.say(cx, &line),
+                News::Begin(start) => self.begin(cx, now, start),
+                News::Synced(number) => {
+                    if let Some(views) = &mut self.views {
+                        views.synced(now, number);
+                    }
+                }
+                News::Forgotten => {
+                    let why = "knows that its cluster is gone, with the majority of its voters";
+                    self.restart(cx, why);
+                }
+                News::Failed(errno) => {
+                    self.views = None;
+                    let line = format!(
+                        "node {}: its disk fails ({errno}), and may have lost what this node agreed to: it \
+                         takes no part in the cluster any more. Replace the disk, and start the node again",
+                        cx.node()
+                    );
+                    self.machine.alarm(&line);
+                }
             }
         }
     }
 
+    /// The node takes part from now on.
+    fn begin(&mut self, cx: &mut Cx<'_>, now: u64, start: Start) {
+        let Setup { seed, config, .. } = &self.setup;
+        let recovers = matches!(start, Start::Recover(_));
+        let mut views = Views::new(now, *seed, cx.node(), config.clone(), start);
+        if recovers && views.disk.is_none() {
+            self.say(cx, "what its disk has kept of the cluster's views contradicts itself");
+            let news = self.disk.distrust(cx);
+            return self.hear(cx, news);
+        }
+        for node in core::mem::take(&mut self.down) {
+            views.unreachable(now, node);
+        }
+        if let Some(view) = views.view() {
+            let line = format!("remembers view {} on its disk", view.epoch().0);
+            self.say(cx, &line);
+        }
+        self.views = Some(views);
+    }
+
     fn entered(&mut self, cx: &mut Cx<'_>, view: &View) {
-        self.was_member |= self.views.incarnation().is_some();
+        self.was_member |= self.views.as_ref().is_some_and(|views| views.incarnation().is_some());
         let bytes = view.encode();
         for server in self.setup.servers.clone() {
             // A server that died enters nothing any more.
@@ -197,19 +222,19 @@ impl<M: Machine> ViewsServer<M> {
         }
         self.moves.entered();
         let members: Vec<String> = view.members().iter().map(|node| format!("{node}")).collect();
-        let line =
-            format!("node {}: view {}, members {}", cx.node(), view.epoch().0, members.join(" "));
-        self.machine.say(&line);
+        let line = format!("view {}, members {}", view.epoch().0, members.join(" "));
+        self.say(cx, &line);
     }
 
     /// Tells the servers until when they may act.
     fn lease(&mut self, cx: &mut Cx<'_>) {
-        let until = self.views.lease_until();
+        let Some(views) = &self.views else { return };
+        let until = views.lease_until();
         if until == self.leased_until {
             return;
         }
         self.leased_until = until;
-        let leader = self.views.leader().map_or(0, NodeId::get);
+        let leader = views.leader().map_or(0, NodeId::get);
         let lease = Lease { until_ns: until * self.setup.patience.max(1), leader };
         for server in self.setup.servers.clone() {
             let _ = cx.push_lease(server, &lease);
@@ -218,14 +243,17 @@ impl<M: Machine> ViewsServer<M> {
 
     fn restart(&mut self, cx: &mut Cx<'_>, why: &str) {
         if !core::mem::replace(&mut self.restarts, true) {
-            self.machine
-                .say(&format!("node {}: {why}; it starts again as a new member", cx.node()));
+            self.say(cx, &format!("{why}; it starts again as a new member"));
             self.machine.restart();
         }
     }
 
     fn arm(&mut self, cx: &mut Cx<'_>, now: u64) {
-        let mut deadline = self.views.deadline().max(now + 1);
+        let mut deadline = match &self.views {
+            Some(views) => views.deadline().max(now + 1),
+            None if self.disk.is_opening() => u64::MAX,
+            None => return,
+        };
         if !self.was_member {
             deadline = deadline.min(self.notice_at);
         }
@@ -241,23 +269,27 @@ impl<M: Machine> ViewsServer<M> {
 
     /// Says now and then what a node waits for that is no member yet.
     fn notice(&mut self, cx: &Cx<'_>, now: u64) {
-        if self.was_member || now < self.notice_at {
+        let takes_part = self.views.is_some() || self.disk.is_opening();
+        if self.was_member || now < self.notice_at || !takes_part {
             return;
         }
         self.notice_pause *= 2;
         self.notice_at = now + self.notice_pause;
-        let missing: Vec<String> =
-            self.views.waits_for(now).iter().map(|node| format!("{node}")).collect();
-        let what = match missing.join(", ") {
-            nodes if nodes.is_empty() => "the cluster, which has not admitted it yet".into(),
-            nodes => format!("node {nodes}, which the cluster needs to begin or to admit it"),
+        let missing = self.views.as_ref().map(|views| views.waits_for(now));
+        let missing = missing.map(|nodes| nodes.iter().map(|node| format!("{node}")).collect());
+        let what = match missing.map(|nodes: Vec<String>| nodes.join(", ")) {
+            None => "its disk".into(),
+            Some(nodes) if nodes.is_empty() => "the cluster, which has not admitted it yet".into(),
+            Some(nodes) => format!("node {nodes}, which the cluster needs to begin or to admit it"),
         };
-        self.machine.say(&format!("node {}: waits for {what}", cx.node()));
+        self.say(cx, &format!("waits for {what}"));
     }
 }
 
 impl<M: Machine> Core for ViewsServer<M> {
     fn start(&mut self, cx: &mut Cx<'_>) {
+        let news = self.disk.open(cx);
+        self.hear(cx, news);
         self.act(cx);
     }
 
@@ -275,15 +307,23 @@ impl<M: Machine> Core for ViewsServer<M> {
         let Ok(Agree { bytes }) = Agree::get(msg) else { return Answer::Failed(Errno::EPROTO) };
         let now = self.time(cx);
         let bytes = if bulk.data().is_empty() { &bytes[..] } else { bulk.data() };
-        self.views.message(now, node, bytes);
-        self.act(cx);
+        // A node that takes no part yet is one whose messages are late.
+        if let Some(views) = &mut self.views {
+            views.message(now, node, bytes);
+            self.act(cx);
+        }
         Answer::reply(&())
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
         let now = self.time(cx);
-        let (views, keepers) = ((&mut self.views, now), &self.setup.keepers);
-        self.moves.answered(cx, views, keepers, (cookie, &result));
+        if Cookies::is_one(cookie) {
+            let news = self.disk.answered(cx, cookie, &result);
+            self.hear(cx, news);
+        } else if let Some(views) = &mut self.views {
+            let keepers = &self.setup.keepers;
+            self.moves.answered(cx, (views, now), keepers, (cookie, &result));
+        }
         self.act(cx);
     }
 
@@ -293,24 +333,39 @@ impl<M: Machine> Core for ViewsServer<M> {
                 self.armed_ns = None;
                 let now = self.time(cx);
                 self.notice(cx, now);
-                self.views.tick(now);
-                self.act(cx);
+                if let Some(views) = &mut self.views {
+                    views.tick(now);
+                }
             }
             Event::NodeUp(node) => {
+                self.down.remove(&node);
                 let now = self.time(cx);
-                self.views.reachable(now, node);
-                self.act(cx);
+                if let Some(views) = &mut self.views {
+                    views.reachable(now, node);
+                }
             }
             Event::NodeDown(node) => {
                 let now = self.time(cx);
-                self.views.unreachable(now, node);
-                self.act(cx);
+                match &mut self.views {
+                    Some(views) => views.unreachable(now, node),
+                    // All nodes that there may be, at most.
+                    None => drop(self.down.insert(node)),
+                }
+            }
+            Event::Upcall { from: ServerId::Disk, number: EVENT_ROOM, .. } => {
+                let news = self.disk.has_room(cx);
+                self.hear(cx, news);
             }
             Event::Upcall { .. } => {}
+            Event::ServerDown(ServerId::Disk) => {
+                let news = self.disk.died();
+                self.hear(cx, news);
+            }
             // Without them no lease is renewed, and the others let this node go: the sooner it is back the
             // better. Who is alone needs no links.
             Event::ServerDown(server @ (ServerId::Net | ServerId::Timer)) => {
-                let alone = self.views.view().is_some_and(|view| view.members().len() == 1);
+                let Some(views) = &self.views else { return };
+                let alone = views.view().is_some_and(|view| view.members().len() == 1);
                 if self.was_member && !(alone && server == ServerId::Net) {
                     self.restart(cx, &format!("cannot stay a member without its {server} server"));
                 }
@@ -318,7 +373,11 @@ impl<M: Machine> Core for ViewsServer<M> {
             // Without what keeps a slot's things the slot stays where it is.
             Event::ServerDown(_) => {}
         }
+        self.act(cx);
     }
 
     fn cancel(&mut self, _cx: &mut Cx<'_>, _ticket: Ticket) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,7 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
         drift: true,
         sync_max_ns: rng.range(1, 30) * MS,
         founders: 0,
+        disks: true,
     };
     let mut world: World<R> = World::new(seed, &setup);
     world.nodes.iter_mut().for_each(|node| node.amnesiac = plan.amnesia);
@@ -43,6 +44,11 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
     let mut disk_lost = !plan.disk_lost || voters < 3;
     while world.time < CHAOS_NS && world.failure.is_none() {
         disturb(&mut world, &mut rng, &mut disk_lost);
+        // Whoever takes itself for a founder again does so as often as it loses its disk.
+        disk_lost &= !plan.amnesia;
+        if rng.chance(300) {
+            world.tell_links();
+        }
         let pause = world.time + rng.range(30, 1200) * MS;
         world.run_until(pause);
     }
@@ -68,7 +74,7 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
     }
 }
 
-fn bad(rng: &mut Rng) -> Network {
+pub fn bad(rng: &mut Rng) -> Network {
     match rng.range(0, 4) {
         0 => GOOD,
         1 => Network { delay_max_ns: 20 * MS, ..GOOD },
@@ -164,10 +170,11 @@ pub fn heal<R: Rules>(world: &mut World<R>) {
         world.nodes[node].paused_until = 0;
         world.restart(node);
     }
+    world.tell_links();
 }
 
 /// How many seeds CI runs; `SIM_SEEDS` for more, `SIM_SEED` for one.
-fn seeds(default: u64) -> std::ops::Range<u64> {
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
     match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,

@@ -12,7 +12,16 @@ use views_core::wire::{Entry, Envelope, Message, Position};
 
 fn setup(nodes: usize, voters: usize) -> Setup {
     let policy = Policy { backups: false };
-    Setup { nodes, voters, policy, network: GOOD, drift: false, sync_max_ns: MS, founders: 0 }
+    Setup {
+        nodes,
+        voters,
+        policy,
+        network: GOOD,
+        drift: false,
+        sync_max_ns: MS,
+        founders: 0,
+        disks: true,
+    }
 }
 
 /// A cluster with a leader, in which everybody acts.
@@ -258,6 +267,12 @@ fn hostile_member_changes_no_term_view_lease_or_slot() {
         Message::Ask { incarnation: 5, epoch: view.epoch().0, wish: wish.clone() },
         Message::Ask { incarnation: 1, epoch: view.epoch().0, wish },
         Message::Leave { incarnation: 1 },
+        Message::Suspect { incarnation: 1, nodes: vec![(2, 2), (3, 3)] },
+        Message::Suspect { incarnation: 5, nodes: vec![(4, 4)] },
+        Message::Foreign,
+        Message::FoundAsk { boot, round: 1, missing: vec![1] },
+        Message::FoundPromise { decider: boot, round: 1, boot },
+        Message::KeptOut { boot, by: vec![1] },
         Message::Join { boot, disk: 1, unreachable: Vec::new() },
     ];
     // Often enough and for as long as the member's own lease lasts: it is still one.

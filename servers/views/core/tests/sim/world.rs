@@ -131,6 +131,8 @@ pub struct Setup {
     pub sync_max_ns: u64,
     /// How many of the nodes found the cluster; 0 if it begins founded.
     pub founders: usize,
+    /// Whether nodes have disks.
+    pub disks: bool,
 }
 
 pub struct World<R: Rules> {
@@ -144,6 +146,9 @@ pub struct World<R: Rules> {
     pub founding: View,
     /// Links are sessions: what a former life said, or was told, is gone.
     sessions: bool,
+    disks: bool,
+    /// Slots that primaries do not give away now.
+    pub busy: BTreeSet<SlotNo>,
     config: Config,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
@@ -152,6 +157,8 @@ pub struct World<R: Rules> {
     pub kinds: Option<u64>,
     pub checkers: Checkers,
     pub failure: Option<String>,
+    /// Nodes that started again as their cluster was gone.
+    pub orphans: u64,
     /// Epoch and time at which each node entered its view.
     pub entered: BTreeMap<usize, (u64, u64)>,
 }
@@ -191,6 +198,8 @@ impl<R: Rules> World<R> {
             cut_of_voters: BTreeSet::new(),
             founding: founding.clone(),
             sessions: setup.founders > 0,
+            disks: setup.disks,
+            busy: BTreeSet::new(),
             config,
             queue: BinaryHeap::new(),
             queued: 0,
@@ -198,6 +207,7 @@ impl<R: Rules> World<R> {
             kinds: None,
             checkers: Checkers::default(),
             failure: None,
+            orphans: 0,
             entered: BTreeMap::new(),
         };
         for node in 0..setup.nodes {
@@ -283,7 +293,11 @@ impl<R: Rules> World<R> {
             if let Some(joining) = view.slot(number).joining
                 && self.rng.chance(800)
             {
-                let _ = views.request(now, Request::Joined(number, joining.goal));
+                let request = match self.busy.contains(&number) {
+                    true => Request::Abort(number),
+                    false => Request::Joined(number, joining.goal),
+                };
+                let _ = views.request(now, request);
             }
         }
         let again = self.time + self.rng.range(20, 60) * MS;
@@ -295,6 +309,7 @@ impl<R: Rules> World<R> {
     pub fn after(&mut self, node: usize) {
         let outputs = self.nodes[node].views.as_mut().map(Views::take_outputs).unwrap_or_default();
         let life = self.nodes[node].life;
+        let mut orphaned = false;
         for output in outputs {
             match output {
                 Output::Send(to, bytes) => self.send(node, usize::from(to.get()) - 1, bytes),
@@ -305,7 +320,8 @@ impl<R: Rules> World<R> {
                     self.queue(at, Event::Synced { node, life, number });
                 }
                 Output::Entered(view) => self.entered(node, &view),
-                Output::Acting | Output::Fenced | Output::Orphaned => {}
+                Output::Orphaned => orphaned = true,
+                Output::Acting | Output::Fenced => {}
             }
         }
         let deadline = self.nodes[node].views.as_ref().map_or(u64::MAX, Views::deadline);
@@ -320,6 +336,12 @@ impl<R: Rules> World<R> {
         let found = self.checkers.look(self.time, &self.nodes, node);
         if let Err(why) = found {
             self.failure.get_or_insert(format!("at {} ms: {why}", self.time / MS));
+        }
+        if orphaned {
+            self.orphans += 1;
+            self.crash(node);
+            self.nodes[node].disk.lose();
+            self.queue(self.time + 100 * MS, Event::Start(node));
         }
     }
 
@@ -338,6 +360,9 @@ impl<R: Rules> World<R> {
     pub fn send(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         if let Some(kinds) = &mut self.kinds {
             *kinds += u64::from(belongs_to_change(&bytes));
+        }
+        if self.sessions {
+            self.checkers.said(from, &bytes);
         }
         if to >= self.nodes.len() || self.cut.contains(&(from, to)) {
             return;
@@ -361,6 +386,28 @@ impl<R: Rules> World<R> {
         self.queue(at, Event::Deliver { from, to, bytes, lives });
     }
 
+    /// The links say which of them are cut.
+    pub fn tell_links(&mut self) {
+        for node in 0..self.nodes.len() {
+            for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                let down = self.cut.contains(&(node, other)) || self.cut.contains(&(other, node));
+                self.tell_link(node, other, down);
+            }
+        }
+    }
+
+    /// A node's link to another says that it is down, or up.
+    pub fn tell_link(&mut self, node: usize, other: usize, down: bool) {
+        let (now, id) = (self.nodes[node].clock(self.time), self.nodes[other].id);
+        let Some(views) = &mut self.nodes[node].views else { return };
+        if down {
+            views.unreachable(now, id)
+        } else {
+            views.reachable(now, id)
+        }
+        self.after(node);
+    }
+
     pub fn start(&mut self, node: usize, start: Start) {
         let seed = self.rng.next();
         let this = &mut self.nodes[node];
@@ -375,6 +422,9 @@ impl<R: Rules> World<R> {
     pub fn crash(&mut self, node: usize) {
         if self.nodes[node].views.take().is_some() {
             self.nodes[node].disk.crash(&mut self.rng);
+            if !self.disks {
+                self.nodes[node].disk.lose();
+            }
         }
     }
 
@@ -407,9 +457,10 @@ impl<R: Rules> World<R> {
         let agreed = views.agreed().map(|(index, view)| (index, view.epoch().0));
         let nodes = |view: &View| view.members().iter().map(|n| n.get()).collect::<Vec<_>>();
         format!(
-            "node {}: leads {:?} term {} view {:?} members {:?} voters {:?} agreed {agreed:?} life {:?} \
+            "node {}: cluster {:x?} leads {:?} term {} view {:?} members {:?} voters {:?} agreed {agreed:?} life {:?} \
              {:?} acts {} {:?}",
             node.id,
+            view.map(View::cluster),
             views.leads(),
             views.term(),
             view.map(|view| view.epoch().0),
@@ -420,6 +471,19 @@ impl<R: Rules> World<R> {
             node.may_act(self.time),
             views.counts(),
         )
+    }
+
+    /// Lets time pass until `reached`, and tells how long it took.
+    pub fn until(&mut self, most_ms: u64, reached: impl Fn(&Self) -> bool) -> Option<u64> {
+        let began = self.time;
+        while self.failure.is_none() && self.time < began + most_ms * MS {
+            if reached(self) {
+                return Some((self.time - began) / MS);
+            }
+            let next = self.time + 10 * MS;
+            self.run_until(next);
+        }
+        None
     }
 
     pub fn leader(&self) -> Option<usize> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! At any instant at most one node acts as primary of a slot, whatever views the nodes are in and by
+//! At any instant at most one node acts as primary of a slot, whatever clusters and views the nodes are in and by
 //! whatever clocks.
 
 use crate::world::Node;
@@ -11,7 +11,7 @@ use views_core::rules::Rules;
 pub struct OnePrimary {
     /// Epoch and lease of each node when it was last looked at: unless one changed, it claims no
     /// more than before.
-    seen: BTreeMap<usize, (u64, u64)>,
+    seen: BTreeMap<usize, (u64, u64, u64)>,
 }
 
 impl OnePrimary {
@@ -23,12 +23,13 @@ impl OnePrimary {
     ) -> Result<(), String> {
         let node = &nodes[at];
         let (Some(views), Some(view)) = (&node.views, node.view()) else { return Ok(()) };
-        let claim = (view.epoch().0, views.lease_until());
+        let claim = (view.cluster(), view.epoch().0, views.lease_until());
         if !node.may_act(time) || self.seen.insert(at, claim) == Some(claim) {
             return Ok(());
         }
         for other in nodes.iter().filter(|other| other.id != node.id && other.may_act(time)) {
-            let Some(theirs) = other.view().filter(|theirs| theirs.epoch() != view.epoch()) else {
+            let of = |view: &View| (view.cluster(), view.epoch());
+            let Some(theirs) = other.view().filter(|theirs| of(theirs) != of(view)) else {
                 continue;
             };
             let both = |slot| view.home(slot) == node.id && theirs.home(slot) == other.id;

@@ -18,7 +18,8 @@ pub fn lacks<R: Rules>(world: &World<R>, backups: bool) -> Result<(), String> {
         if !node.may_act(world.time) {
             return Err(format!("progress: node {} does not act", node.id));
         }
-        if node.view().map(View::epoch) != Some(view.epoch()) {
+        let of = |view: &View| (view.cluster(), view.epoch());
+        if node.view().map(of) != Some(of(view)) {
             return Err(format!("progress: node {} is in another view", node.id));
         }
     }
