@@ -126,10 +126,13 @@ impl<C: Core> Host<C> {
             Err(errno) => return Status::Failed(errno),
         };
         let Some(turn) = membership.enter(view) else { return Status::Done };
-        let Turn { old, lost, found } = turn;
+        let Turn { old, lost, left, found } = turn;
         let cx = &mut self.cx(platform, tables, membership);
         for node in lost {
             Self::node_down(core, cx, node);
+        }
+        for node in left {
+            Self::end_calls(core, cx, node);
         }
         core.entered(cx, &old);
         for node in found {
@@ -404,6 +407,12 @@ impl<C: Core> Host<C> {
     }
 
     fn node_down(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+        Self::end_calls(core, cx, node);
+        core.event(cx, Event::NodeDown(node));
+    }
+
+    /// Nothing comes from `node` any more, and nothing goes there.
+    fn end_calls(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
         let open =
             if Mutant::CallsOutliveTheirNode.is_on() { vec![] } else { cx.tables.calls_to(node) };
         for request in open {
@@ -413,7 +422,6 @@ impl<C: Core> Host<C> {
         }
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
-        core.event(cx, Event::NodeDown(node));
     }
 
     /// Another server of this node died: ends what waits for it, and tells the core.
