@@ -27,6 +27,7 @@
 //! [`crate::rebuild`]), and tells the parent if nobody has it.
 
 mod arrival;
+mod commit;
 mod image;
 mod source;
 mod target;
@@ -56,7 +57,7 @@ pub struct Moves {
     /// [`ARRIVALS_MAX`].
     ///
     /// [`ARRIVALS_MAX`]: crate::limits::ARRIVALS_MAX
-    arrivals: BTreeMap<(u32, u32), Arrival>,
+    pub(crate) arrivals: BTreeMap<(u32, u32), Arrival>,
     next: u64,
     /// Pages that came after their processes: on demand, ahead.
     pub(crate) pages_fetched: (u64, u64),
