@@ -57,6 +57,11 @@ pub enum Fact {
         /// The child.
         pid: u32,
     },
+    /// To a child: its parent is on the sender's node now.
+    ParentMoved {
+        /// The child.
+        pid: u32,
+    },
     /// To a zombie: its parent has waited for it.
     Reaped {
         /// The zombie.
@@ -82,6 +87,8 @@ pub enum Fact {
         /// The id.
         pid: u32,
     },
+    /// To all nodes: what they told others may have been lost at the sender, which passes on.
+    Again,
     /// To the node whose shell server made a process: it has ended.
     Watched {
         /// The process.
@@ -205,8 +212,8 @@ hot! {
     pub struct Closed { pub pid: u32, pub moves: u32 }
 }
 hot! {
-    /// By the source of a move, after a silence: say [`Closed`] again, if it was said.
-    pub struct IsClosed { pub pid: u32, pub moves: u32 }
+    /// The source's answer to a [`Closed`]: it has forgotten the process, which may move on.
+    pub struct ClosedAck { pub pid: u32, pub moves: u32 }
 }
 hot! {
     /// The receiving node's processes with ids above `after`: a `Vec<ProcessInfo>` in postcard in
@@ -269,7 +276,7 @@ operations! {
     0x107, slow, repeat: Located => ();
     0x108, slow, repeat: LocatedAck => ();
     0x109, slow, repeat: Closed => ();
-    0x10a, slow, repeat: IsClosed => ();
+    0x10a, slow, repeat: ClosedAck => ();
     0x110, slow, once: MoveProcess => crate::Migrated;
     0x111, slow, once: MoveInstall => MoveInstalled;
     0x112, slow, repeat: MoveCommit => ();

@@ -164,10 +164,21 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    /// Nobody hears of it: a child without a living parent is an orphan.
+    /// Nobody hears of it: a child without a living parent is an orphan, a child that is nowhere was lost.
+    /// Who moves while all members are told so may hear of it neither where it was nor where it is.
     fn undeliverable(&mut self, cx: &mut Cx<'_>, tell: Tell) {
-        let Fact::Child { pid, .. } = tell.fact else { return };
-        let fact = Fact::Orphaned { pid };
+        let fact = match tell.fact {
+            Fact::Child { pid, .. } | Fact::Moved { pid, .. } => Fact::Orphaned { pid },
+            Fact::ParentMoved { pid } => Fact::Lost { pid },
+            Fact::Grouped { .. }
+            | Fact::Reaped { .. }
+            | Fact::Orphaned { .. }
+            | Fact::Freed { .. }
+            | Fact::Missing { .. }
+            | Fact::Lost { .. }
+            | Fact::Again
+            | Fact::Watched { .. } => return,
+        };
         if tell.from == cx.node() {
             self.learn(cx, fact);
         } else {
@@ -211,6 +222,8 @@ impl<M: Machine> ProcCore<M> {
                     child.node = from;
                 }
             }
+            // It is told so only to find out whether it lives.
+            Fact::ParentMoved { .. } => {}
             Fact::Reaped { pid } => {
                 if let Some(no) = self.pids.process(pid) {
                     self.reap(cx, no);
@@ -224,6 +237,7 @@ impl<M: Machine> ProcCore<M> {
                 }
             }
             Fact::Lost { pid } => self.process_lost(cx, pid),
+            Fact::Again => self.tell_parents_again(cx),
             Fact::Watched { pid, status } => {
                 if let Some(pid) = Pid::new(pid) {
                     self.watched_ended(cx, pid, status);
@@ -239,10 +253,12 @@ impl<M: Machine> ProcCore<M> {
             | Fact::Grouped { parent, .. }
             | Fact::Moved { parent, .. } => parent,
             Fact::Orphaned { pid } => pid,
-            Fact::Reaped { .. }
+            Fact::ParentMoved { .. }
+            | Fact::Reaped { .. }
             | Fact::Freed { .. }
             | Fact::Missing { .. }
             | Fact::Lost { .. }
+            | Fact::Again
             | Fact::Watched { .. } => return false,
         };
         let no = self.pids.process(about);

@@ -24,8 +24,9 @@ use fs_api::name::FileKind;
 use ipc_api::{EVENT_TERMINAL_SIGNAL, TerminalSignal};
 use mem_api::{EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, SpaceLost};
 use proc_api::peer::{
-    Closed, Count, Identify, IsClosed, ListProcesses, Located, LocatedAck, MoveCommit, MoveDiscard,
-    MoveInstall, MoveProcess, MovesOpen, QueryIds, ReadProc, ReportIds, SendSignal, Tell,
+    Closed, ClosedAck, Count, Identify, ListProcesses, Located, LocatedAck, MoveCommit,
+    MoveDiscard, MoveInstall, MoveProcess, MovesOpen, QueryIds, ReadProc, ReportIds, SendSignal,
+    Tell,
 };
 use proc_api::{AdminReply, List, Migrate, MoveFigures, ProcessList, Signal, Spawn};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
@@ -204,8 +205,8 @@ impl<M: Machine> ProcCore<M> {
             ReportIds::NUMBER => self.ids_reported(cx, node, &ReportIds::get(msg)?),
             Located::NUMBER => self.located(cx, node, Located::get(msg)?),
             LocatedAck::NUMBER => self.located_known(cx, node, &LocatedAck::get(msg)?.0),
-            Closed::NUMBER => self.move_closed(node, Closed::get(msg)?),
-            IsClosed::NUMBER => self.ask_closed(cx, node, IsClosed::get(msg)?),
+            Closed::NUMBER => self.move_closed(cx, node, Closed::get(msg)?),
+            ClosedAck::NUMBER => self.close_known(cx, node, ClosedAck::get(msg)?),
             MovesOpen::NUMBER => self.moves_open(cx, node, &MovesOpen::get(msg)?),
             _ => return Err(Errno::ENOSYS),
         }

@@ -13,7 +13,7 @@
 //! node decides for itself.
 
 use crate::ProcCore;
-use crate::cluster::{Fact, STATUS_LOST};
+use crate::cluster::{Fact, STATUS_LOST, others};
 use crate::machine::Machine;
 use crate::process::{ChildState, Phase};
 use abi::{NodeId, Pid};
@@ -49,6 +49,10 @@ impl<M: Machine> ProcCore<M> {
             return self.query(cx, node);
         }
         self.moves_again(cx, node);
+        // What others told each other by way of this node is lost too.
+        for other in others(cx) {
+            self.tell(cx, Some(other), &Fact::Again);
+        }
         self.tell_parents_again(cx);
         // What it told this home meanwhile is lost, or what this home told it.
         self.count(cx, self.home.all());
@@ -61,17 +65,26 @@ impl<M: Machine> ProcCore<M> {
         let new = self.home.enter(cx.view(), cx.node());
         let named = self.home.naming(|node| left.contains(&node));
         for node in &left {
-            self.silent.remove(node);
+            if cx.view().contains(*node) {
+                // Its next life may have got what was sent before this view was known.
+                self.silent.insert(*node);
+            } else {
+                self.silent.remove(node);
+            }
             self.no_report_from(*node);
             self.node_gone(cx, *node);
         }
         self.view = cx.view().clone();
+        if let Some(member) = cx.view().member(cx.node()) {
+            self.moves.begin_life(member.incarnation);
+        }
         // Who left may have reported what is nowhere now.
         if !left.is_empty() || !new.is_empty() {
             self.count(cx, named);
         }
         self.locate_again(cx, old.epoch());
-        if !left.is_empty() {
+        // A node that came and left in views that were skipped may have had to pass something on.
+        if !left.is_empty() || cx.view().epoch().0 > old.epoch().0 + 1 {
             self.tell_parents_again(cx);
         }
         self.unpark(cx);
@@ -108,6 +121,7 @@ impl<M: Machine> ProcCore<M> {
         for pid in lost {
             self.learn(cx, Fact::Lost { pid });
         }
+        self.locate_all(cx);
         self.count(cx, self.home.naming(|at| at == node));
         self.counted(cx);
     }
@@ -136,7 +150,7 @@ impl<M: Machine> ProcCore<M> {
 
     /// Tells parents elsewhere how their children here stand: what was told before may have been lost on its
     /// way. Whose parent is no more hears of that.
-    fn tell_parents_again(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn tell_parents_again(&mut self, cx: &mut Cx<'_>) {
         for no in self.processes.numbers() {
             let Some(process) = self.processes.get(no) else { continue };
             let parent = process.own.parent;

@@ -27,6 +27,7 @@
 //! [`crate::rebuild`]), and tells the parent if nobody has it.
 
 mod arrival;
+mod commit;
 mod image;
 mod source;
 mod target;
@@ -40,6 +41,11 @@ pub(crate) use target::Incoming;
 use abi::NodeId;
 use alloc::collections::BTreeMap;
 use arrival::{Arrival, Given};
+use cluster::Incarnation;
+
+/// Of a move's number: the bits that count, below those of the node's life. Together at most 40.
+const MOVES_OF_A_LIFE_BITS: u32 = 24;
+const LIFE_MASK: u32 = 0xffff;
 
 /// The moves of this node.
 #[derive(Default)]
@@ -56,13 +62,20 @@ pub struct Moves {
     /// [`ARRIVALS_MAX`].
     ///
     /// [`ARRIVALS_MAX`]: crate::limits::ARRIVALS_MAX
-    arrivals: BTreeMap<(u32, u32), Arrival>,
+    pub(crate) arrivals: BTreeMap<(u32, u32), Arrival>,
     next: u64,
     /// Pages that came after their processes: on demand, ahead.
     pub(crate) pages_fetched: (u64, u64),
 }
 
 impl Moves {
+    /// Moves of this life of the node get numbers above those of the lives before, whose messages another
+    /// node may still take for this one's.
+    pub(crate) fn begin_life(&mut self, life: Incarnation) {
+        let first = u64::from(life.get() & LIFE_MASK) << MOVES_OF_A_LIFE_BITS;
+        self.next = self.next.max(first);
+    }
+
     /// Where something went that was here.
     pub(crate) fn given_to(&self, id: u32) -> Option<NodeId> {
         self.given.get(&id).map(|given| given.to)

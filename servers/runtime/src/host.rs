@@ -149,6 +149,9 @@ impl<C: Core> Host<C> {
         for node in &turn.lost {
             Self::node_down(core, cx, *node);
         }
+        for node in &turn.left {
+            Self::end_calls(core, cx, *node);
+        }
         Self::slots_turned(core, cx, &turn);
         core.entered(cx, &turn.old);
         for node in turn.found {
@@ -430,6 +433,12 @@ impl<C: Core> Host<C> {
     }
 
     fn node_down(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+        Self::end_calls(core, cx, node);
+        core.event(cx, Event::NodeDown(node));
+    }
+
+    /// Nothing comes from `node` any more, and nothing goes there.
+    fn end_calls(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
         let open =
             if Mutant::CallsOutliveTheirNode.is_on() { vec![] } else { cx.tables.calls_to(node) };
         for request in open {
@@ -441,7 +450,6 @@ impl<C: Core> Host<C> {
         giving::gives_node_down(cx, node);
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
-        core.event(cx, Event::NodeDown(node));
     }
 
     /// Another server of this node died: ends what waits for it, and tells the core.

@@ -65,6 +65,9 @@ pub(crate) struct Turn {
     pub(crate) old: View,
     /// Nodes that were reachable and are not any more.
     pub(crate) lost: Vec<NodeId>,
+    /// Nodes that were not, and have left. Something may have been sent to them all the same: a link is up
+    /// before this server hears of it.
+    pub(crate) left: Vec<NodeId>,
     /// Nodes that have become reachable.
     pub(crate) found: Vec<NodeId>,
 }
@@ -163,15 +166,23 @@ impl Membership {
         true
     }
 
-    /// The first message that does not have to wait any more.
+    /// The first message that does not have to wait any more. What was held of a life that is no
+    /// member's is dropped.
     pub(crate) fn release(&mut self, now_ns: u64) -> Option<(NodeId, NodeMessage)> {
-        let waits = |(from, message): &(NodeId, NodeMessage)| {
-            self.judge(now_ns, *from, message) == Judged::Hold
-        };
-        let at = self.held.iter().position(|item| !waits(item))?;
-        let (from, message) = self.held.remove(at)?;
-        self.held_bytes -= weight(&message);
-        Some((from, message))
+        let mut at = 0;
+        while let Some((from, message)) = self.held.get(at) {
+            let judged = self.judge(now_ns, *from, message);
+            if judged == Judged::Hold {
+                at += 1;
+                continue;
+            }
+            let (from, message) = self.held.remove(at)?;
+            self.held_bytes -= weight(&message);
+            if judged == Judged::Run {
+                return Some((from, message));
+            }
+        }
+        None
     }
 
     /// Enters a view; `None` if it is not newer.
@@ -189,10 +200,12 @@ impl Membership {
             self.since.insert(*node, old.epoch().0 + 1);
         }
         let lost = was.iter().copied().filter(|node| !same(*node)).collect();
+        let gone = old.members().iter().copied().filter(|node| *node != self.me && !same(*node));
+        let left = gone.filter(|node| !was.contains(node)).collect();
         let up = self.links.iter().filter(|(_, up)| **up).map(|(node, _)| *node);
         let is_new = |node: &NodeId| self.reachable(*node) && !(same(*node) && was.contains(node));
         let found = up.filter(is_new).collect();
-        Some(Turn { old, lost, found })
+        Some(Turn { old, lost, left, found })
     }
 
     /// A piece of the next view; the view, if it is the last one.

@@ -10,7 +10,7 @@ pub mod views;
 
 #[cfg(test)]
 use crate::node::Lane;
-use crate::node::{NET_SEND, NET_TAKE, TIMER_ARM, Taken};
+use crate::node::{NET_SEND, NET_TAKE, NodeMessage, TIMER_ARM, Taken};
 use crate::{
     Bulk, Completion, Core, Freeze, Host, Lease, Msg, Operation, Platform, Status, Wire, system,
 };
@@ -89,6 +89,20 @@ impl Net {
             inbox.clear();
         }
         self.mark_all(node, Taken::Down);
+    }
+
+    /// A server of a node dies: the same server elsewhere is told so, and nothing reaches the node any more.
+    pub fn server_dies(&mut self, node: NodeId, server: ServerId) {
+        self.dead.insert(node);
+        self.lanes.retain(|(from, to, _), _| *from != node && *to != node);
+        let gone = NodeMessage::gone(server).encode().expect("it is short");
+        for ((of, at), inbox) in &mut self.inboxes {
+            if *of == node {
+                inbox.clear();
+            } else if *at == server && !self.dead.contains(of) {
+                inbox.push_back((Taken::Message, node, gone.clone()));
+            }
+        }
     }
 
     /// A node that was cut off boots again: the others hear that it answers.

@@ -194,6 +194,54 @@ fn server_that_died_elsewhere_is_a_node_that_is_down_until_it_boots_again() {
 }
 
 #[test]
+fn call_over_a_link_that_nobody_has_heard_of_ends_when_its_node_leaves() {
+    let mut world = World::new();
+    world.arrives(Taken::Down, Vec::new());
+    world.step(|_, cx| cx.call_node(node(2), &Ask { number: 1 }, Vec::new(), 10));
+    let old = View::fixed(Vec::from([node(1), node(2)])).expect("a view");
+    let new = crate::testing::next_view(&old, &[node(2)], &[]);
+    crate::testing::enter(&world.host, &mut world.platform, &new);
+    assert_eq!(world.ended(), [(10, Err(Errno::EHOSTDOWN))]);
+}
+
+/// Counts the messages of other nodes.
+#[derive(Default)]
+struct Counter(u32);
+
+impl Core for Counter {
+    fn request(&mut self, _: &mut Cx<'_>, _: Client, _: u16, _: &Msg, _: &mut Bulk<'_>) -> Answer {
+        self.0 += 1;
+        Answer::Failed(Errno::ENOSYS)
+    }
+
+    fn completion(&mut self, _: &mut Cx<'_>, _: u64, _: Result<NodeReply, Errno>) {}
+
+    fn event(&mut self, _: &mut Cx<'_>, _: Event) {}
+
+    fn cancel(&mut self, _: &mut Cx<'_>, _: Ticket) {}
+}
+
+#[test]
+fn message_that_waited_for_a_view_without_its_sender_is_dropped() {
+    let net = Net::shared();
+    let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
+    let host = Host::outside(ServerId::Fs, node(1), Counter::default());
+    let old = View::fixed(Vec::from([node(1), node(2), node(3)])).expect("a view");
+    let new = crate::testing::next_view(&old, &[node(2)], &[]);
+    for from in [2, 3] {
+        let (msg, bulk, epoch) = (Msg::default(), Vec::new(), 1);
+        let (kind, server) = (Kind::Tell, ServerId::Fs);
+        let tell = NodeMessage { kind, server, op: 7, status: 0, epoch, request: 0, msg, bulk };
+        let data = tell.encode().expect("short");
+        net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Message, node(from), data));
+    }
+    host.collect(&mut platform, ServerId::Net);
+    crate::testing::enter(&host, &mut platform, &new);
+    crate::testing::lease(&host, &mut platform, u64::MAX);
+    assert_eq!(host.step(&mut platform, |core, _| core.0), 1);
+}
+
+#[test]
 fn message_of_a_dead_server_names_its_server_and_kind() {
     let gone = NodeMessage::gone(ServerId::Mem).encode().expect("short");
     let decoded = NodeMessage::decode(&gone).expect("well-formed");

@@ -47,6 +47,8 @@ impl FsCore {
         let LowerKind::File { offset, len } = self.tree.lower.node(number).kind else {
             return Err(Errno::EINVAL);
         };
+        // What was run once is run again: this node keeps the file's object.
+        self.image_object(cx, number)?;
         // mem-server has one object for each range of RootData.
         let content = if len == 0 { Content::Zero } else { Content::Root { offset, len } };
         Ok((cx.leaf(&ObjectCreate { content, slot: None })?.object, len))

@@ -4,9 +4,12 @@
 //!
 //! # Model
 //! ```text
-//! target: runs it -> Located to the homes -> all have acknowledged -> Closed to the source -> forgotten
-//! source: Given: passes on what still comes, reports it to homes that count  -> Closed -> forgotten
+//! target: runs it -> Located to the homes -> all know -> Closed to the source -> ClosedAck: may move on
+//! source: Given: passes on what still comes, reports it to homes that count -> Closed: forgotten
 //! ```
+//! A process does not move on before, so that its home never hears of it from three nodes: a source that
+//! has not forgotten it would name a target that has nothing any more.
+//!
 //! `moves` counts a process's moves, so that a home never believes the older of two words. Whoever is home
 //! in the present view must have acknowledged: if a view makes another node home meanwhile, it is told
 //! again.
@@ -18,7 +21,7 @@ use crate::machine::Machine;
 use abi::{Epoch, NodeId, Pid};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use proc_api::peer::{Closed, IsClosed, LOCATED_MAX, Located, LocatedAck};
+use proc_api::peer::{Closed, ClosedAck, LOCATED_MAX, Located, LocatedAck};
 use runtime::Cx;
 
 /// An id whose process has left this node.
@@ -59,6 +62,8 @@ impl<M: Machine> ProcCore<M> {
             if home == cx.node() {
                 self.home.here(pid);
                 *known = true;
+            } else if cx.is_peer_dead(home) {
+                *known = true;
             } else {
                 unknown.entry(home).or_default().push(*id);
             }
@@ -72,12 +77,12 @@ impl<M: Machine> ProcCore<M> {
         self.close(cx, key);
     }
 
+    /// If all homes know, the source may forget the process.
     fn close(&mut self, cx: &mut Cx<'_>, key: (u32, u32)) {
-        let known = |arrival: &Arrival| arrival.ids.values().all(|known| *known);
-        if self.moves.arrivals.get(&key).is_some_and(known)
-            && let Some(arrival) = self.moves.arrivals.remove(&key)
-        {
-            self.inform(cx, arrival.from, &Closed { pid: key.0, moves: key.1 });
+        let Some(arrival) = self.moves.arrivals.get(&key) else { return };
+        if arrival.ids.values().all(|known| *known) {
+            let from = arrival.from;
+            self.inform(cx, from, &Closed { pid: key.0, moves: key.1 });
         }
     }
 
@@ -111,18 +116,34 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// To the source: all homes know.
-    pub(crate) fn move_closed(&mut self, from: NodeId, closed: Closed) {
+    pub(crate) fn move_closed(&mut self, cx: &mut Cx<'_>, from: NodeId, closed: Closed) {
         let Closed { pid, moves } = closed;
+        self.taken(cx, pid, from);
         self.moves.given.retain(|_, it| (it.pid, it.to) != (pid, from) || it.moves > moves);
-        self.moves.closes_early(pid, from);
+        self.inform(cx, from, &ClosedAck { pid, moves });
     }
 
-    /// To the target: was it closed?
-    pub(crate) fn ask_closed(&mut self, cx: &mut Cx<'_>, from: NodeId, asked: IsClosed) {
-        let IsClosed { pid, moves } = asked;
-        if !self.moves.arrivals.contains_key(&(pid, moves)) {
-            self.inform(cx, from, &Closed { pid, moves });
+    /// To the target: the source has forgotten the process.
+    pub(crate) fn close_known(&mut self, cx: &mut Cx<'_>, from: NodeId, known: ClosedAck) {
+        let key = (known.pid, known.moves);
+        if self.moves.arrivals.get(&key).is_some_and(|arrival| arrival.from == from) {
+            self.moves.arrivals.remove(&key);
+            self.may_move_on(cx, known.pid);
         }
+    }
+
+    /// Arrivals from a node that has left are over: it reports nothing.
+    pub(crate) fn arrivals_lost(&mut self, cx: &mut Cx<'_>, from: NodeId) {
+        let lost = self.moves.arrivals.iter().filter(|(_, arrival)| arrival.from == from);
+        for key in lost.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.moves.arrivals.remove(&key);
+            self.may_move_on(cx, key.0);
+        }
+    }
+
+    /// Whether the source of a process may not have forgotten it.
+    pub(crate) fn is_arriving(&self, pid: u32) -> bool {
+        self.moves.arrivals.range((pid, 0)..=(pid, u32::MAX)).next().is_some()
     }
 
     /// A view came after `old`: homes that are new in it do not know.
@@ -158,14 +179,12 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// An id names something on another node from now on.
-    pub(crate) fn gone_to(&mut self, cx: &Cx<'_>, id: Pid, given: Given, closed: bool) {
+    pub(crate) fn gone_to(&mut self, cx: &Cx<'_>, id: Pid, given: Given) {
         self.pids.clear(id);
         if cx.view().home(id.slot()) == cx.node() {
             self.home.located(id, given.to, given.moves);
         }
-        if !closed {
-            self.moves.given.insert(id.get(), given);
-        }
+        self.moves.given.insert(id.get(), given);
     }
 
     /// What was given is not where it was given to, as far as this node knows: the homes find out.

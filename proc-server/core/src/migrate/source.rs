@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A move as its source sees it.
 
-use super::Moves;
-use super::arrival::Given;
 use super::image::{Image, ThreadImage, distinct};
 use crate::ProcCore;
 use crate::cluster::{Fact, Place};
-use crate::entry::{alarm_cookie, move_cookie};
-use crate::files::{self, OpenFile};
-use crate::limits::{COMMIT_RETRY_NS, GIVEN_MAX};
+use crate::entry::move_cookie;
+use crate::files::OpenFile;
+use crate::limits::GIVEN_MAX;
 use crate::machine::Machine;
 use crate::parked::Origin;
 use crate::process::{Phase, ProcessNo};
@@ -22,10 +20,7 @@ use core::task::Poll;
 use fs_api::file::Hold;
 use fs_api::name::FileKind;
 use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
-use proc_api::peer::{
-    IsClosed, MOVES_OPEN_MAX, MoveCommit, MoveDiscard, MoveInstall, MoveInstalled, MoveProcess,
-    MovesOpen, SendSignal,
-};
+use proc_api::peer::{MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal};
 use proc_api::{Migrated, Moving};
 use runtime::limits::NODE_BODY_BYTES;
 use runtime::{Bulk, Cx, NodeReply, Wire};
@@ -50,7 +45,9 @@ pub enum Asker {
 
 /// How far a move is. Asks of a stage are counted down; the next stage begins with none open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub(super) enum Stage {
+    /// It has just come: the node that it came from must forget it first.
+    Close,
     /// Pages that rest elsewhere come here first.
     Gather,
     /// Threads are being stopped.
@@ -65,7 +62,7 @@ enum Stage {
 
 /// Something for a process that has been exported.
 #[derive(Clone, Copy, Debug)]
-enum Late {
+pub(super) enum Late {
     Signal(Info),
     ThreadSignal(u32, Info),
     Fact(Fact),
@@ -80,29 +77,27 @@ enum Late {
 /// A process that leaves.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    process: ProcessNo,
-    pid: u32,
-    to: NodeId,
-    asker: Asker,
+    pub(super) process: ProcessNo,
+    pub(super) pid: u32,
+    pub(super) to: NodeId,
+    pub(super) asker: Asker,
     /// Who asked for the same meanwhile.
-    joined: Vec<Asker>,
-    stage: Stage,
-    started_ns: u64,
-    frozen_ns: u64,
-    pages: u64,
-    state: Vec<u8>,
-    state_bytes: u64,
+    pub(super) joined: Vec<Asker>,
+    pub(super) stage: Stage,
+    pub(super) started_ns: u64,
+    pub(super) frozen_ns: u64,
+    pub(super) pages: u64,
+    pub(super) state: Vec<u8>,
+    pub(super) state_bytes: u64,
     /// Messages sent and received for it while it stood still.
-    messages: u64,
+    pub(super) messages: u64,
     /// The target fell silent before it answered Commit: it is asked again, unless it leaves.
-    unanswered: bool,
-    /// The homes of its ids know where it is, although Commit has not been answered.
-    closed: bool,
-    held: Vec<OpenFile>,
-    wanted: Vec<OpenFile>,
-    failed: Option<Errno>,
-    object: Option<ObjectId>,
-    late: Vec<Late>,
+    pub(super) unanswered: bool,
+    pub(super) held: Vec<OpenFile>,
+    pub(super) wanted: Vec<OpenFile>,
+    pub(super) failed: Option<Errno>,
+    pub(super) object: Option<ObjectId>,
+    pub(super) late: Vec<Late>,
 }
 
 type C<'a, 'b, 'c, M> = &'a mut Call<'b, 'c, M>;
@@ -227,14 +222,13 @@ impl<M: Machine> ProcCore<M> {
         let process = self.pids.process(pid).ok_or(Errno::ESRCH)?;
         let space = self.processes.get(process).ok_or(Errno::ESRCH)?.space()?;
         let pages = cx.leaf(&SpaceSize { space })?.resident / PAGE_BYTES as u64;
-        let gathered = cx.leaf_or_wait(&FetchAll { space }, move_cookie(number))?;
         let outgoing = Outgoing {
             process,
             pid,
             to,
             asker,
             joined: Vec::new(),
-            stage: Stage::Gather,
+            stage: Stage::Close,
             started_ns: cx.now_ns(),
             frozen_ns: cx.now_ns(),
             pages,
@@ -242,7 +236,6 @@ impl<M: Machine> ProcCore<M> {
             state_bytes: 0,
             messages: 0,
             unanswered: false,
-            closed: false,
             held: Vec::new(),
             wanted: Vec::new(),
             failed: None,
@@ -250,10 +243,35 @@ impl<M: Machine> ProcCore<M> {
             late: Vec::new(),
         };
         self.moves.outgoing.insert(number, outgoing);
-        if gathered.is_ready() {
-            self.freeze(cx, number);
-        }
+        self.may_move_on(cx, pid);
         Ok(())
+    }
+
+    /// If nobody else has word of the process, a move that waits for that begins.
+    pub(crate) fn may_move_on(&mut self, cx: &mut Cx<'_>, pid: u32) {
+        if self.is_arriving(pid) {
+            return;
+        }
+        let waits = |it: &Outgoing| it.pid == pid && it.stage == Stage::Close;
+        let moves = self.moves.outgoing.iter().filter(|(_, it)| waits(it));
+        for number in moves.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.gather(cx, number);
+        }
+    }
+
+    fn gather(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
+        outgoing.stage = Stage::Gather;
+        let process = self.processes.get(outgoing.process);
+        let live = process.filter(|process| process.own.pid.get() == outgoing.pid);
+        let space = live.ok_or(Errno::ESRCH).and_then(crate::process::Process::space);
+        let gathered =
+            space.and_then(|space| cx.leaf_or_wait(&FetchAll { space }, move_cookie(number)));
+        match gathered {
+            Ok(Poll::Ready(())) => self.freeze(cx, number),
+            Ok(Poll::Pending) => {}
+            Err(errno) => self.abort_move(cx, number, errno),
+        }
     }
 
     fn freeze(&mut self, cx: &mut Cx<'_>, number: u64) {
@@ -369,6 +387,7 @@ impl<M: Machine> ProcCore<M> {
                     Err(errno) => outgoing.failed = Some(errno),
                 }
             }
+            Stage::Close => return,
             Stage::Commit => return self.committed(cx, number, result),
         }
         self.next_stage(cx, number);
@@ -433,168 +452,7 @@ impl<M: Machine> ProcCore<M> {
         self.send_commit(cx, number);
     }
 
-    fn send_commit(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
-        outgoing.unanswered = false;
-        let (pid, to, process) = (outgoing.pid, outgoing.to, outgoing.process);
-        let moves = self.processes.get(process).map_or(0, |process| process.own.moves + 1);
-        let commit = MoveCommit { token: number, pid, moves };
-        cx.call_node(to, &commit, Vec::new(), step_cookie(number, 0));
-    }
-
-    fn committed(&mut self, cx: &mut Cx<'_>, number: u64, result: AskResult) {
-        let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
-        let to = outgoing.to;
-        outgoing.unanswered = true;
-        match result {
-            Ok(_) => self.has_gone(cx, number, true),
-            // It runs there or does not: that is known when the node answers, or has left.
-            Err(Errno::EHOSTDOWN) if self.may_answer(cx, to) => {}
-            // It was there and has gone on or ended, or it never was.
-            Err(Errno::EHOSTDOWN | Errno::ESRCH) => self.has_gone(cx, number, false),
-            // The link has no room: the target is asked again, as nothing else is left to do.
-            Err(Errno::EAGAIN) => {
-                let armed = cx.arm(cx.now_ns() + COMMIT_RETRY_NS, step_cookie(number, 0));
-                if let Err(errno) = armed {
-                    self.not_taken(cx, number, errno);
-                }
-            }
-            Err(errno) => self.not_taken(cx, number, errno),
-        }
-    }
-
-    /// The target does not take what was given to it.
-    fn not_taken(&mut self, cx: &mut Cx<'_>, number: u64, errno: Errno) {
-        let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
-        let Some(process) = self.processes.get_mut(outgoing.process) else { return };
-        let pid = process.own.pid;
-        self.machine
-            .log(format_args!("process {pid} is lost on its way to node {}: {errno}", outgoing.to));
-        self.let_files_go(cx, outgoing.process);
-        if let Some(process) = self.processes.get_mut(outgoing.process) {
-            for id in core::mem::take(&mut process.threads) {
-                let Some(thread) = self.threads.remove(id) else { continue };
-                if thread.own.tid != pid {
-                    self.pids.clear(thread.own.tid);
-                    self.free_pid(cx, thread.own.tid);
-                }
-            }
-        }
-        for late in &outgoing.late {
-            if let Late::Asked { ticket, .. } = late {
-                cx.complete::<()>(*ticket, Err(Errno::ESRCH));
-            }
-        }
-        // Nothing of it is left to stop: it ends here, as killed.
-        if let Some(process) = self.processes.get_mut(outgoing.process) {
-            process.phase = Phase::Live;
-        }
-        self.end_process(cx, outgoing.process, wait_status_signal(number::KILL, false));
-        self.answer_all(cx, &outgoing, Err(errno));
-    }
-
-    fn let_files_go(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
-        let Some(process) = self.processes.get_mut(no) else { return };
-        let descriptors = process.own.files.remove_all();
-        let alarm = core::mem::take(&mut process.own.alarm);
-        if alarm.deadline_ns != 0 {
-            cx.disarm(alarm.deadline_ns, alarm_cookie(process.own.pid.get()));
-        }
-        files::close_all(self, cx, descriptors);
-    }
-
-    /// The process is the target's. If it is not `taken`, it may be nowhere: the homes of its ids find out.
-    fn has_gone(&mut self, cx: &mut Cx<'_>, number: u64, taken: bool) {
-        let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
-        let (no, to) = (outgoing.process, outgoing.to);
-        self.let_files_go(cx, no);
-        // A thread of the process itself that asked is forgotten with the others: the target answers it.
-        let Some(process) = self.processes.remove(no) else { return };
-        let pid = process.own.pid;
-        let given = Given { to, moves: process.own.moves + 1, pid: pid.get() };
-        for id in process.threads {
-            let Some(thread) = self.threads.remove(id) else { continue };
-            if thread.own.tid != pid {
-                self.gone_to(cx, thread.own.tid, given, outgoing.closed);
-            }
-        }
-        self.gone_to(cx, pid, given, outgoing.closed);
-        let result = if taken {
-            let now_ns = cx.now_ns();
-            Ok(Migrated {
-                from: cx.node().get(),
-                // The last one is the answer that was just received.
-                messages: outgoing.messages + 1,
-                freeze_ns: now_ns.saturating_sub(outgoing.frozen_ns),
-                total_ns: now_ns.saturating_sub(outgoing.started_ns),
-                pages: outgoing.pages,
-                state_bytes: outgoing.state_bytes,
-            })
-        } else {
-            self.machine.log(format_args!("process {pid} went to node {to}, and may be lost"));
-            self.given_missing(cx, |it| *it == given);
-            Err(Errno::EHOSTDOWN)
-        };
-        for late in outgoing.late.iter().copied() {
-            self.send_late(cx, &outgoing, late);
-        }
-        self.answer_all(cx, &outgoing, result);
-    }
-
-    /// `node` answers after a silence: what it or this node said meanwhile may be lost.
-    pub(crate) fn moves_again(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        let to_it = self.moves.outgoing.iter().filter(|(_, it)| it.to == node);
-        let tokens: Vec<u64> =
-            to_it.clone().map(|(number, _)| *number).take(MOVES_OPEN_MAX).collect();
-        let unanswered: Vec<u64> =
-            to_it.filter(|(_, it)| it.unanswered).map(|(number, _)| *number).collect();
-        let open = MovesOpen { last: self.moves.next, tokens };
-        self.inform(cx, node, &open);
-        for number in unanswered {
-            self.send_commit(cx, number);
-        }
-        self.locate_all(cx);
-        let given: Vec<(u32, u32)> = self
-            .moves
-            .given
-            .values()
-            .filter(|it| it.to == node)
-            .map(|it| (it.pid, it.moves))
-            .collect();
-        for (pid, moves) in given {
-            self.inform(cx, node, &IsClosed { pid, moves });
-        }
-    }
-
-    /// `node` has left, or its proc-server has died.
-    pub(crate) fn moves_lost(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        self.incoming_lost(cx, |from, _| from == node);
-        let to_it = self.moves.outgoing.iter().filter(|(_, it)| it.to == node);
-        for number in to_it.map(|(number, _)| *number).collect::<Vec<_>>() {
-            let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { continue };
-            match outgoing.stage {
-                Stage::Gather | Stage::Freeze => self.abort_move(cx, number, Errno::EHOSTDOWN),
-                // It ends when all holds have: they must be let go.
-                Stage::Hold { .. } => outgoing.failed = Some(Errno::EHOSTDOWN),
-                // The calls to it have been ended.
-                Stage::Install { .. } => {}
-                Stage::Commit if outgoing.unanswered => self.has_gone(cx, number, false),
-                Stage::Commit => {}
-            }
-        }
-        self.moves.arrivals.retain(|_, arrival| arrival.from != node);
-        self.given_missing(cx, |given| given.to == node);
-    }
-
-    /// Commit, which found no room, is said again.
-    pub(crate) fn move_timer(&mut self, cx: &mut Cx<'_>, cookie: u64) {
-        let number = cookie & NUMBER_MASK;
-        if self.moves.outgoing.get(&number).is_some_and(|outgoing| outgoing.unanswered) {
-            self.send_commit(cx, number);
-        }
-    }
-
-    fn answer_all(
+    pub(super) fn answer_all(
         &mut self,
         cx: &mut Cx<'_>,
         outgoing: &Outgoing,
@@ -606,7 +464,7 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// Whether the asker is a thread of the process itself: then the target answers it.
-    fn own_asker(&self, outgoing: &Outgoing) -> bool {
+    pub(super) fn own_asker(&self, outgoing: &Outgoing) -> bool {
         match outgoing.asker {
             Asker::Ticket(_) => false,
             Asker::Thread(id) => {
@@ -615,7 +473,7 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    fn send_late(&mut self, cx: &mut Cx<'_>, outgoing: &Outgoing, late: Late) {
+    pub(super) fn send_late(&mut self, cx: &mut Cx<'_>, outgoing: &Outgoing, late: Late) {
         let (target, info) = match late {
             Late::Fact(fact) => return self.tell_pid(cx, outgoing.pid, &fact),
             Late::Signal(info) => (Target::Process(outgoing.pid), info),
@@ -633,7 +491,7 @@ impl<M: Machine> ProcCore<M> {
     /// The process stays: it goes on here, and the target forgets what it has.
     pub(crate) fn abort_move(&mut self, cx: &mut Cx<'_>, number: u64, errno: Errno) {
         let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
-        if outgoing.stage != Stage::Gather && outgoing.stage != Stage::Freeze {
+        if !matches!(outgoing.stage, Stage::Close | Stage::Gather | Stage::Freeze) {
             let held = postcard::to_allocvec(&outgoing.held).unwrap_or_default();
             // A node that is down holds nothing any more.
             let _ = cx.inform_node(outgoing.to, &MoveDiscard { token: number }, held);
@@ -664,7 +522,7 @@ impl<M: Machine> ProcCore<M> {
                 }
             }
         }
-        if !me || matches!(outgoing.stage, Stage::Gather) {
+        if !me || matches!(outgoing.stage, Stage::Close | Stage::Gather) {
             self.answer_move(cx, outgoing.asker, Err(errno));
         }
         for asker in outgoing.joined.iter().copied() {
@@ -672,7 +530,12 @@ impl<M: Machine> ProcCore<M> {
         }
     }
 
-    fn answer_move(&mut self, cx: &mut Cx<'_>, asker: Asker, result: Result<Migrated, Errno>) {
+    pub(super) fn answer_move(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Asker,
+        result: Result<Migrated, Errno>,
+    ) {
         match asker {
             Asker::Ticket(ticket) => cx.complete(ticket, result),
             Asker::Thread(id) => {
@@ -718,7 +581,8 @@ impl<M: Machine> ProcCore<M> {
     fn on_its_way(&mut self, no: ProcessNo) -> Option<&mut Outgoing> {
         let Phase::Moving(number) = self.processes.get(no)?.phase else { return None };
         let outgoing = self.moves.outgoing.get_mut(&number)?;
-        (!matches!(outgoing.stage, Stage::Gather | Stage::Freeze)).then_some(outgoing)
+        (!matches!(outgoing.stage, Stage::Close | Stage::Gather | Stage::Freeze))
+            .then_some(outgoing)
     }
 
     /// Whether a process has been exported and not arrived yet.
@@ -781,21 +645,11 @@ impl<M: Machine> ProcCore<M> {
     }
 }
 
-impl Moves {
-    /// The homes know where a process is whose Commit has not been answered.
-    pub(super) fn closes_early(&mut self, pid: u32, to: NodeId) {
-        let moving = self.outgoing.values_mut().filter(|it| (it.pid, it.to) == (pid, to));
-        for outgoing in moving.filter(|it| it.stage == Stage::Commit) {
-            outgoing.closed = true;
-        }
-    }
-}
-
 const STEP_SHIFT: u32 = 40;
-const NUMBER_MASK: u64 = (1 << STEP_SHIFT) - 1;
+pub(super) const NUMBER_MASK: u64 = (1 << STEP_SHIFT) - 1;
 
 /// The cookie of one of several asks of a stage.
-fn step_cookie(number: u64, step: usize) -> u64 {
+pub(super) fn step_cookie(number: u64, step: usize) -> u64 {
     move_cookie(number | (step as u64 + 1) << STEP_SHIFT)
 }
 

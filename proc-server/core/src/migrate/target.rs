@@ -10,14 +10,14 @@ use crate::files::OpenFile;
 use crate::limits::{ARRIVALS_MAX, PROCESSES_MAX, THREADS_MAX};
 use crate::machine::Machine;
 use crate::pids::PidRow;
-use crate::process::Phase;
+use crate::process::{ChildState, Phase, ProcessNo};
 use crate::thread::Run;
 use abi::limits::WINDOW_BYTES;
 use abi::{CoreId, Errno, NodeId, ObjectId, SpaceId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mem_api::{SpaceDestroy, SpaceImport, ThreadCreate, ThreadRelease};
-use proc_api::peer::{IsClosed, MoveCommit, MoveInstall, MoveInstalled, MovesOpen};
+use proc_api::peer::{MoveCommit, MoveInstall, MoveInstalled, MovesOpen};
 use runtime::{Bulk, Cx};
 
 /// Moves to this node that may be under way.
@@ -140,7 +140,7 @@ impl<M: Machine> ProcCore<M> {
         let MoveCommit { token, pid, moves } = commit;
         let row = self.moves.incoming.remove(&(from, token));
         let Some(Incoming::Ready(ready)) = row else {
-            return self.committed_before(cx, from, commit);
+            return self.committed_before(pid, moves);
         };
         let next = ready.image.process.moves.checked_add(1);
         if (ready.image.process.pid.get(), next) != (pid, Some(moves)) {
@@ -178,13 +178,11 @@ impl<M: Machine> ProcCore<M> {
         if alarm.deadline_ns != 0 && cx.arm(alarm.deadline_ns, alarm_cookie(pid.get())).is_err() {
             self.machine.log(format_args!("the alarm of process {pid} is lost"));
         }
-        for id in &named {
-            self.moves.given.remove(&id.get());
-        }
         self.arrived(cx, (pid.get(), moves), from, &named);
         if parent != 0 {
             self.tell_pid(cx, parent, &Fact::Moved { parent, pid: pid.get() });
         }
+        self.tell_children(cx, no);
         for id in ids {
             if let Some(thread) = self.threads.get_mut(id) {
                 thread.run = Run::Handling;
@@ -192,6 +190,17 @@ impl<M: Machine> ProcCore<M> {
             }
         }
         Ok(())
+    }
+
+    fn tell_children(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
+        let Some(process) = self.processes.get(no) else { return };
+        let children = process.own.children.iter();
+        let live = children.filter(|(_, child)| !matches!(child.state, ChildState::Ended(_)));
+        for pid in live.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            if !self.is_here(pid) {
+                self.tell_pid(cx, pid, &Fact::ParentMoved { pid });
+            }
+        }
     }
 
     fn equip(
@@ -210,22 +219,10 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// The answer to a Commit that was not for something that stands ready.
-    fn committed_before(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: NodeId,
-        commit: MoveCommit,
-    ) -> Result<(), Errno> {
-        let MoveCommit { pid, moves, .. } = commit;
+    fn committed_before(&self, pid: u32, moves: u32) -> Result<(), Errno> {
         let process = self.pids.process(pid).and_then(|no| self.processes.get(no));
         let here = process.is_some_and(|process| process.own.moves >= moves);
-        let went_on = self.moves.given.get(&pid).is_some_and(|given| given.moves > moves);
-        if !here && !went_on {
-            return Err(Errno::ESRCH);
-        }
-        // That it was closed may have been lost with the first answer.
-        self.ask_closed(cx, from, IsClosed { pid, moves });
-        Ok(())
+        if here { Ok(()) } else { Err(Errno::ESRCH) }
     }
 
     /// After a silence the source says which of its moves are under way.

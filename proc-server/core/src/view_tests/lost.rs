@@ -104,6 +104,24 @@ fn end_of_a_child_reaches_its_parent_although_the_home_between_them_dies() {
     }
 }
 
+/// Its node stays a member, and home to its slots: nobody else can say what became of what was there.
+#[test]
+fn parent_and_child_hear_of_a_proc_server_that_died() {
+    for home in [1, 2, 3] {
+        let (mut cluster, parent, child) = family(1, 2, home);
+        let other = cluster.spawn(2);
+        let orphan = cluster.fork(2, other);
+        cluster.migrate(2, orphan, 1);
+        assert_eq!(cluster.wait(1, parent), None);
+        cluster.nodes.remove(&2);
+        let node = super::cluster::node(2);
+        cluster.net.borrow_mut().server_dies(node, abi::ServerId::Proc);
+        cluster.run();
+        assert_eq!(cluster.result(1, parent), Some(i64::from(child)), "home {home}");
+        assert_eq!(cluster.call(1, orphan, __NR_getppid, &[]), Some(0), "home {home}");
+    }
+}
+
 #[test]
 fn home_and_process_die_together() {
     let (mut cluster, parent, child) = family(1, 2, 3);

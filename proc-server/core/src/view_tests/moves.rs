@@ -42,9 +42,10 @@ fn check(cluster: &mut Cluster, parent: u32, child: u32, what: &str) -> bool {
         let expected = if lives.is_empty() { errno(Errno::ESRCH) } else { Some(0) };
         assert_eq!(cluster.kill(at, by, child, 0), expected, "{what}: as node {at} sees it");
         let left = cluster.step(at, |core, _| {
-            (core.moves.given().count(), core.moves.incoming.len(), core.moves.outgoing.len())
+            let (given, arrivals) = (core.moves.given().count(), core.moves.arrivals.len());
+            (given, arrivals, core.moves.incoming.len(), core.moves.outgoing.len())
         });
-        assert_eq!(left, (0, 0, 0), "{what}: nothing is left of the move on node {at}");
+        assert_eq!(left, (0, 0, 0, 0), "{what}: nothing is left of the move on node {at}");
     }
     !lives.is_empty()
 }

@@ -88,6 +88,7 @@ impl Storm {
         let Some(pid) = self.child() else { return };
         let (at, up) = (self.cluster.lives_at(pid), self.up());
         if let (Some(at), Some(to)) = (at.first().copied(), self.random.pick(&up)) {
+            std::println!("move {pid} {at} -> {to}");
             self.cluster.begin_move(at, pid, to);
         }
     }
@@ -95,6 +96,7 @@ impl Storm {
     fn fail(&mut self) {
         let up = self.up();
         let Some(victim) = self.random.pick(&up).filter(|_| self.down.is_none()) else { return };
+        std::println!("crash {victim}");
         self.cluster.crash(victim);
         self.roots.remove(&victim);
         self.down = Some((victim, false));
@@ -103,10 +105,12 @@ impl Storm {
     fn agree(&mut self) {
         match self.down {
             Some((node, false)) => {
+                std::println!("agree without {node}");
                 self.cluster.agree_without(&[node]);
                 self.down = Some((node, true));
             }
             Some((node, true)) => {
+                std::println!("boot {node}");
                 self.cluster.boot(node);
                 self.down = None;
                 for cut in core::mem::take(&mut self.cuts) {
@@ -126,6 +130,7 @@ impl Storm {
     }
 
     fn heal(&mut self, (a, b): (u16, u16)) {
+        std::println!("heal {a} {b}");
         self.cluster.net.borrow_mut().cut(node(a), node(b), false);
     }
 
@@ -137,6 +142,7 @@ impl Storm {
         if let (Some(a), Some(b)) = (self.random.pick(&up), self.random.pick(&up))
             && a != b
         {
+            std::println!("cut {a} {b}");
             self.cluster.net.borrow_mut().cut(node(a), node(b), true);
             self.cuts.insert((a, b));
         }
@@ -153,6 +159,7 @@ impl Storm {
             12..15 => {
                 let up = self.up();
                 if let Some(at) = self.random.pick(&up) {
+                    std::println!("enter {at} {:?}", self.cluster.view.epoch());
                     self.cluster.enter(at);
                 }
             }
@@ -183,9 +190,10 @@ impl Storm {
         for at in self.up() {
             let left = self.cluster.step(at, |core, _| {
                 let moves = &core.moves;
-                (moves.given().count(), moves.incoming.len(), moves.outgoing.len())
+                let (given, arrivals) = (moves.given().count(), moves.arrivals.len());
+                (given, arrivals, moves.incoming.len(), moves.outgoing.len())
             });
-            assert_eq!(left, (0, 0, 0), "node {at}");
+            assert_eq!(left, (0, 0, 0, 0), "node {at}");
         }
     }
 
@@ -224,8 +232,9 @@ fn run(seed: u64) {
 
 #[test]
 fn storms_leave_every_process_once_and_known() {
-    let seeds = std::env::var("KORRIGAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
-    for seed in 0..seeds {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("KORRIGAN_FIRST_SEED").unwrap_or(0);
+    for seed in first..first + number("KORRIGAN_SEEDS").unwrap_or(60) {
         std::println!("seed {seed}");
         run(seed);
     }
