@@ -13,8 +13,10 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "guest";
 
 /// The names that our multi-call Linux program answers to.
-pub const APPLETS: [&str; 11] =
-    ["nodes", "ps", "onnode", "migrate", "mem", "net", "disks", "klog", "halt", "reboot", "crash"];
+pub const APPLETS: [&str; 12] = [
+    "nodes", "node", "ps", "onnode", "migrate", "mem", "net", "disks", "klog", "halt", "reboot",
+    "crash",
+];
 
 /// What runs in the cluster, built.
 pub struct Guest {

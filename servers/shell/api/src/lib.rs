@@ -38,10 +38,74 @@ hot! {
     pub struct PagesMoved { pub left: u64, pub on_demand: u64, pub prefetched: u64 }
 }
 
-cold!(RunCommand, CommandEnd);
+hot! {
+    /// The node that is asked wishes to leave the cluster, or to stay after all. ENOSYS: its views are static.
+    pub struct Leave { pub leaves: bool }
+}
+hot! {
+    /// Moves one process of the node that is asked to another one: the first with an id above `after` that is
+    /// not the node's own. The answer comes when its pages have left too. With `force` it is killed if it
+    /// cannot be moved.
+    pub struct MoveNext { pub after: u32, pub force: bool }
+}
+/// What became of [`MoveNext`]. Names are as in ps(1), at most 15 bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MovedNext {
+    /// There is no further process.
+    End,
+    /// The process was gone before it could be moved.
+    Gone {
+        /// Its id.
+        pid: u32,
+    },
+    /// It runs elsewhere.
+    Moved {
+        /// Its id.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// The node where it is now.
+        to: u16,
+    },
+    /// It is where it was.
+    Stays {
+        /// Its id.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// Where it was to go.
+        to: u16,
+        /// Why it did not, as proc-server says it.
+        errno: u16,
+    },
+    /// It could not be moved, and was killed.
+    Killed {
+        /// Its id.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl MovedNext {
+    /// The process, if there was one.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::End => None,
+            Self::Gone { pid }
+            | Self::Moved { pid, .. }
+            | Self::Stays { pid, .. }
+            | Self::Killed { pid, .. } => Some(*pid),
+        }
+    }
+}
+
+cold!(RunCommand, CommandEnd, MovedNext);
 
 operations! {
     ServerId::Shell;
     1, slow, once: RunCommand => CommandEnd;
     2, slow, repeat: MovedPages => PagesMoved;
+    3, slow, repeat: Leave => ();
+    4, slow, once: MoveNext => MovedNext;
 }

@@ -5,6 +5,7 @@
 //! A command that cannot be understood is answered with a sentence that says what would be right.
 
 use crate::Stop;
+use crate::drain::Deed;
 use crate::limits::PINGS_DEFAULT;
 use abi::image::KEY_BYTES;
 use abi::{NodeId, Pid, ServerId};
@@ -17,6 +18,8 @@ pub(crate) const HERE: &str = "here";
 
 /// `disks` writes, and reads back.
 const CHECK: &str = "--check";
+/// `node drain` and its like kill what cannot move.
+const FORCE: &str = "--force";
 /// `net` sends null requests.
 const PING: &str = "--ping";
 
@@ -86,6 +89,8 @@ pub(crate) enum Command {
     Ping(NodeId, u64),
     /// Sends a signal.
     Kill(Pid, u32),
+    /// A node comes or goes; with force if that is true.
+    Node(Deed, NodeId, bool),
     /// Gives net-server the node's private key.
     LinkKey([u8; KEY_BYTES]),
     /// What can be said.
@@ -102,6 +107,7 @@ impl Command {
             Self::On(Task::Stop(_) | Task::Crash(_) | Task::DiskCheck, _)
             | Self::Migrate(..)
             | Self::Kill(..)
+            | Self::Node(..)
             | Self::LinkKey(_) => true,
             Self::On(Task::Ps | Task::Mem | Task::Net | Task::Disks | Task::Log, _)
             | Self::Nodes
@@ -115,6 +121,10 @@ impl Command {
 /// All commands, as `help` shows them.
 pub(crate) const HELP: &str = "\
 nodes               the cluster's nodes and whether they answer
+node drain NODE [--force]   moves all processes and slots off a node
+node remove NODE [--force]  drains a node and stops it
+node replace NODE [--force] drains a node and starts it again
+node add NODE       takes a drained node back, or waits until one joins
 ps [NODE]           processes of all nodes, or of one
 kill PID [SIGNAL]   sends a signal (a number; 15 if none is given)
 migrate PID NODE    moves a running process to another node
@@ -136,6 +146,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
     let on = |task, default| scope(arguments, default).map(|scope| Command::On(task, scope));
     match name.as_str() {
         "nodes" => none(name, arguments, Command::Nodes),
+        "node" => deed(arguments),
         "ps" => on(Task::Ps, Scope::All),
         "mem" => on(Task::Mem, Scope::All),
         "net" if arguments.first().is_some_and(|word| word == PING) => match &arguments[1..] {
@@ -171,6 +182,27 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             Err("onnode starts a Linux program: use it from a Linux shell, not here".to_string())
         }
         _ => Err(format!("{name}: no such command; help lists them")),
+    }
+}
+
+fn deed(arguments: &[String]) -> Result<Command, String> {
+    let usage = "node needs to know what to do with which node: node drain|remove|replace NODE [--force], or \
+                 node add NODE";
+    let (what, to, rest) = match arguments {
+        [what, to, rest @ ..] => (what.as_str(), to, rest),
+        _ => return Err(usage.to_string()),
+    };
+    let deed = match what {
+        "add" => Deed::Add,
+        "drain" => Deed::Drain,
+        "remove" => Deed::Remove,
+        "replace" => Deed::Replace,
+        _ => return Err(usage.to_string()),
+    };
+    match rest {
+        [] => Ok(Command::Node(deed, node(to)?, false)),
+        [word] if word == FORCE && deed != Deed::Add => Ok(Command::Node(deed, node(to)?, true)),
+        [word, ..] => Err(format!("node {what} {to}: leave out {word:?}")),
     }
 }
 
@@ -288,6 +320,12 @@ mod tests {
             ("net --ping 2 many", "number of requests"),
             ("linkkey", "linkkey KEY"),
             ("linkkey 12", "64 hexadecimal digits"),
+            ("node", "node drain"),
+            ("node sell 2", "node drain"),
+            ("node drain", "node add NODE"),
+            ("node drain 0", "see `nodes`"),
+            ("node add 2 --force", "leave out"),
+            ("node drain 2 --force now", "leave out"),
             ("frob", "help"),
             ("crash", "crash SERVER [NODE]"),
             ("crash dsk", "console, timer, net"),

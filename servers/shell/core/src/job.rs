@@ -105,6 +105,7 @@ impl<M: Machine> Shell<M> {
                 let (sentence, status) = text::enrolled(cx.leaf(&Enrol { key }));
                 self.end_with(cx, id, &sentence, status);
             }
+            Command::Node(deed, node, force) => self.begin_deed(cx, id, (deed, node, force)),
             Command::Help => self.end_with(cx, id, command::HELP, 0),
             Command::Exit if self.jobs[&id].origin == Origin::Rescue => {
                 self.end_rescue(cx);

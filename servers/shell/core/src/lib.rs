@@ -25,7 +25,9 @@ extern crate std;
 mod command;
 mod console;
 mod disk;
+mod drain;
 mod job;
+mod leave;
 pub mod limits;
 mod login;
 mod machine;
@@ -50,7 +52,7 @@ use alloc::vec::Vec;
 use cluster::View;
 use ipc_api::console::{ConsoleInput, EVENT_INPUT};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
-use shell_api::{MovedPages, RunCommand};
+use shell_api::{Leave, MoveNext, MovedPages, RunCommand};
 
 /// What the server is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,11 +61,15 @@ pub struct Setup {
     pub login: Vec<String>,
     /// All nodes of the cluster.
     pub nodes: Vec<NodeEntry>,
+    /// Whether nodes agree on views, so that they can come and go.
+    pub views_agreed: bool,
 }
 
 impl From<&NodeConfig> for Setup {
     fn from(config: &NodeConfig) -> Self {
-        Self { login: config.login.clone(), nodes: config.nodes.clone() }
+        let mut hosted = config.domains.iter().flat_map(|domain| &domain.servers);
+        let views_agreed = hosted.any(|server| *server == ServerId::Views as u8);
+        Self { login: config.login.clone(), nodes: config.nodes.clone(), views_agreed }
     }
 }
 
@@ -112,6 +118,26 @@ enum Wait {
     Pings { job: JobId, node: NodeId },
     /// The answer has been seen, the node stops.
     Stop(Stop),
+    /// A node knows that it is to leave, or to stay.
+    Wished(JobId),
+    /// One of its processes has been seen to.
+    Stepped(JobId),
+    /// It is looked at again.
+    Look(JobId),
+    /// It has been told to halt or to reboot.
+    Stopping(JobId),
+    /// The processes of this node, which leaves.
+    NextToMove { ticket: Ticket, force: bool },
+    /// One of them is moving.
+    Away(leave::Away),
+    /// How many of its pages are here.
+    AwayPages(leave::Away),
+    /// They are counted again.
+    AwayAgain(leave::Away),
+    /// A login shell has had time to end.
+    HangUp(Pid),
+    /// A signal was sent to it, or to what could not move.
+    HungUp,
 }
 
 /// The server's core.
@@ -129,6 +155,9 @@ pub struct Shell<M> {
     /// What has been typed at the rescue prompt, if the console shows it.
     rescue: Option<rescue::Line>,
     jobs: BTreeMap<JobId, Job>,
+    departures: BTreeMap<JobId, drain::Departure>,
+    /// Counts who has been chosen as target for processes.
+    targets: usize,
     waits: BTreeMap<u64, Wait>,
     next: u64,
 }
@@ -146,6 +175,8 @@ impl<M: Machine> Shell<M> {
             complaint: String::new(),
             rescue: None,
             jobs: BTreeMap::new(),
+            departures: BTreeMap::new(),
+            targets: 0,
             waits: BTreeMap::new(),
             next: 0,
         }
@@ -209,6 +240,9 @@ impl<M: Machine> Shell<M> {
             Some(Wait::Pings { job, node }) => self.look_at_pings(cx, job, node),
             Some(Wait::PagesAgain(watch)) => self.watch_pages(cx, watch),
             Some(Wait::Stop(how)) => self.machine.stop(how),
+            Some(Wait::Look(job)) => self.look(cx, job),
+            Some(Wait::AwayAgain(away)) => self.watch_away(cx, away),
+            Some(Wait::HangUp(pid)) => self.hang_up(cx, pid),
             // All others wait for answers.
             Some(_) | None => {}
         }
@@ -261,6 +295,11 @@ impl<M: Machine> Shell<M> {
                 self.ask(cx, &proc_api::MoveFigures { pid }, Wait::PagesForNode(ticket));
                 Ok(Answer::Pending(ticket))
             }
+            Leave::NUMBER => {
+                let leaves = Leave::get(msg)?.leaves;
+                self.wish(cx, leaves).map(|()| Answer::reply(&()))
+            }
+            MoveNext::NUMBER => self.move_next(cx, from, &MoveNext::get(msg)?),
             _ => Err(Errno::ENOSYS),
         }
     }
@@ -277,6 +316,7 @@ impl<M: Machine> Core for Shell<M> {
 
     fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
         self.begin_login(cx);
+        self.follow_wish(cx);
     }
 
     fn request(
@@ -297,7 +337,7 @@ impl<M: Machine> Core for Shell<M> {
             Wait::Probe(terminal) => self.probed(cx, terminal, &result),
             Wait::Spawn(terminal) => self.spawned(cx, terminal, &result),
             Wait::ConsoleWrite(text) => self.console_written(cx, text, result.is_ok()),
-            Wait::RescueEnd => {}
+            Wait::RescueEnd | Wait::HungUp => {}
             Wait::AdminReply { job, sent, last } => self.reply_sent(cx, job, sent, last, &result),
             Wait::RemotePart { job, part } => self.remote_part(cx, job, part, result),
             Wait::Processes { job, part, text } => self.processes(cx, job, part, text, &result),
@@ -312,7 +352,16 @@ impl<M: Machine> Core for Shell<M> {
                 let figures = result.and_then(|reply| proc_api::Moving::get(&reply.msg));
                 cx.complete(ticket, figures.map(migrate::for_node));
             }
-            Wait::Links { .. }
+            Wait::Wished(job) => self.wished(cx, job, &result),
+            Wait::Stepped(job) => self.stepped(cx, job, &result),
+            Wait::Stopping(job) => self.later(cx, limits::DRAIN_LOOK_NS, Wait::Look(job)),
+            Wait::NextToMove { ticket, force } => self.next_to_move(cx, (ticket, force), &result),
+            Wait::Away(away) => self.away(cx, away, &result),
+            Wait::AwayPages(away) => self.away_pages(cx, away, &result),
+            Wait::Look(_)
+            | Wait::AwayAgain(_)
+            | Wait::HangUp(_)
+            | Wait::Links { .. }
             | Wait::LoginPause(_)
             | Wait::ConsoleRoom
             | Wait::AdminRoom(_)

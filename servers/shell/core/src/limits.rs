@@ -34,3 +34,14 @@ pub const STOP_DELAY_NS: u64 = 200_000_000;
 pub const PING_POLL_NS: u64 = 100_000_000;
 /// Null requests of a `net --ping` that does not say how many.
 pub const PINGS_DEFAULT: u64 = 10;
+/// Time between two looks at a node that leaves or comes back.
+pub const DRAIN_LOOK_NS: u64 = 200_000_000;
+/// Time between two passes over the processes of a node that leaves, and between two lines about its slots.
+pub const DRAIN_PASS_NS: u64 = 2_000_000_000;
+/// Time without any change after which a node that leaves is said to be stuck. Longer than the views server leaves a
+/// slot alone that could not move, also where times are stretched.
+pub const DRAIN_PATIENCE_NS: u64 = 40_000_000_000;
+/// Longest wait for a node that was told to stop, or to start again.
+pub const BACK_PATIENCE_NS: u64 = 120_000_000_000;
+/// Time that a login shell has to end after it was hung up.
+pub const HANG_UP_NS: u64 = 1_000_000_000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The console's login shell: started when the node is in service, and again whenever it ends.
 
+use crate::leave::leaves;
 use crate::limits::{LOGIN_PAUSE_NS, READY_POLL_NS, READY_WAIT_NS};
 use crate::{Machine, Shell, Wait};
 use abi::{Errno, FileId, NodeId, Pid};
@@ -17,6 +18,8 @@ const READ_WRITE: u32 = 2;
 
 /// ```text
 /// Starting --spawned--> Running --exited--> Starting
+///    ^                                 `--> Off, if the node is leaving
+///    `-------------- it stays ---------------'
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Login {
@@ -24,6 +27,8 @@ pub(crate) enum Login {
     Starting,
     /// It runs, since this time.
     Running { pid: Pid, since_ns: u64 },
+    /// The node is leaving: nobody logs in any more.
+    Off,
 }
 
 impl<M: Machine> Shell<M> {
@@ -94,6 +99,7 @@ impl<M: Machine> Shell<M> {
         match spawned.and_then(|reply| Spawned::get(&reply.msg)) {
             Ok(spawned) => {
                 self.login = Login::Running { pid: spawned.pid, since_ns: cx.now_ns() };
+                self.follow_wish(cx);
             }
             Err(errno) => {
                 let program = self.setup.login.first().map_or("", String::as_str);
@@ -110,6 +116,7 @@ impl<M: Machine> Shell<M> {
 
     pub(crate) fn exited(&mut self, cx: &mut Cx<'_>, ended: Pid) {
         match self.login {
+            Login::Running { pid, .. } if pid == ended && leaves(cx) => self.login = Login::Off,
             Login::Running { pid, since_ns } if pid == ended => {
                 self.login = Login::Starting;
                 let ran_ns = cx.now_ns().saturating_sub(since_ns);
@@ -119,7 +126,7 @@ impl<M: Machine> Shell<M> {
                     self.later(cx, LOGIN_PAUSE_NS - ran_ns, Wait::LoginPause(None));
                 }
             }
-            Login::Running { .. } | Login::Starting => {}
+            Login::Running { .. } | Login::Starting | Login::Off => {}
         }
     }
 

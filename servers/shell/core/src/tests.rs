@@ -204,7 +204,7 @@ impl Node {
     fn new(nodes: u16, links_up: bool) -> Self {
         let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
         let login = ["/bin/sh", "-l"].map(String::from).to_vec();
-        let setup = Setup { login, nodes: (1..=nodes).map(entry).collect() };
+        let setup = Setup { login, nodes: (1..=nodes).map(entry).collect(), views_agreed: true };
         let view = View::fixed((1..=nodes).map(node).collect()).expect("a view");
         let shell = Shell::new(FakeMachine::default(), setup);
         let host = Host::new(ServerId::Shell, node(1), view, shell);

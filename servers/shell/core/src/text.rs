@@ -156,6 +156,7 @@ pub(crate) fn nodes_line(
     let state = match (link, member) {
         (None, _) => "here",
         (Some(_), Some(member)) if slots == 0 && !member.draining => "joins",
+        (Some(link), Some(member)) if member.draining && link.up => "leaves",
         (Some(link), Some(_)) if link.up => "up",
         (Some(_), Some(_)) => "down",
         (Some(link), None) if link.up => "joins",

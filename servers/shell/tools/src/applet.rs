@@ -19,9 +19,21 @@ pub(crate) const APPLETS: &[Applet] = &[
         name: "nodes",
         usage: "nodes",
         about: "lists the cluster's nodes",
-        details: "STATE is here, up or down; RTT_US is the link's round-trip time in microseconds.",
+        details: "STATE is here, up, down, joins or leaves; RTT_US is the link's round-trip time in\n\
+                  microseconds.",
         least: 0,
         most: 0,
+    },
+    Applet {
+        name: "node",
+        usage: "node drain|remove|replace NODE [--force], or node add NODE",
+        about: "lets a node leave the cluster in good order, or takes it back",
+        details: "drain: moves all processes and slots of NODE to the others; remove: and then stops it; replace:\n\
+                  and then starts it again, and waits until it takes part. add: takes a drained node back, or\n\
+                  waits until one that is started has joined. What cannot move is named and stays where it is;\n\
+                  --force kills such processes, and removes or replaces the node all the same.",
+        least: 2,
+        most: 3,
     },
     Applet {
         name: "ps",
@@ -146,6 +158,15 @@ impl Applet {
                 [node] if node != "all" => self.node(node),
                 _ => Ok(()),
             },
+            ("node", [what, _, ..])
+                if !["drain", "remove", "replace", "add"].contains(&what.as_str()) =>
+            {
+                Err(format!("{what:?} is nothing to do with a node"))
+            }
+            ("node", [what, node, rest @ ..]) => match rest {
+                [word] if word != "--force" || what == "add" => Err(format!("leave out {word:?}")),
+                _ => self.node(node),
+            },
             ("net" | "disks", [_, word, ..]) => Err(format!("leave out {word:?}")),
             ("onnode", [node, ..]) | ("crash", [_, node]) => self.node(node),
             // The cluster knows its servers.
@@ -203,6 +224,9 @@ mod tests {
             "disks --check all",
             "disks --check 2",
             "crash fs",
+            "node drain 2",
+            "node remove 2 --force",
+            "node add 3",
         ] {
             assert_eq!(check(right), Ok(()), "{right}");
         }
@@ -220,6 +244,12 @@ mod tests {
             "disks --check x",
             "crash",
             "crash fs x",
+            "node",
+            "node drain",
+            "node sell 2",
+            "node drain x",
+            "node add 2 --force",
+            "node drain 2 now",
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The administration programs that run as Linux programs: nodes, ps, migrate, mem, net, disks, klog, halt,
+//! The administration programs that run as Linux programs: nodes, node, ps, migrate, mem, net, disks, klog, halt,
 //! reboot, crash and onnode. One program, which acts by the name that it is called by.
 //!
 //! # Model

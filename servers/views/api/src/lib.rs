@@ -45,6 +45,14 @@ impl Wire for Agree {
     }
 }
 
+/// Upcall of this node's shell server: [`Wish`].
+pub const EVENT_WISH: u16 = 1;
+
+runtime::hot! {
+    /// Whether this node wishes to leave the cluster; until it says otherwise, or starts again.
+    pub struct Wish { pub leaves: bool }
+}
+
 runtime::operations! {
     ServerId::Views;
     1, leaf, repeat: Agree => ();
