@@ -5,7 +5,7 @@ use crate::{Bulk, Core, Freeze, Host, Msg, Occupied, Platform, Status, Wire, sys
 use abi::limits::MESSAGE_BYTES;
 use abi::{Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::vec::Vec;
-use cluster::{Delta, Draft, Goal, Joining, Policy, Slot, View};
+use cluster::{Delta, Draft, Goal, Joining, Policy, Request, Slot, View};
 
 /// Lets a server enter a view, as the views server of its node does.
 pub fn enter<C: Core>(host: &Host<C>, platform: &mut dyn Platform, view: &View) {
@@ -78,6 +78,32 @@ pub fn moved(view: &View, slot: SlotNo) -> View {
 /// The view in which it stays after all.
 pub fn stayed(view: &View, slot: SlotNo) -> View {
     with_rows(view, Vec::from([(slot, Slot { joining: None, ..*view.slot(slot) })]))
+}
+
+/// The view in which a member wishes to leave, or to stay after all. Some of its slots have joiners.
+pub fn draining(view: &View, node: NodeId, wish: bool) -> View {
+    let life = view.member(node).expect("it is a member").incarnation;
+    change(view, |draft| {
+        draft
+            .request(node, life, view.epoch(), &Request::Drain(wish))
+            .expect("it wished otherwise");
+    })
+}
+
+/// The views until a member that wishes to leave has no slots any more; the last of them.
+pub fn drained(view: &View, node: NodeId) -> View {
+    let mut view = view.clone();
+    while view.slots_of(node).next().is_some() {
+        let next = Epoch(view.epoch().0 + 1);
+        let moves =
+            view.slots_of(node).filter_map(|slot| Some((slot, view.slot(slot).moved(next)?)));
+        let rows = moves.map(|(slot, row)| (slot, Slot { backup: None, ..row })).collect();
+        view = with_rows(&view, rows);
+        if view.slots_of(node).next().is_some() {
+            view = change(&view, |_| ());
+        }
+    }
+    view
 }
 
 fn with_rows(view: &View, slots: Vec<(SlotNo, Slot)>) -> View {

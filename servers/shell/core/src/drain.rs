@@ -20,7 +20,7 @@
 use crate::job::JobId;
 use crate::limits::{BACK_PATIENCE_NS, DRAIN_LOOK_NS, DRAIN_PASS_NS, DRAIN_PATIENCE_NS};
 use crate::{Machine, Shell, Stop, Wait, command, text};
-use abi::{Errno, NodeId, Pid};
+use abi::{Errno, NodeId};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -161,7 +161,7 @@ impl<M: Machine> Shell<M> {
             return;
         }
         let Some(it) = self.departures.get_mut(&id) else { return };
-        let (now, node) = (cx.now_ns(), it.node);
+        let now = cx.now_ns();
         let step = result.as_ref().map_err(|errno| *errno);
         let step = match step.and_then(|reply| MovedNext::get(&reply.msg)) {
             Ok(step) => step,
@@ -194,9 +194,10 @@ impl<M: Machine> Shell<M> {
                 it.stay += 1;
                 let errno = Errno::from_number(errno);
                 let is_new = errno != Errno::EBUSY && it.named.insert(pid);
-                let to = NodeId::new(to).unwrap_or(node);
-                let pid = Pid::new(pid).filter(|_| is_new);
-                pid.map(|pid| format!("({name}) {}", text::migrate_refused(pid, to, errno)))
+                is_new.then(|| {
+                    let why = text::why_not_moved(errno);
+                    format!("process {pid} ({name}) does not go to node {to}: {why}\n")
+                })
             }
         };
         if let Some(line) = line {

@@ -26,6 +26,8 @@ mod command;
 mod console;
 mod disk;
 mod drain;
+#[cfg(test)]
+mod drain_tests;
 mod job;
 mod leave;
 pub mod limits;

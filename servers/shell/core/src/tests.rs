@@ -17,14 +17,14 @@ use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, Termin
 use mem_api::MemoryFigures;
 use net_api::{LinkFigures, PingFigures};
 use proc_api::{
-    AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrated, Moving,
-    ProcessInfo, ProcessList, Spawn, Spawned,
+    AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrate, Migrated, Moving,
+    ProcessInfo, ProcessList, Signal, Spawn, Spawned,
 };
 use runtime::{Bulk, Core, Event, Host, Msg, NodeReply, Operation, Platform, Status, Wire};
 use shell_api::{CommandEnd, MovedPages, PagesMoved, RunCommand};
 
 #[derive(Default)]
-struct FakeMachine {
+pub(crate) struct FakeMachine {
     stopped: Option<Stop>,
 }
 
@@ -81,15 +81,21 @@ impl FakeDisk {
     }
 }
 
-struct World {
+pub(crate) struct World {
     now_ns: u64,
     disk: FakeDisk,
     links_up: bool,
-    console: String,
+    pub(crate) console: String,
     console_full: bool,
-    spawned: Vec<Spawn>,
+    pub(crate) spawned: Vec<Spawn>,
     replies: Vec<AdminReply>,
-    sent: Vec<runtime::node::NodeMessage>,
+    pub(crate) sent: Vec<runtime::node::NodeMessage>,
+    /// What proc-server was told of processes: moves, and signals.
+    pub(crate) moved: Vec<Pid>,
+    pub(crate) signals: Vec<(Pid, u32)>,
+    /// Processes of this node, and how a move ends.
+    pub(crate) processes: Vec<u32>,
+    pub(crate) move_fails: Option<Errno>,
     deadline_ns: Option<u64>,
     crashed: Vec<ServerId>,
     spawn_fails: bool,
@@ -104,6 +110,44 @@ fn process(pid: u32) -> ProcessInfo {
     let name = "sh".to_string();
     let (group, session) = (pid, pid);
     ProcessInfo { pid, parent: 0, group, session, uid: 0, node: 1, state: 'S', threads: 1, name }
+}
+
+impl World {
+    fn call_proc(&mut self, op: u16, msg: &mut Msg) -> Status {
+        match op {
+            1 if self.spawn_fails => Status::Failed(Errno::ENOMEM),
+            1 => {
+                self.spawned.push(Spawn::get(msg).expect("a spawn"));
+                done(msg, &Spawned { pid: Pid::new(5).expect("a pid") })
+            }
+            Signal::NUMBER => {
+                let it = Signal::get(msg).expect("a signal");
+                self.signals.push((it.pid, it.signal));
+                done(msg, &())
+            }
+            Migrate::NUMBER if self.move_fails.is_some() => {
+                Status::Failed(self.move_fails.unwrap_or(Errno::EIO))
+            }
+            Migrate::NUMBER => {
+                let pid = Migrate::get(msg).expect("a move").pid;
+                self.moved.push(pid);
+                self.processes.retain(|it| *it != pid.get());
+                done(msg, &Migrated { from: 1, pages: 34, ..Default::default() })
+            }
+            List::NUMBER => {
+                let after = List::get(msg).expect("a list").after;
+                let list = self.processes.iter().copied().filter(|pid| *pid > after);
+                let list = list.take(2).map(process).collect();
+                done(msg, &ProcessList(list))
+            }
+            AdminReply::NUMBER => {
+                self.replies.push(AdminReply::get(msg).expect("a reply"));
+                done(msg, &())
+            }
+            6 => done(msg, &Moving { left: 0, on_demand: 3, prefetched: 31 }),
+            _ => Status::Failed(Errno::ENOSYS),
+        }
+    }
 }
 
 impl Platform for World {
@@ -135,7 +179,6 @@ impl Platform for World {
                 self.console.push_str(&String::from_utf8(write.0).expect("text"));
                 done(msg, &())
             }
-            (ServerId::Proc, 1) if self.spawn_fails => Status::Failed(Errno::ENOMEM),
             (ServerId::Ipc, 65) => done(msg, &TerminalOpened { file: FileId::from_raw(7) }),
             (ServerId::Ipc, RescueWrite::NUMBER) if self.console_full => {
                 Status::Failed(Errno::EAGAIN)
@@ -146,23 +189,7 @@ impl Platform for World {
                 done(msg, &())
             }
             (ServerId::Ipc, _) => done(msg, &()),
-            (ServerId::Proc, 1) => {
-                self.spawned.push(Spawn::get(msg).expect("a spawn"));
-                done(msg, &Spawned { pid: Pid::new(5).expect("a pid") })
-            }
-            (ServerId::Proc, 3) => {
-                done(msg, &Migrated { from: 1, pages: 34, ..Default::default() })
-            }
-            (ServerId::Proc, List::NUMBER) => {
-                let after = List::get(msg).expect("a list").after;
-                let list = (1..=3).filter(|pid| *pid > after).take(2).map(process).collect();
-                done(msg, &ProcessList(list))
-            }
-            (ServerId::Proc, AdminReply::NUMBER) => {
-                self.replies.push(AdminReply::get(msg).expect("a reply"));
-                done(msg, &())
-            }
-            (ServerId::Proc, 6) => done(msg, &Moving { left: 0, on_demand: 3, prefetched: 31 }),
+            (ServerId::Proc, _) => self.call_proc(op, msg),
             (ServerId::Mem, _) => done(msg, &MemoryFigures::default()),
             (ServerId::Net, 3) => {
                 done(msg, &LinkFigures { up: self.links_up, ..Default::default() })
@@ -190,18 +217,18 @@ impl Platform for World {
     fn notify(&mut self, _from: ServerId, _client: ServerId, _core: CoreId) {}
 }
 
-struct Node {
-    host: Host<Shell<FakeMachine>>,
-    world: World,
+pub(crate) struct Node {
+    pub(crate) host: Host<Shell<FakeMachine>>,
+    pub(crate) world: World,
 }
 
-fn node(number: u16) -> NodeId {
+pub(crate) fn node(number: u16) -> NodeId {
     NodeId::new(number).expect("a node")
 }
 
 impl Node {
     /// Node 1 of `nodes`, in service.
-    fn new(nodes: u16, links_up: bool) -> Self {
+    pub(crate) fn new(nodes: u16, links_up: bool) -> Self {
         let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
         let login = ["/bin/sh", "-l"].map(String::from).to_vec();
         let setup = Setup { login, nodes: (1..=nodes).map(entry).collect(), views_agreed: true };
@@ -217,6 +244,10 @@ impl Node {
             spawned: Vec::new(),
             replies: Vec::new(),
             sent: Vec::new(),
+            moved: Vec::new(),
+            signals: Vec::new(),
+            processes: vec![1, 2, 3],
+            move_fails: None,
             deadline_ns: None,
             crashed: Vec::new(),
             spawn_fails: false,
@@ -226,7 +257,7 @@ impl Node {
         this
     }
 
-    fn upcall<T: Wire>(&mut self, from: ServerId, number: u16, event: &T) {
+    pub(crate) fn upcall<T: Wire>(&mut self, from: ServerId, number: u16, event: &T) {
         let msg = Msg::of(event).expect("it fits");
         let event = Event::Upcall { from, number, msg };
         self.host.step(&mut self.world, |core, cx| core.event(cx, event));
@@ -236,22 +267,26 @@ impl Node {
         self.host.server_down(&mut self.world, server);
     }
 
-    fn admin(&mut self, line: &str) -> (String, Option<u8>) {
+    pub(crate) fn admin(&mut self, line: &str) -> (String, Option<u8>) {
         self.user(0, line)
     }
 
-    fn user(&mut self, uid: u32, line: &str) -> (String, Option<u8>) {
+    pub(crate) fn forget_answer(&mut self) {
+        self.world.replies.clear();
+    }
+
+    pub(crate) fn user(&mut self, uid: u32, line: &str) -> (String, Option<u8>) {
         let words = line.split(' ').map(String::from).collect();
         self.upcall(ServerId::Proc, EVENT_ADMIN, &AdminRequest { request: 9, pid: 5, uid, words });
         self.answer()
     }
 
-    fn answer(&self) -> (String, Option<u8>) {
+    pub(crate) fn answer(&self) -> (String, Option<u8>) {
         let text = self.world.replies.iter().map(|reply| reply.text.as_str()).collect();
         (text, self.world.replies.last().and_then(|reply| reply.status))
     }
 
-    fn pass(&mut self, ns: u64) {
+    pub(crate) fn pass(&mut self, ns: u64) {
         let end = self.world.now_ns + ns;
         while let Some(deadline) = self.world.deadline_ns.filter(|deadline| *deadline <= end) {
             self.world.deadline_ns = None;
@@ -259,6 +294,12 @@ impl Node {
             self.host.collect(&mut self.world, ServerId::Timer);
         }
         self.world.now_ns = end;
+    }
+
+    /// Another node's answer to the last call to it.
+    pub(crate) fn reply_last<T: Wire>(&mut self, result: Result<T, Errno>) {
+        let last = self.remote_waits().len() - 1;
+        self.reply(last, result.map(|reply| (reply, &b""[..])));
     }
 
     /// The answer of another node to the call that was sent as number `index`.
@@ -272,14 +313,19 @@ impl Node {
     }
 
     fn cookie_of(&mut self, index: usize) -> u64 {
-        let waiting = self.host.step(&mut self.world, |core, _| {
+        self.remote_waits()[index]
+    }
+
+    fn remote_waits(&mut self) -> Vec<u64> {
+        use crate::Wait::{AwayPages, Pages, RemotePart, Stepped, Stopping, Wished};
+        self.host.step(&mut self.world, |core, _| {
             let is_remote = |wait: &crate::Wait| {
-                matches!(wait, crate::Wait::RemotePart { .. } | crate::Wait::Pages(_))
+                matches!(wait, RemotePart { .. } | Pages(_))
+                    || matches!(wait, AwayPages(_) | Stepped(_) | Stopping(_) | Wished(_))
             };
             let waits = core.waits.iter().filter(|(_, wait)| is_remote(wait));
-            waits.map(|(cookie, _)| *cookie).collect::<Vec<_>>()
-        });
-        waiting[index]
+            waits.map(|(cookie, _)| *cookie).collect()
+        })
     }
 }
 

@@ -243,16 +243,20 @@ pub(crate) fn ping_refused(node: NodeId, errno: Errno) -> String {
 
 /// What became of `migrate`, as a sentence.
 pub(crate) fn migrate_refused(pid: Pid, to: NodeId, errno: Errno) -> String {
-    let why = match errno {
+    format!("migrate: process {pid} to node {to}: {}\n", why_not_moved(errno))
+}
+
+/// Why a process is not on another node.
+pub(crate) fn why_not_moved(errno: Errno) -> &'static str {
+    match errno {
         Errno::ESRCH => "there is no such process: see `ps`",
         Errno::EBUSY => "it is moving already: try again when it has arrived",
         Errno::EINVAL => "there is no such node: see `nodes`",
         Errno::EHOSTDOWN => "the node does not answer; the process goes on where it was",
         Errno::EPERM => "this process cannot be moved",
         Errno::ENOMEM => "the node has not enough memory: see `mem`",
-        other => return format!("migrate: process {pid} to node {to}: {other}\n"),
-    };
-    format!("migrate: process {pid} to node {to}: {why}\n")
+        other => other.text(),
+    }
 }
 
 /// The newest `max` bytes of `text` from a line's begin on, and whether something was cut.
