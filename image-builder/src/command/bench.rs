@@ -103,7 +103,7 @@ fn prompt(bench: &Bench<'_>) -> Result<()> {
     let cluster = bench.cluster(1, 1, None)?;
     let start = Instant::now();
     let mut running = bench.boot(&cluster)?;
-    Shell::open(&mut running, start + Duration::from_secs(BOOT_S))?;
+    Shell::open(&mut running, 0, start + Duration::from_secs(BOOT_S))?;
     println!("QEMU's start to the prompt, one node: {:.1} s", start.elapsed().as_secs_f32());
     Ok(())
 }

@@ -43,7 +43,7 @@ pub fn exec(workspace: &Workspace, args: &ExecArgs) -> Result<ExitCode> {
 
 fn commands(running: &mut Running, args: &ExecArgs, outcomes: &mut Vec<Outcome>) -> Result<u8> {
     let deadline = Instant::now() + Duration::from_secs(args.timeout);
-    let mut shell = Shell::open(running, deadline)?;
+    let mut shell = Shell::open(running, 0, deadline)?;
     for command in &args.commands {
         let mut output = Vec::new();
         let status = shell.run(running, command, &mut |bytes| {

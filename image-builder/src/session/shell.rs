@@ -12,8 +12,10 @@ const READY: &str = ": ready";
 /// Bytes of a console kept while its "ready" has not been seen.
 const BOOT_TAIL_BYTES: usize = 4096;
 
-/// The login shell of the cluster's first node.
+/// The login shell of one node.
 pub struct Shell {
+    /// The node, by index.
+    at: usize,
     session: Session,
     /// The QEMU that it is in: a node that was booted again has another.
     process: u32,
@@ -21,20 +23,21 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Waits until every node is in service and the first one's login shell shows its prompt.
+    /// Waits until every node is in service and the login shell of the one with index `at` shows its
+    /// prompt.
     ///
     /// # Errors
     /// A node ends, or the time is up.
-    pub fn open(running: &mut Running, deadline: Instant) -> Result<Self> {
-        let process = running.nodes[0].process();
-        let mut shell = Self { session: Session::default(), process, deadline };
+    pub fn open(running: &mut Running, at: usize, deadline: Instant) -> Result<Self> {
+        let process = running.nodes[at].process();
+        let mut shell = Self { at, session: Session::default(), process, deadline };
         let mut boots = vec![Some(String::new()); running.nodes.len()];
         let mut prompt = false;
         while !prompt || boots.iter().any(Option::is_some) {
             let (node, bytes) = match next(running, deadline)? {
                 Heard::Output(node, bytes) => (node, bytes),
                 // Somebody did that from outside: the others go on without it.
-                Heard::Ended(node) if node > 0 && was_killed(running, node) => {
+                Heard::Ended(node) if node != at && was_killed(running, node) => {
                     boots[node] = None;
                     continue;
                 }
@@ -46,15 +49,15 @@ impl Shell {
                 }
                 Heard::Ended(node) => bail!("node {} ended", running.nodes[node].id),
                 Heard::TimeUp => {
-                    bail!("the time is up, and {}", waiting_for(running, &boots, prompt))
+                    bail!("the time is up, and {}", waiting_for(running, at, &boots, prompt))
                 }
             };
             watch_boot(&mut boots[node], running.nodes[node].id, &bytes);
-            if node == 0 {
+            if node == at {
                 for action in shell.session.feed(&bytes) {
                     prompt |= action == Action::Ready;
                     if let Action::Type(line) = action {
-                        running.nodes[0].write(&line)?;
+                        running.nodes[at].write(&line)?;
                     }
                 }
             }
@@ -74,15 +77,16 @@ impl Shell {
     ) -> Result<u8> {
         self.until_idle(running, command)?;
         let line = self.session.start(command)?;
-        running.nodes[0].write(&line)?;
+        running.nodes[self.at].write(&line)?;
+        let (at, id) = (self.at, running.nodes[self.at].id);
         loop {
             let bytes = match next(running, self.deadline)? {
-                Heard::Output(0, bytes) => bytes,
-                Heard::Ended(0) if was_killed(running, 0) => {
-                    bail!("node 1 was killed, and this command ran there: {command}")
+                Heard::Output(node, bytes) if node == at => bytes,
+                Heard::Ended(node) if node == at && was_killed(running, at) => {
+                    bail!("node {id} was killed, and this command ran there: {command}")
                 }
                 // The shell went with its node, as the command asked.
-                Heard::Ended(0) => {
+                Heard::Ended(node) if node == at => {
                     self.renew(running);
                     return Ok(0);
                 }
@@ -90,11 +94,13 @@ impl Shell {
                 Heard::TimeUp => bail!("the time is up, and this command still runs: {command}"),
             };
             if self.renew(running) {
-                bail!("node 1 was killed and booted again, and this command ran there: {command}");
+                bail!(
+                    "node {id} was killed and booted again, and this command ran there: {command}"
+                );
             }
             for action in self.session.feed(&bytes) {
                 match action {
-                    Action::Type(line) => running.nodes[0].write(&line)?,
+                    Action::Type(line) => running.nodes[self.at].write(&line)?,
                     Action::Output(bytes) => output(&bytes),
                     Action::Done(status) => return Ok(status),
                     Action::Ready => {}
@@ -107,20 +113,25 @@ impl Shell {
     fn until_idle(&mut self, running: &mut Running, command: &str) -> Result<()> {
         self.renew(running);
         while !self.session.is_idle() {
-            let state = running.nodes[0].state();
-            ensure!(state.is_alive(), "node 1 is {state}: nobody runs {command}");
+            let (id, state) = (running.nodes[self.at].id, running.nodes[self.at].state());
+            ensure!(state.is_alive(), "node {id} is {state}: nobody runs {command}");
             match next(running, self.deadline)? {
-                Heard::Output(0, bytes) => self.overhear(running, &bytes)?,
+                Heard::Output(node, bytes) if node == self.at => self.overhear(running, &bytes)?,
                 Heard::Output(..) | Heard::Ended(_) => {}
                 Heard::TimeUp => {
-                    bail!("the time is up, and node 1 has not come back for {command}")
+                    bail!("the time is up, and node {id} has not come back for {command}")
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes what node 1's console printed while no command ran: the prompt may be in it.
+    /// Whether it is the shell of the node with this index.
+    pub fn is_at(&self, node: usize) -> bool {
+        self.at == node
+    }
+
+    /// Takes what the node's console printed while no command ran: the prompt may be in it.
     ///
     /// # Errors
     /// The node takes no input.
@@ -128,17 +139,17 @@ impl Shell {
         self.renew(running);
         for action in self.session.feed(bytes) {
             if let Action::Type(line) = action {
-                running.nodes[0].write(&line)?;
+                running.nodes[self.at].write(&line)?;
             }
         }
         Ok(())
     }
 
-    /// Begins anew if node 1 was booted again; true if it was.
+    /// Begins anew if the node was booted again; true if it was.
     fn renew(&mut self, running: &Running) -> bool {
-        let again = !running.nodes[0].is_process(self.process);
+        let again = !running.nodes[self.at].is_process(self.process);
         if again {
-            self.process = running.nodes[0].process();
+            self.process = running.nodes[self.at].process();
             self.session = Session::default();
         }
         again
@@ -215,7 +226,7 @@ fn watch_boot(boot: &mut Option<String>, id: u16, bytes: &[u8]) {
     }
 }
 
-fn waiting_for(running: &Running, boots: &[Option<String>], prompt: bool) -> String {
+fn waiting_for(running: &Running, at: usize, boots: &[Option<String>], prompt: bool) -> String {
     let late: Vec<String> = running
         .nodes
         .iter()
@@ -225,7 +236,9 @@ fn waiting_for(running: &Running, boots: &[Option<String>], prompt: bool) -> Str
         .collect();
     match (late.is_empty(), prompt) {
         (false, _) => format!("node {} is not in service yet", late.join(", ")),
-        (true, false) => "node 1's login shell shows no prompt yet".to_owned(),
+        (true, false) => {
+            format!("node {}'s login shell shows no prompt yet", running.nodes[at].id)
+        }
         (true, true) => "the login shell is busy".to_owned(),
     }
 }

@@ -54,7 +54,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(header.timeout_s);
     let mut stage =
         Stage { host, deadline, seen: vec![Vec::new(); running.nodes.len()], wrong: Vec::new() };
-    if let Err(error) = stage.play(&mut running, &job.scenario.steps) {
+    if let Err(error) = stage.play(&mut running, header.console, &job.scenario.steps) {
         stage.wrong.push(format!("{error:#}\n{}", running.tails()));
     }
     Ok(stage.wrong)
@@ -70,8 +70,9 @@ struct Stage {
 }
 
 impl Stage {
-    fn play(&mut self, running: &mut Running, steps: &[Step]) -> Result<()> {
-        let mut shell = Shell::open(running, self.deadline)?;
+    fn play(&mut self, running: &mut Running, console: u16, steps: &[Step]) -> Result<()> {
+        let at = running.index(console)?;
+        let mut shell = Shell::open(running, at, self.deadline)?;
         shell.run(running, WORK, &mut |_| {})?;
         for step in steps {
             self.step(running, &mut shell, step)
@@ -145,7 +146,7 @@ impl Stage {
             }
             match next(running, self.deadline)? {
                 Heard::Output(index, bytes) => {
-                    if index == 0 {
+                    if shell.is_at(index) {
                         shell.overhear(running, &bytes)?;
                     }
                     self.seen[index].extend(bytes);

@@ -11,6 +11,8 @@ const TIMEOUT_S_MAX: u64 = 14400;
 pub struct Header {
     /// Nodes of the cluster.
     pub nodes: u16,
+    /// The node whose login shell gets the commands.
+    pub console: u16,
     /// It runs once with each of these numbers of cores.
     pub cores: Vec<u8>,
     /// How nodes know who is a member.
@@ -40,6 +42,7 @@ impl Default for Header {
     fn default() -> Self {
         Self {
             nodes: 1,
+            console: 1,
             cores: vec![1],
             views: None,
             compositions: vec!["isolated".to_owned()],
@@ -70,6 +73,7 @@ impl Header {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "nodes" => self.nodes = number(value, 1, 64)?,
+            "console" => self.console = number(value, 1, 64)?,
             "cores" => self.cores = numbers(value)?,
             "views" => self.views = words(value)?.into_iter().next(),
             "compositions" => self.compositions = words(value)?,
@@ -79,7 +83,7 @@ impl Header {
             "full" => self.full = yes_or_no(value)?,
             _ => {
                 return Err(format!(
-                    "unknown key `{key}`: a header has nodes, cores, views, compositions, memory, \
+                    "unknown key `{key}`: a header has nodes, console, cores, views, compositions, memory, \
                      timeout, programs, full"
                 ));
             }

@@ -63,7 +63,7 @@ fn composition(bench: &Bench<'_>, name: &str, column: usize) -> Result<()> {
 /// Runs the program; what `mem` and the program printed.
 fn program(running: &mut Running) -> Result<(String, String)> {
     let deadline = Instant::now() + Duration::from_secs(TIME_S);
-    let mut shell = Shell::open(running, deadline)?;
+    let mut shell = Shell::open(running, 0, deadline)?;
     let memory = said(&mut shell, running, "mem")?;
     let printed = said(&mut shell, running, "/usr/test/bench")?;
     Ok((memory, printed))

@@ -34,7 +34,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
     let start = Instant::now();
     let mut running = bench.boot(&cluster)?;
     let deadline = start + Duration::from_secs(TIME_S);
-    let measured = Shell::open(&mut running, deadline).and_then(|mut shell| {
+    let measured = Shell::open(&mut running, 0, deadline).and_then(|mut shell| {
         println!(
             "\n## Three nodes\n\nQEMU's start to the prompt, all three nodes: {:.1} s",
             start.elapsed().as_secs_f32()

@@ -69,7 +69,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<()> {
     let mut running = Running::start_as(&cluster, &images, &folder, Some(&counting))?;
     let deadline = Instant::now() + Duration::from_secs(TIME_S);
     let measured =
-        Shell::open(&mut running, deadline).and_then(|mut shell| runs(&mut shell, &mut running));
+        Shell::open(&mut running, 0, deadline).and_then(|mut shell| runs(&mut shell, &mut running));
     measured.inspect_err(|_| eprint!("{}", running.tails()))
 }
 
