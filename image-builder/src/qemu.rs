@@ -4,6 +4,7 @@
 use abi::image::NodeEntry;
 use std::fmt;
 use std::fs::OpenOptions;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +20,9 @@ pub enum Accelerator {
     Tcg,
 }
 
+/// As cluster.toml admits it.
+const PATIENCE_MAX: usize = 20;
+
 impl Accelerator {
     /// KVM only where a hardware module is loaded: a paravirtual /dev/kvm would emulate the kernel
     /// instruction by instruction.
@@ -30,13 +34,21 @@ impl Accelerator {
         if module && usable { Self::Kvm } else { Self::Tcg }
     }
 
-    /// How many times longer than real machines nodes must wait for each other: translated ones share
-    /// the host's processors with each other and with whatever else runs there.
-    pub fn patience(self) -> u8 {
-        match self {
-            Self::Kvm => 1,
-            Self::Tcg => 3,
-        }
+    /// How many times longer than real machines nodes must wait for each other, when they have so many
+    /// `cores` together: they share the host's processors with each other, and translated ones with the
+    /// translator and whatever else runs there.
+    pub fn patience(self, cores: usize) -> u8 {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.patience_on(cores.div_ceil(processors).max(1))
+    }
+
+    /// The same, where each of the host's processors has so many cores to run.
+    fn patience_on(self, share: usize) -> u8 {
+        let patience = match self {
+            Self::Kvm => share,
+            Self::Tcg => (2 * share).max(3),
+        };
+        patience.min(PATIENCE_MAX) as u8
     }
 
     fn option(self) -> &'static str {

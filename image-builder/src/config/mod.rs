@@ -188,6 +188,7 @@ impl Cluster {
 
     /// What the image of `node` tells it at boot; `keys` are the members' public keys.
     pub fn node_config(&self, node: u16, keys: Vec<MemberKey>) -> NodeConfig {
+        let cores = self.nodes.iter().map(|node| usize::from(node.cores)).sum();
         NodeConfig {
             cluster: self.name.clone(),
             node,
@@ -195,7 +196,7 @@ impl Cluster {
             keys,
             domains: self.domains(),
             mtu: self.mtu,
-            patience: self.patience.unwrap_or_else(|| Accelerator::find().patience()),
+            patience: self.patience.unwrap_or_else(|| Accelerator::find().patience(cores)),
             login: self.login.clone(),
         }
     }
