@@ -12,7 +12,8 @@ use crate::session::shell::{Heard, Shell, next};
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use cluster_tests::{
-    Action, Difference, Scenario, Status, Step, Variant, compare, compare_exactly,
+    Action, Difference, Order, Scenario, Status, Step, Trouble, Troublemaker, Variant, compare,
+    compare_exactly,
 };
 use std::time::{Duration, Instant};
 
@@ -52,10 +53,15 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     let host = HostShell::start(job.workspace, &folder.join("host"))?;
     let mut running = Running::start(&cluster, &images, &folder)?;
     let deadline = Instant::now() + Duration::from_secs(header.timeout_s);
+    let (count, console) = (running.nodes.len(), header.console);
+    let (seen, booting) = (vec![Vec::new(); count], vec![false; count]);
     let mut stage =
-        Stage { host, deadline, seen: vec![Vec::new(); running.nodes.len()], wrong: Vec::new() };
-    if let Err(error) = stage.play(&mut running, header.console, &job.scenario.steps) {
+        Stage { host, console, deadline, seen, booting, story: Vec::new(), wrong: Vec::new() };
+    if let Err(error) = stage.play(&mut running, &job.scenario.steps) {
         stage.wrong.push(format!("{error:#}\n{}", running.tails()));
+    }
+    if !stage.wrong.is_empty() && !stage.story.is_empty() {
+        stage.wrong.push(format!("what was done to the cluster:\n  {}", stage.story.join("\n  ")));
     }
     Ok(stage.wrong)
 }
@@ -63,15 +69,21 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
 /// A scenario under way.
 struct Stage {
     host: HostShell,
+    /// The node whose login shell gets the commands.
+    console: u16,
     deadline: Instant,
     /// What each console printed since the last wait or command.
     seen: Vec<Vec<u8>>,
+    /// Which nodes have started again and not said since that they are ready.
+    booting: Vec<bool>,
+    /// Random trouble so far.
+    story: Vec<String>,
     wrong: Vec<String>,
 }
 
 impl Stage {
-    fn play(&mut self, running: &mut Running, console: u16, steps: &[Step]) -> Result<()> {
-        let at = running.index(console)?;
+    fn play(&mut self, running: &mut Running, steps: &[Step]) -> Result<()> {
+        let at = running.index(self.console)?;
         let mut shell = Shell::open(running, at, self.deadline)?;
         shell.run(running, WORK, &mut |_| {})?;
         for step in steps {
@@ -102,6 +114,10 @@ impl Stage {
             Action::Wait { node, text } => self.wait(running, shell, *node, text)?,
             Action::Order(order) => {
                 running.obey(*order)?;
+            }
+            Action::Disturb { seconds, seed } => {
+                let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+                self.disturb(running, shell, Duration::from_secs(*seconds), seed)?;
             }
         }
         Ok(())
@@ -144,20 +160,95 @@ impl Stage {
                 seen.drain(..at + text.len());
                 return Ok(());
             }
-            match next(running, self.deadline)? {
-                Heard::Output(index, bytes) => {
-                    if shell.is_at(index) {
-                        shell.overhear(running, &bytes)?;
-                    }
-                    self.seen[index].extend(bytes);
-                }
-                Heard::Ended(_) => {}
-                Heard::TimeUp => {
-                    let text = String::from_utf8_lossy(text);
-                    bail!("the time is up, and node {node}'s console has not shown {text:?}");
-                }
+            if !self.listen(running, shell, self.deadline)? {
+                let text = String::from_utf8_lossy(text);
+                bail!("the time is up, and node {node}'s console has not shown {text:?}");
             }
         }
+    }
+
+    /// Takes the next that is heard of any node; false if that is nothing until `deadline`.
+    fn listen(
+        &mut self,
+        running: &mut Running,
+        shell: &mut Shell,
+        deadline: Instant,
+    ) -> Result<bool> {
+        match next(running, deadline)? {
+            Heard::Output(index, bytes) => {
+                if shell.is_at(index) {
+                    shell.overhear(running, &bytes)?;
+                }
+                self.seen[index].extend(bytes);
+            }
+            Heard::Ended(index) => {
+                self.booting[index] = true;
+                self.seen[index].clear();
+            }
+            Heard::TimeUp => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// One thing after the other goes wrong. A node that had to start again is waited for before the next.
+    fn disturb(
+        &mut self,
+        running: &mut Running,
+        shell: &mut Shell,
+        time: Duration,
+        seed: u64,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let count = running.nodes.len() as u16;
+        self.story.push(format!("`@ disturb {} {seed}`", time.as_secs()));
+        for trouble in Troublemaker::new(seed, count, self.console) {
+            if begun.elapsed() >= time {
+                break;
+            }
+            let Trouble { begins, lasts, ends, rest } = trouble;
+            let at = begun.elapsed().as_secs_f32();
+            self.story.push(format!("{at:.1} s: {begins} for {} ms", lasts.as_millis()));
+            self.order(running, begins)?;
+            self.listen_for(running, shell, lasts)?;
+            self.order(running, ends)?;
+            self.listen_for(running, shell, rest)?;
+            self.await_all(running, shell)?;
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, running: &mut Running, order: Order) -> Result<()> {
+        if let Order::Kill { node } = order {
+            let index = running.index(node)?;
+            self.booting[index] = true;
+            self.seen[index].clear();
+        }
+        // A node that is starting again just now can neither be killed nor paused.
+        if let Err(error) = running.obey(order) {
+            self.story.push(format!("({error:#})"));
+        }
+        Ok(())
+    }
+
+    fn listen_for(
+        &mut self,
+        running: &mut Running,
+        shell: &mut Shell,
+        time: Duration,
+    ) -> Result<()> {
+        let until = self.deadline.min(Instant::now() + time);
+        while self.listen(running, shell, until)? {}
+        Ok(())
+    }
+
+    /// Waits for the nodes that have started again.
+    fn await_all(&mut self, running: &mut Running, shell: &mut Shell) -> Result<()> {
+        while let Some(index) = self.booting.iter().position(|booting| *booting) {
+            let id = running.nodes[index].id;
+            self.wait(running, shell, id, format!("node {id}: ready").as_bytes())?;
+            self.booting[index] = false;
+        }
+        Ok(())
     }
 }
 

@@ -13,11 +13,13 @@ mod compare;
 mod header;
 mod order;
 mod parse;
+mod trouble;
 
 pub use compare::{Difference, compare, compare_exactly};
 pub use header::{Header, Variant};
 pub use order::{Between, Fault, ONE_WAY, Order, SLOW_MS_MAX};
 pub use parse::{Mistake, parse};
+pub use trouble::{Trouble, Troublemaker};
 
 /// One file of tests.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +73,13 @@ pub enum Action {
     },
     /// Does something to a node or a link, as `./korrigan ctl` does.
     Order(Order),
+    /// Lets one thing after the other go wrong at random, and waits at last until all is well.
+    Disturb {
+        /// How long.
+        seconds: u64,
+        /// Names the trouble; another one in each run if there is none.
+        seed: Option<u64>,
+    },
 }
 
 /// How a command must end.

@@ -153,9 +153,17 @@ fn directive(text: &str) -> Result<Action, String> {
             let (node, text) = node_and_text(rest)?;
             Ok(Action::Wait { node, text })
         }
+        "disturb" => {
+            let numbers: Result<Vec<u64>, _> = rest.split_whitespace().map(str::parse).collect();
+            match numbers.as_deref() {
+                Ok([seconds]) => Ok(Action::Disturb { seconds: *seconds, seed: None }),
+                Ok([seconds, seed]) => Ok(Action::Disturb { seconds: *seconds, seed: Some(*seed) }),
+                _ => Err("how long is it to last? `@ disturb SECONDS [SEED]`".to_owned()),
+            }
+        }
         _ => match Order::parse(text) {
             Ok(order) => Ok(Action::Order(order)),
-            Err(why) => Err(format!("{why} (`@` takes type and wait, too)")),
+            Err(why) => Err(format!("{why} (`@` takes type, wait and disturb, too)")),
         },
     }
 }

@@ -59,7 +59,9 @@ fn mistakes_name_their_line() {
     mistake("@ kill x\n", 1, "node's number");
     mistake("@ cut 1\n", 1, "cut A B");
     mistake("@ type x\n", 1, "double quotes");
-    mistake("@ dance\n", 1, "type and wait");
+    mistake("@ dance\n", 1, "type, wait and disturb");
+    mistake("@ disturb\n", 1, "SECONDS");
+    mistake("@ disturb soon\n", 1, "SECONDS");
     mistake("$ x\nout\n> y\n", 3, "continues a command");
 }
 
