@@ -368,7 +368,7 @@ fn disk_read_that_failed_is_eio() {
 fn disk_regions_are_their_owners() {
     let mut world = World::new();
     let denied = Status::Failed(Errno::EPERM);
-    for region in [Region::Journal, Region::Keys, Region::Files] {
+    for region in [Region::Journal, Region::Files] {
         assert_eq!(world.write(SHELL, region, 0, 1, 1), denied);
         assert_eq!(world.ask(SHELL, &Read { region, sector: 0, sectors: 1 }, &mut []), denied);
         assert_eq!(world.ask(SHELL, &Flush { region }, &mut []), denied);

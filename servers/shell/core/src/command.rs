@@ -20,6 +20,8 @@ pub(crate) const HERE: &str = "here";
 const CHECK: &str = "--check";
 /// `node drain` and its like kill what cannot move.
 const FORCE: &str = "--force";
+/// `linkkey` removes what it kept.
+const FORGET: &str = "--forget";
 /// `net` sends null requests.
 const PING: &str = "--ping";
 
@@ -93,6 +95,8 @@ pub(crate) enum Command {
     Node(Deed, NodeId, bool),
     /// Gives net-server the node's private key.
     LinkKey([u8; KEY_BYTES]),
+    /// Removes it from the node's disk.
+    ForgetKey,
     /// What can be said.
     Help,
     /// The rescue prompt ends.
@@ -108,7 +112,8 @@ impl Command {
             | Self::Migrate(..)
             | Self::Kill(..)
             | Self::Node(..)
-            | Self::LinkKey(_) => true,
+            | Self::LinkKey(_)
+            | Self::ForgetKey => true,
             Self::On(Task::Ps | Task::Mem | Task::Net | Task::Disks | Task::Log, _)
             | Self::Nodes
             | Self::Ping(..)
@@ -133,7 +138,8 @@ net [NODE|all]      links of this node, of one or of all
 net --ping NODE [COUNT]   times null requests to another node
 disks [NODE]        disks of all nodes, or of one
 disks --check [NODE]   writes to them what is kept for that, and reads it back
-linkkey KEY         gives this node its private key, if its image holds none
+linkkey KEY         gives this node its private key, if its image holds none; its disk keeps it
+linkkey --forget    removes the key from this node's disk
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
@@ -173,8 +179,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             _ => Err("kill needs a process: kill PID [SIGNAL]".to_string()),
         },
         "linkkey" => match arguments {
+            [word] if word == FORGET => Ok(Command::ForgetKey),
             [digits] => key(digits).map(Command::LinkKey),
-            _ => Err("linkkey needs the key: linkkey KEY".to_string()),
+            _ => Err("linkkey needs the key: linkkey KEY, or linkkey --forget".to_string()),
         },
         "help" => none(name, arguments, Command::Help),
         "exit" => none(name, arguments, Command::Exit),

@@ -160,7 +160,7 @@ impl<M: Machine> Shell<M> {
 }
 
 /// What was read.
-fn fetch(cx: &mut Cx<'_>, reply: &NodeReply) -> Result<Box<[u8]>, Errno> {
+pub(crate) fn fetch(cx: &mut Cx<'_>, reply: &NodeReply) -> Result<Box<[u8]>, Errno> {
     let id = Readable::get(&reply.msg)?.id;
     let mut bytes = vec![0; WINDOW_BYTES];
     let mut bulk = Bulk::new(&mut bytes);

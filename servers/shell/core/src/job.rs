@@ -9,7 +9,6 @@ use crate::{Machine, Shell, Wait, text};
 use abi::{Errno, Ticket};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use net_api::Enrol;
 use proc_api::AdminReply;
 use runtime::{Answer, Client, Cx, NodeReply};
 use shell_api::{CommandEnd, RunCommand};
@@ -101,10 +100,8 @@ impl<M: Machine> Shell<M> {
                 let wait = Wait::Signal { job: id, pid };
                 self.ask(cx, &proc_api::Signal { pid, signal }, wait);
             }
-            Command::LinkKey(key) => {
-                let (sentence, status) = text::enrolled(cx.leaf(&Enrol { key }));
-                self.end_with(cx, id, &sentence, status);
-            }
+            Command::LinkKey(key) => self.take_key(cx, id, key),
+            Command::ForgetKey => self.forget_key(cx, id),
             Command::Node(deed, node, force) => self.begin_deed(cx, id, (deed, node, force)),
             Command::Help => self.end_with(cx, id, command::HELP, 0),
             Command::Exit if self.jobs[&id].origin == Origin::Rescue => {

@@ -29,6 +29,7 @@ mod drain;
 #[cfg(test)]
 mod drain_tests;
 mod job;
+mod keyring;
 mod leave;
 pub mod limits;
 mod login;
@@ -108,6 +109,8 @@ enum Wait {
     Crash { job: JobId, part: usize, server: ServerId },
     /// A step of a check of this node's disk.
     DiskCheck(disk::Check),
+    /// The key on this node's disk.
+    Keyring(keyring::Step),
     /// A process is moving.
     Migrate { job: JobId, pid: Pid, to: NodeId, started_ns: u64 },
     /// How many of its pages have arrived.
@@ -309,6 +312,7 @@ impl<M: Machine> Shell<M> {
 
 impl<M: Machine> Core for Shell<M> {
     fn start(&mut self, cx: &mut Cx<'_>) {
+        self.load_key(cx);
         self.begin_login(cx);
     }
 
@@ -346,6 +350,7 @@ impl<M: Machine> Core for Shell<M> {
             Wait::Signal { job, pid } => self.signalled(cx, job, pid, &result),
             Wait::Crash { job, part, server } => self.crashed(cx, job, part, server, &result),
             Wait::DiskCheck(check) => self.checked(cx, check, &result),
+            Wait::Keyring(step) => self.key_step(cx, step, &result),
             Wait::Migrate { job, pid, to, started_ns } => {
                 self.migrated(cx, job, pid, (to, started_ns), &result);
             }

@@ -10,12 +10,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use cluster::View;
 use disk_api::{
-    Absence, DiskInfo, Extent, Fetch, Figures, Flush, Info, Read, ReadId, Readable, State, Write,
+    Absence, DiskInfo, Extent, Fetch, Figures, Flush, Info, Read, ReadId, Readable, Region, State,
+    Write,
 };
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT};
 use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
-use net_api::{LinkFigures, PingFigures};
+use net_api::{Enrol, LinkFigures, PingFigures};
 use proc_api::{
     AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrate, Migrated, Moving,
     ProcessInfo, ProcessList, Signal, Spawn, Spawned,
@@ -42,6 +43,10 @@ impl Machine for FakeMachine {
 struct FakeDisk {
     state: State,
     bytes: Vec<u8>,
+    /// The first sector of the region for keys.
+    pub(crate) key: Vec<u8>,
+    /// What the last read found.
+    read: Vec<u8>,
     /// What is written is not there later.
     forgets: bool,
     fails: Option<Errno>,
@@ -51,7 +56,14 @@ impl FakeDisk {
     fn new() -> Self {
         let regions = [Extent { first: 8, sectors: 2048 }; 4];
         let state = State::Ready { sectors: 131_072, writable: true, regions };
-        Self { state, bytes: vec![0; 65536], forgets: false, fails: None }
+        Self {
+            state,
+            bytes: vec![0; 65536],
+            key: vec![0; 512],
+            read: Vec::new(),
+            forgets: false,
+            fails: None,
+        }
     }
 
     fn call(&mut self, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Status {
@@ -62,11 +74,17 @@ impl FakeDisk {
             }
             (_, Some(errno)) => Status::Failed(errno),
             (Read::NUMBER, None) => {
+                let region = Read::get(msg).expect("a read").region;
+                self.read = if region == Region::Keys { &self.key } else { &self.bytes }.clone();
                 let id = ReadId { index: 1, generation: 2 };
                 done(msg, &Readable { id })
             }
             (Fetch::NUMBER, None) => {
-                bulk.set(&self.bytes).expect("it fits");
+                bulk.set(&self.read).expect("it fits");
+                done(msg, &())
+            }
+            (Write::NUMBER, None) if Write::get(msg).expect("a write").region == Region::Keys => {
+                self.key = bulk.data().to_vec();
                 done(msg, &())
             }
             (Write::NUMBER, None) => {
@@ -99,7 +117,12 @@ pub(crate) struct World {
     deadline_ns: Option<u64>,
     crashed: Vec<ServerId>,
     spawn_fails: bool,
+    /// The key that net-server has taken.
+    enrolled: Option<[u8; 32]>,
 }
+
+/// The one that the cluster knows.
+const GOOD_KEY: [u8; 32] = [0xab; 32];
 
 fn done<T: Wire>(msg: &mut Msg, reply: &T) -> Status {
     *msg = Msg::of(reply).expect("it fits");
@@ -194,6 +217,17 @@ impl Platform for World {
             (ServerId::Net, 3) => {
                 done(msg, &LinkFigures { up: self.links_up, ..Default::default() })
             }
+            (ServerId::Net, Enrol::NUMBER) if self.enrolled.is_some() => {
+                Status::Failed(Errno::EEXIST)
+            }
+            (ServerId::Net, Enrol::NUMBER) => {
+                let key = Enrol::get(msg).expect("a key").key;
+                if key != GOOD_KEY {
+                    return Status::Failed(Errno::EINVAL);
+                }
+                self.enrolled = Some(key);
+                done(msg, &())
+            }
             (ServerId::Net, 4) if !self.links_up => Status::Failed(Errno::EHOSTDOWN),
             (ServerId::Net, 4) => done(msg, &()),
             (ServerId::Net, 5) => {
@@ -251,10 +285,15 @@ impl Node {
             deadline_ns: None,
             crashed: Vec::new(),
             spawn_fails: false,
+            enrolled: None,
         };
         let mut this = Self { host, world };
-        this.host.step(&mut this.world, |core, cx| core.start(cx));
+        this.start();
         this
+    }
+
+    fn start(&mut self) {
+        self.host.step(&mut self.world, |core, cx| core.start(cx));
     }
 
     pub(crate) fn upcall<T: Wire>(&mut self, from: ServerId, number: u16, event: &T) {
@@ -455,6 +494,39 @@ fn disks_check_notices_a_disk_that_forgets_or_fails() {
         assert!(text.contains(says), "{text}");
         assert_eq!(status, Some(1));
     }
+}
+
+#[test]
+fn key_that_was_typed_is_on_the_disk_and_found_there() {
+    let mut node = Node::new(1, true);
+    let wrong = format!("linkkey {}", "cd".repeat(32));
+    assert_eq!(node.admin(&wrong).1, Some(1));
+    assert_eq!(node.world.disk.key, vec![0; 512], "what is wrong is not kept");
+    node.world.replies.clear();
+    let (text, status) = node.admin(&format!("linkkey {}", "ab".repeat(32)));
+    assert!(text.contains("its links come up") && text.contains("its disk keeps it"), "{text}");
+    assert_eq!(status, Some(0));
+    let kept = node.world.disk.key.clone();
+
+    let mut again = Node::new(1, true);
+    again.world.disk.key = kept;
+    again.start();
+    assert_eq!(again.world.enrolled, Some(GOOD_KEY));
+    assert!(again.world.console.contains("has its key from its disk"), "{}", again.world.console);
+    again.world.replies.clear();
+    assert_eq!(again.admin("linkkey --forget").1, Some(0));
+    assert_eq!(again.world.disk.key, vec![0; 512]);
+}
+
+#[test]
+fn key_is_taken_also_where_no_disk_can_keep_it() {
+    let mut node = Node::new(1, true);
+    node.world.disk.fails = Some(Errno::ENODEV);
+    let (text, status) = node.admin(&format!("linkkey {}", "ab".repeat(32)));
+    assert!(text.contains("with the next start of the node it is gone"), "{text}");
+    assert_eq!((node.world.enrolled, status), (Some(GOOD_KEY), Some(0)));
+    node.world.replies.clear();
+    assert_eq!(node.admin("linkkey --forget").1, Some(1));
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Region {
     pub const fn owner(self) -> Option<ServerId> {
         match self {
             Self::Journal => Some(ServerId::Views),
-            Self::Keys => Some(ServerId::Net),
+            Self::Keys => Some(ServerId::Shell),
             Self::Check => Some(ServerId::Shell),
             Self::Files => Some(ServerId::Fs),
         }
