@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use cluster::Slot;
 use fs_api::name::FileKind;
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// An open file description, open(2).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +61,31 @@ pub struct SavedFile {
     position: u64,
     kept: bool,
     holds: Vec<(NodeId, u32)>,
+}
+
+/// The descriptions of a slot; one at a time is copied while they are encoded.
+pub struct SavedFiles<'a> {
+    files: &'a Files,
+    ids: Vec<FileId>,
+}
+
+impl SavedFiles<'_> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl Serialize for SavedFiles<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ids.iter().map(|id| save(*id, &self.files.table[id])))
+    }
+}
+
+fn save(id: FileId, description: &Description) -> SavedFile {
+    let Description { inode, kind, flags, position, kept, ref holds } = *description;
+    let holds = holds.iter().map(|(node, count)| (*node, *count)).collect();
+    SavedFile { id, inode, kind, flags, position, kept, holds }
 }
 
 /// Set in the serial of a device's description.
@@ -205,19 +230,10 @@ impl Files {
             .collect()
     }
 
-    /// The descriptions of a slot.
-    pub fn saved(&self, slot: SlotNo) -> Vec<SavedFile> {
-        let in_slot = |(file, _): &(&FileId, _)| file.slot() == slot && !is_device(**file);
-        let save = |(id, it): (&FileId, &Description)| SavedFile {
-            id: *id,
-            inode: it.inode,
-            kind: it.kind,
-            flags: it.flags,
-            position: it.position,
-            kept: it.kept,
-            holds: it.holds.iter().map(|(node, count)| (*node, *count)).collect(),
-        };
-        self.table.iter().filter(in_slot).map(save).collect()
+    /// The descriptions of a slot, to be encoded.
+    pub fn saved(&self, slot: SlotNo) -> SavedFiles<'_> {
+        let in_slot = self.table.keys().filter(|file| file.slot() == slot && !is_device(**file));
+        SavedFiles { files: self, ids: in_slot.copied().collect() }
     }
 
     /// Whether these can be the descriptions of a slot that comes here, and there is room for them.

@@ -27,6 +27,7 @@ mod job;
 pub mod limits;
 mod lower;
 mod names;
+mod pieces;
 mod requests;
 mod server;
 mod slots;

@@ -18,9 +18,13 @@ pub const FOLLOWED_MAX: u8 = 40;
 pub const WALK_BYTES: usize = 4096;
 /// Bytes that one read or write for another node moves: fits a message with its header.
 pub const REMOTE_BYTES: u64 = 60 * 1024;
-/// Bytes in the files of a slot that moves to another node: they are copied at once, while nobody reads or
-/// writes them. With more the slot stays.
-pub const MOVED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Bytes in the files of a slot that moves to another node, holes too: nobody reads or writes them until
+/// all are there and the next view is, and a slot that waits for longer than a second is noticed. With more
+/// the slot stays.
+pub const MOVED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Pages that are looked at for one piece of a slot that moves, of which there is room for fifteen: what
+/// one step may take while others wait, where there are only zeroes.
+pub const PIECE_PAGES_MAX: usize = 64;
 /// Times that one operation starts again because a page or a directory was elsewhere. A walk of the
 /// longest path crosses fewer directories.
 pub const TURNS_MAX: u32 = 1024;

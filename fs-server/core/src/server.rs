@@ -4,7 +4,7 @@
 use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
 use crate::lower::Lower;
-use crate::slots::Arrived;
+use crate::pieces::Arrived;
 use crate::tree::Tree;
 use abi::image::RootEntry;
 use abi::linux::general::{O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC};
@@ -17,7 +17,7 @@ use fs_api::peer::{self};
 use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply};
+use runtime::{Answer, Bulk, Client, Core, Cursor, Cx, Event, Export, Msg, NodeReply, Piece};
 
 /// What fs-server must know at its start.
 #[derive(Clone, Debug)]
@@ -167,7 +167,6 @@ impl Core for FsCore {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.tree.enter(old, cx.view());
-        self.give_up_arrived(cx);
         self.go_on(cx);
         self.release_freed(cx);
     }
@@ -186,12 +185,24 @@ impl Core for FsCore {
         self.export_slot(cx, slot)
     }
 
-    fn admits(&mut self, cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        self.admits_slot(cx, slot, state)
+    fn export_more(&mut self, cx: &mut Cx<'_>, slot: SlotNo, at: Cursor) -> Result<Piece, Errno> {
+        self.export_piece(cx, slot, at)
     }
 
-    fn import(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, _state: &[u8]) {
-        self.import_slot(cx, old, slot);
+    fn admits(&mut self, _cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.admits_slot(slot, state)
+    }
+
+    fn admits_more(&mut self, cx: &mut Cx<'_>, slot: SlotNo, piece: &[u8]) -> Result<(), Errno> {
+        self.admits_piece(cx, slot, piece)
+    }
+
+    fn abandon(&mut self, cx: &mut Cx<'_>, slot: SlotNo) {
+        self.abandon_slot(cx, slot);
+    }
+
+    fn import(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
+        self.import_slot(cx, old, slot, state);
     }
 
     fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {

@@ -1,56 +1,46 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Slots that move with what lives in them: the inodes of their directories with their bytes, and the
-//! descriptions.
+//! Slots that move with what lives in them: the inodes of their directories, and the descriptions. The
+//! bytes of files follow in [`pieces`](crate::pieces).
 //!
 //! # Model
 //! ```text
-//! state: length of the head (u32), head (postcard), pages of 4096 bytes in the head's order
+//! head: inodes, descriptions, marks (postcard)      then pieces: pages of the files that the head names
 //! ```
-//! The joiner makes objects for the bytes when it admits the slot, so that no want of memory loses them
-//! later. What it admitted and does not get with the next view it gives up.
+//! The joiner makes objects for the bytes when they come, so that no want of memory loses them later. What
+//! it admitted and does not get with the next view it gives up. The host keeps the head meanwhile.
 //!
 //! # Limits
-//! A slot with more than [`MOVED_BYTES_MAX`] in its files stays, and so does one with a file that others
-//! use: that is mapped, or has pages on other nodes.
+//! A slot with more than [`MOVED_BYTES_MAX`] in its files stays, and so does one whose head is too long
+//! ([`runtime::head_len`]), or with a file that others use: that is mapped, or has pages on other nodes.
 
 use crate::FsCore;
 use crate::files::{SavedFile, is_device};
 use crate::job::Work;
 use crate::limits::MOVED_BYTES_MAX;
 use crate::lower::Lower;
-use crate::tree::{FileBytes, SavedInode};
+use crate::pieces::Arrived;
+use crate::tree::SavedInode;
 use crate::walk::Stop;
-use abi::limits::PAGE_BYTES;
-use abi::{Errno, FileId, InodeId, NodeId, ObjectId, SlotNo};
-use alloc::vec;
+use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::{file, name, peer};
-use hashbrown::HashMap;
-use mem_api::{
-    COPY_BYTES, Content, ObjectCreate, ObjectRead, ObjectRelease, ObjectResize, ObjectUse,
-    ObjectWrite,
-};
-use runtime::{Answer, Bulk, Client, Cx, Export, Msg, Operation, Wire};
+use mem_api::ObjectUse;
+use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head, head_len};
 use serde::{Deserialize, Serialize};
 
-/// What the pages of a state belong to.
+/// What lives in a slot, but for the bytes of files. It is written from what stands in the tables, and read
+/// into vectors.
 #[derive(Serialize, Deserialize)]
-struct Head {
-    inodes: Vec<SavedInode>,
-    files: Vec<SavedFile>,
+struct Head<I, F> {
+    inodes: I,
+    files: F,
     /// What was announced of the image's directories: the joiner may have come after that.
     marks: Vec<(InodeId, u64)>,
-    pages: Vec<(InodeId, u64)>,
 }
 
-/// A slot that was admitted.
-pub(crate) struct Arrived {
-    inodes: Vec<SavedInode>,
-    files: Vec<SavedFile>,
-    marks: Vec<(InodeId, u64)>,
-    objects: HashMap<InodeId, ObjectId>,
-}
+/// A head that came.
+type Read = Head<Vec<SavedInode>, Vec<SavedFile>>;
 
 /// What an operation is about, as far as it has a home.
 enum About {
@@ -134,74 +124,62 @@ impl FsCore {
         if cx.is_frozen(file.slot()) && !is_device(file) { Err(Stop::View) } else { Ok(()) }
     }
 
-    /// Whether there are more bytes in the slot than are copied at once.
+    /// What of the slot goes in its head.
+    fn head(&self, slot: SlotNo) -> Head<impl Serialize, impl Serialize> {
+        let (inodes, files) = (self.tree.saved(slot), self.files.saved(slot));
+        Head { inodes, files, marks: self.tree.announced_in(slot) }
+    }
+
+    /// Whether there is more in the slot than is moved.
     pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
-        let all = self.tree.file_bytes(slot);
-        all.iter().map(|it| it.size).sum::<u64>() > MOVED_BYTES_MAX
+        let bytes: u64 = self.tree.file_bytes(slot).map(|it| it.size).sum();
+        bytes > MOVED_BYTES_MAX || head_len(&self.head(slot)).is_none()
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
-        let (inodes, files) = (self.tree.saved(slot), self.files.saved(slot));
-        let marks = self.tree.announced_in(slot);
-        if inodes.is_empty() && files.is_empty() && marks.is_empty() {
+        let nothing = self.tree.saved(slot).is_empty()
+            && self.files.saved(slot).is_empty()
+            && self.tree.announced_in(slot).is_empty();
+        if nothing {
             return Export::Nothing;
         }
         if self.has_too_much(slot) {
             return Export::Stays;
         }
-        let all = self.tree.file_bytes(slot);
-        let (mut pages, mut bytes) = (Vec::new(), Vec::new());
-        for it in &all {
-            if copy_pages(cx, it, &mut pages, &mut bytes).is_err() {
+        let mut any = false;
+        for it in self.tree.file_bytes(slot) {
+            any = true;
+            // It stays so: what could change it waits for the next view.
+            if !cx.leaf(&ObjectUse { object: it.object }).is_ok_and(|users| users.alone) {
                 return Export::Stays;
             }
         }
-        let Ok(head) = postcard::to_allocvec(&Head { inodes, files, marks, pages }) else {
-            return Export::Stays;
-        };
-        let mut state = Vec::with_capacity(4 + head.len() + bytes.len());
-        state.extend((head.len() as u32).to_le_bytes());
-        state.extend(head);
-        state.extend(bytes);
-        Export::State(state)
+        let how = if any { Export::Head } else { Export::State };
+        encode_head(&self.head(slot)).map_or(Export::Stays, how)
     }
 
-    /// Checks what another node says lives in the slot, and makes what it needs here.
-    pub(crate) fn admits_slot(
-        &mut self,
-        cx: &mut Cx<'_>,
-        slot: SlotNo,
-        state: &[u8],
-    ) -> Result<(), Errno> {
-        if let Some(former) = self.arrived.remove(&slot) {
-            give_up(cx, former);
-        }
-        let (len, rest) = state.split_first_chunk().ok_or(Errno::EPROTO)?;
-        let len = u32::from_le_bytes(*len) as usize;
-        let (head, bytes) = rest.split_at_checked(len).ok_or(Errno::EPROTO)?;
-        let Head { inodes, files, marks, pages } =
-            postcard::from_bytes(head).map_err(|_| Errno::EPROTO)?;
+    /// Checks what another node says lives in the slot. The bytes of its files follow.
+    pub(crate) fn admits_slot(&mut self, slot: SlotNo, head: &[u8]) -> Result<(), Errno> {
+        let Read { inodes, files, .. } = postcard::from_bytes(head).map_err(|_| Errno::EPROTO)?;
         self.tree.check_saved(slot, &inodes)?;
         self.files.check_saved(slot, &files)?;
-        if pages.len() * PAGE_BYTES != bytes.len() || bytes.len() as u64 > MOVED_BYTES_MAX {
+        let sizes = inodes.iter().filter_map(SavedInode::file_size);
+        if sizes.clone().map(|(_, size)| size).sum::<u64>() > MOVED_BYTES_MAX {
             return Err(Errno::EPROTO);
         }
-        let mut arrived = Arrived { inodes, files, marks, objects: HashMap::new() };
-        for ((inode, page), bytes) in pages.into_iter().zip(bytes.chunks_exact(PAGE_BYTES)) {
-            let size = arrived.inodes.iter().find_map(|it| it.file_size(inode));
-            if let Err(errno) = put_page(cx, &mut arrived.objects, (inode, page, size), bytes) {
-                give_up(cx, arrived);
-                return Err(errno);
-            }
-        }
-        self.arrived.insert(slot, arrived);
+        let former = self.arrived.insert(slot, Arrived::new(sizes));
+        assert!(former.is_none(), "the host abandons what came before");
         Ok(())
     }
 
-    pub(crate) fn import_slot(&mut self, cx: &Cx<'_>, old: &View, slot: SlotNo) {
-        let Some(arrived) = self.arrived.remove(&slot) else { return };
-        let Arrived { inodes, files, marks, objects } = arrived;
-        self.tree.install(inodes, &objects);
+    pub(crate) fn import_slot(&mut self, cx: &Cx<'_>, old: &View, slot: SlotNo, head: &[u8]) {
+        // It was read when it was admitted.
+        let (Some(arrived), Ok(Read { inodes, files, marks })) =
+            (self.arrived.remove(&slot), postcard::from_bytes(head))
+        else {
+            return;
+        };
+        self.tree.install(inodes, |inode| arrived.object(inode));
         for (dir, place) in marks.into_iter().filter(|(dir, _)| dir.slot() == slot) {
             // What names no place of the image marks nothing.
             let _ = self.tree.overlay(dir, place);
@@ -221,70 +199,4 @@ impl FsCore {
         self.files.forget_slot(slot);
         self.tree.forget_slot(slot);
     }
-
-    /// A view was entered: what was admitted and did not come will not.
-    pub(crate) fn give_up_arrived(&mut self, cx: &mut Cx<'_>) {
-        for arrived in core::mem::take(&mut self.arrived).into_values() {
-            give_up(cx, arrived);
-        }
-    }
-}
-
-fn give_up(cx: &mut Cx<'_>, arrived: Arrived) {
-    for object in arrived.objects.into_values() {
-        // It was made here: it is there to be released.
-        let _ = cx.leaf(&ObjectRelease { object });
-    }
-}
-
-/// The pages of a file that are not all zeroes.
-fn copy_pages(
-    cx: &mut Cx<'_>,
-    it: &FileBytes,
-    pages: &mut Vec<(InodeId, u64)>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), Errno> {
-    let FileBytes { inode, object, size } = *it;
-    if !cx.leaf(&ObjectUse { object })?.alone {
-        return Err(Errno::EBUSY);
-    }
-    let mut buf = vec![0; COPY_BYTES as usize];
-    let mut offset = 0;
-    while offset < size {
-        buf.fill(0);
-        let len = (size - offset).min(COPY_BYTES);
-        let part = &mut buf[..len as usize];
-        cx.leaf_bulk(&ObjectRead { object, offset, len }, &mut Bulk::new(part))?;
-        for (page, data) in (offset / PAGE_BYTES as u64..).zip(buf.chunks_exact(PAGE_BYTES)) {
-            if data.iter().any(|byte| *byte != 0) {
-                pages.push((inode, page));
-                bytes.extend_from_slice(data);
-            }
-        }
-        offset += len;
-    }
-    Ok(())
-}
-
-fn put_page(
-    cx: &mut Cx<'_>,
-    objects: &mut HashMap<InodeId, ObjectId>,
-    (inode, page, size): (InodeId, u64, Option<u64>),
-    bytes: &[u8],
-) -> Result<(), Errno> {
-    let size = size.ok_or(Errno::EPROTO)?;
-    let offset = page.checked_mul(PAGE_BYTES as u64).filter(|offset| *offset < size);
-    let offset = offset.ok_or(Errno::EPROTO)?;
-    let object = match objects.get(&inode) {
-        Some(object) => *object,
-        None => {
-            let object = cx.leaf(&ObjectCreate { content: Content::Zero, slot: None })?.object;
-            objects.insert(inode, object);
-            cx.leaf(&ObjectResize { object, len: size })?;
-            object
-        }
-    };
-    let len = (size - offset).min(PAGE_BYTES as u64) as usize;
-    let mut part = bytes[..len].to_vec();
-    cx.leaf_bulk(&ObjectWrite { object, offset }, &mut Bulk::new(&mut part))
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a server's core implements.
 
+use crate::limits::SLOT_BYTES_MAX;
 use crate::{Bulk, Cx, Msg, Wire};
 use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
+use alloc::vec;
 use alloc::vec::Vec;
 use cluster::View;
+use postcard::ser_flavors::Size;
+use serde::Serialize;
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -47,12 +51,41 @@ pub enum Answer {
 pub enum Export {
     /// Nothing: nothing lives there.
     Nothing,
-    /// All that lives there, as [`Core::import`] reads it.
+    /// All that lives there, at most [`SLOT_BYTES_MAX`], as [`Core::import`] reads it.
     State(Vec<u8>),
+    /// The same, but for what [`Core::export_more`] brings.
+    Head(Vec<u8>),
     /// Not at once: [`Cx::export_now`] follows.
     NotYet,
     /// It cannot: something lives there that cannot move.
     Stays,
+}
+
+/// How far a core is with what it exports; [`Cursor::default`] is the beginning. Only the core reads it.
+pub type Cursor = [u64; 2];
+
+/// More of what lives in a slot.
+#[derive(Debug)]
+pub struct Piece {
+    /// At most [`NODE_BODY_BYTES`](crate::limits::NODE_BODY_BYTES); none if a long way had nothing in it.
+    pub bytes: Vec<u8>,
+    /// Where the next piece begins; `None` if this one is the last.
+    pub next: Option<Cursor>,
+}
+
+/// The length of a slot's state or head when it is encoded; `None` if the slot has to stay, as it is longer
+/// than [`SLOT_BYTES_MAX`]. Takes no buffer.
+pub fn head_len<T: Serialize>(value: &T) -> Option<usize> {
+    let len = postcard::serialize_with_flavor(value, Size::default()).ok()?;
+    (len <= SLOT_BYTES_MAX).then_some(len)
+}
+
+/// Encodes a slot's state or head; `None` as [`head_len`]. A buffer that grows while it is written would
+/// take three times as much of a small heap.
+pub fn encode_head<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    let mut head = vec![0; head_len(value)?];
+    postcard::to_slice(value, &mut head).ok()?;
+    Some(head)
 }
 
 impl Answer {
@@ -150,17 +183,42 @@ pub trait Core {
         if self.occupies(slot) { Export::Stays } else { Export::Nothing }
     }
 
-    /// Whether there is room for what another node exported: untrusted input.
+    /// More of a slot whose head is at the other node, as is every piece before this one. It is frozen still.
     ///
     /// # Errors
-    /// There is none, or it is not sound: then the slot stays there.
+    /// It cannot go on: then the slot stays.
+    fn export_more(
+        &mut self,
+        _cx: &mut Cx<'_>,
+        _slot: SlotNo,
+        _at: Cursor,
+    ) -> Result<Piece, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// Whether there is room for what another node exported, its state or the head of it: untrusted input.
+    ///
+    /// # Errors
+    /// There is none, or it is not sound: then nothing of it is kept here, and the slot stays there.
     fn admits(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo, _state: &[u8]) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
     }
 
+    /// The same for a piece that follows the head, which was admitted. Untrusted input, in the order in
+    /// which it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::admits`]; [`Self::abandon`] follows.
+    fn admits_more(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo, _piece: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// A slot of which something was admitted does not come: what was taken for it is given up.
+    fn abandon(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo) {}
+
     /// The view that is being entered moved the slot here, with what its former home exported and this
-    /// node admitted. Who left since `old` has been reported down already: what it held is held no more
-    /// ([`View::keeps`]). [`Self::entered`] follows.
+    /// node admitted: the state or head stands here again. Who left since `old` has been reported down
+    /// already: what it held is held no more ([`View::keeps`]). [`Self::entered`] follows.
     fn import(&mut self, _cx: &mut Cx<'_>, _old: &View, _slot: SlotNo, _state: &[u8]) {}
 
     /// The view that is being entered moved the slot away, with what was exported: it is not here any

@@ -1,31 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Giving a slot with all that lives in it to another node: how the state travels. What it is, the core
-//! says ([`Core::export`], [`Core::import`]).
+//! Giving a slot with all that lives in it to another node: how it travels. What it is, the core says
+//! ([`Core::export`], [`Core::export_more`], [`Core::import`]).
 //!
 //! # Model
 //! ```text
 //! former home                                 joiner
 //! Give: not really?            whether it can be given, as far as can be told at once
-//! Give: frozen, export --Part--> <--reply--   kept aside
-//!                       ...                   admitted with the last part
+//! Give: frozen, export  --Part 0, 1 ..--> <--reply--   the head is collected, then admitted
+//!       export_more     --Part ..-------> <--reply--   each piece is admitted as it comes
+//!                       --last Part-----> <--reply--   complete
 //! answers Give                                   |
 //! enters the view: it moved --> given         import, before anything else of that view
-//!                  it stays --> unfrozen      forgotten
+//!                  it stays --> unfrozen      abandoned
 //! ```
-//! One part is on its way at a time, so that a slot takes no more of a link than its share.
+//! One part is on its way at a time, so that a slot takes no more of a link than its share, and of a heap
+//! no more than the head and one piece. The core is asked for a piece when the one before it is there.
 //!
 //! # Invariants
-//! What is taken into service was exported in the view before the one that makes the joiner the home: in
-//! between nothing can have changed.
+//! What is taken into service was exported in the view before the one that makes the joiner the home, and
+//! complete: in between nothing can have changed. Parts are numbered; one that is not the next is refused
+//! and changes nothing.
 //!
 //! # Failure
-//! A part that is refused or not answered ends the giving; the slot stays, until a view asks again.
+//! A part that is refused or not answered ends the giving; the slot stays, until a view asks again. So
+//! does the loss of any node: what it held here is let go, so the slot is not what its head says.
 
-use crate::limits::{COMING_BYTES_MAX, NODE_BODY_BYTES, SLOT_BYTES_MAX};
+use crate::limits::{COMING_BYTES_MAX, LEAVING_BYTES_MAX, NODE_BODY_BYTES, SLOT_BYTES_MAX};
 use crate::membership::Turn;
 use crate::node::{Kind, Urge};
-use crate::{Client, Core, Cx, Export, Give, Given, Host, Msg, Platform, Status, Wire, system};
-use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
+use crate::{Client, Core, Cursor, Cx, Export, Give, Given, Host, Msg};
+use crate::{Piece, Platform, Status, Wire, system};
+use abi::{Epoch, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use cluster::{Goal, View};
@@ -33,24 +38,50 @@ use cluster::{Goal, View};
 /// A slot that leaves.
 pub(crate) struct Outgoing {
     to: NodeId,
-    /// What was exported; `None` while the core makes it ready.
-    state: Option<Vec<u8>>,
-    /// Bytes that the other node has.
-    acknowledged: usize,
-    /// The part that is on its way: our number for it, and where it ends.
-    part: Option<(u64, usize)>,
+    rest: Rest,
+    /// Bytes of its head.
+    head_len: usize,
+    /// Parts that were sent.
+    parts: u64,
+    /// Our number for the one that is on its way.
+    request: Option<u64>,
     /// Who asked for it.
     ticket: Ticket,
+}
+
+/// What of it is still to be sent.
+enum Rest {
+    /// All: the core makes it ready.
+    All,
+    /// The head from `sent` on, and pieces if there are `more`.
+    Head { head: Vec<u8>, sent: usize, more: bool },
+    /// The pieces from here on.
+    Pieces(Cursor),
+    /// Nothing: the last part is on its way.
+    Nothing,
 }
 
 /// A slot that comes.
 pub(crate) struct Incoming {
     from: NodeId,
     /// The view in which it was exported.
-    epoch: u64,
-    total: usize,
-    state: Vec<u8>,
-    admitted: bool,
+    epoch: Epoch,
+    head_len: usize,
+    head: Vec<u8>,
+    /// Parts that have come.
+    parts: u64,
+    stage: Stage,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The head is collected.
+    Head,
+    /// The core has admitted the head, and pieces come.
+    Pieces,
+    /// The last part was admitted.
+    Complete,
 }
 
 /// All of them.
@@ -63,8 +94,15 @@ pub(crate) struct Gives {
 impl Gives {
     /// The slot whose part has this number, at this node.
     pub(crate) fn part_of(&self, node: NodeId, request: u64) -> Option<SlotNo> {
-        let is_it = |it: &Outgoing| it.to == node && it.part.is_some_and(|part| part.0 == request);
+        let is_it = |it: &Outgoing| it.to == node && it.request == Some(request);
         self.outgoing.iter().find(|(_, it)| is_it(it)).map(|(slot, _)| *slot)
+    }
+
+    /// Bytes of the heads that are here to be sent.
+    fn leaving_bytes(&self) -> usize {
+        let head =
+            |it: &Outgoing| if let Rest::Head { head, .. } = &it.rest { head.len() } else { 0 };
+        self.outgoing.values().map(head).sum()
     }
 }
 
@@ -87,13 +125,13 @@ impl<C: Core> Host<C> {
         }
         membership.freeze(slot);
         let cx = &mut self.cx(platform, tables, membership);
-        let state = match core.export(cx, slot) {
-            Export::Nothing => return answered(msg, true),
-            Export::State(state) if state.len() <= SLOT_BYTES_MAX => Some(state),
-            Export::NotYet => None,
-            Export::State(_) | Export::Stays => {
-                membership.thaw(slot);
-                return answered(msg, false);
+        let rest = match export(core, cx, slot) {
+            Ok(rest) => rest,
+            Err(given) => {
+                if !given {
+                    membership.thaw(slot);
+                }
+                return answered(msg, given);
             }
         };
         let client = Client::Server { id: ServerId::Views, core: cx.core };
@@ -101,29 +139,22 @@ impl<C: Core> Host<C> {
             Ok(ticket) => ticket,
             Err(errno) => return Status::Failed(errno),
         };
-        let it = Outgoing { to, state, acknowledged: 0, part: None, ticket };
+        let it = Outgoing { to, rest: Rest::All, head_len: 0, parts: 0, request: None, ticket };
         cx.tables.gives.outgoing.insert(slot, it);
-        send_part(cx, slot);
+        begin(core, cx, slot, rest);
         Status::Pending(ticket)
     }
 
     /// The core has made a slot ready that it could not export at once.
     pub(crate) fn export_now(&self, platform: &mut dyn Platform, slot: SlotNo) {
         self.locked(platform, |core, cx| {
-            let waits = |it: &Outgoing| it.state.is_none();
+            let waits = |it: &Outgoing| matches!(it.rest, Rest::All);
             if !cx.tables.gives.outgoing.get(&slot).is_some_and(waits) {
                 return;
             }
-            match core.export(cx, slot) {
-                Export::Nothing => end(cx, slot, Ok(true)),
-                Export::State(state) if state.len() <= SLOT_BYTES_MAX => {
-                    if let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) {
-                        it.state = Some(state);
-                    }
-                    send_part(cx, slot);
-                }
-                Export::NotYet => {}
-                Export::State(_) | Export::Stays => end(cx, slot, Ok(false)),
+            match export(core, cx, slot) {
+                Ok(rest) => begin(core, cx, slot, rest),
+                Err(given) => end(cx, slot, given),
             }
         });
     }
@@ -145,13 +176,17 @@ impl<C: Core> Host<C> {
         }
         for (slot, it) in gives.incoming {
             let row = cx.view().slot(slot);
-            if it.admitted && row.primary == me && row.since.0 == it.epoch + 1 {
-                core.import(cx, &turn.old, slot, &it.state);
+            let is_home = row.primary == me && row.since.0 == it.epoch.0 + 1;
+            // Its former home may have left with that view: then the slot begins anew here.
+            if it.stage == Stage::Complete && is_home && row.lost <= it.epoch {
+                core.import(cx, &turn.old, slot, &it.head);
+            } else if it.stage != Stage::Head {
+                core.abandon(cx, slot);
             }
         }
     }
 
-    /// A part of a slot's state came.
+    /// A part of a slot came.
     pub(crate) fn take_part(
         core: &mut C,
         cx: &mut Cx<'_>,
@@ -159,90 +194,184 @@ impl<C: Core> Host<C> {
         (epoch, msg): (u64, &Msg),
         bytes: &[u8],
     ) -> Result<(), Errno> {
-        let [slot, at, total, _] = msg.words;
+        let [slot, number, head_len, last] = msg.words;
         let slot = u16::try_from(slot).ok().and_then(SlotNo::new).ok_or(Errno::EINVAL)?;
-        let (at, total) = (at as usize, total as usize);
+        let (epoch, head_len) = (Epoch(epoch), head_len as usize);
         let row = cx.view().slot(slot);
         let joins = row.joining.is_some_and(|it| it.node == cx.node && it.goal == Goal::Primary);
-        if row.primary != from || !joins || epoch != cx.view().epoch().0 || total > SLOT_BYTES_MAX {
+        let comes = row.primary == from && joins && epoch == cx.view().epoch();
+        if !comes || head_len > SLOT_BYTES_MAX || last > 1 {
             return Err(Errno::EINVAL);
         }
-        let incoming = &mut cx.tables.gives.incoming;
-        if at == 0 {
-            incoming.remove(&slot);
-            let coming: usize = incoming.values().map(|it| it.total).sum();
-            if coming + total > COMING_BYTES_MAX {
+        if number == 0 {
+            forget(core, cx, slot);
+            let incoming = &mut cx.tables.gives.incoming;
+            let coming: usize = incoming.values().map(|it| it.head_len).sum();
+            if coming + head_len > COMING_BYTES_MAX {
                 return Err(Errno::ENOSPC);
             }
-            let state = Vec::with_capacity(total);
-            incoming.insert(slot, Incoming { from, epoch, total, state, admitted: false });
+            let head = Vec::with_capacity(head_len);
+            let it = Incoming { from, epoch, head_len, head, parts: 0, stage: Stage::Head };
+            incoming.insert(slot, it);
         }
-        let it = incoming.get_mut(&slot).ok_or(Errno::EINVAL)?;
-        let fits = (it.from, it.epoch, it.total, it.state.len()) == (from, epoch, total, at)
-            && !it.admitted
-            && bytes.len() <= total - at;
-        if !fits {
-            incoming.remove(&slot);
+        let it = cx.tables.gives.incoming.get_mut(&slot).ok_or(Errno::EINVAL)?;
+        if (it.head_len, it.parts) != (head_len, number) || it.stage == Stage::Complete {
             return Err(Errno::EINVAL);
         }
-        it.state.extend_from_slice(bytes);
-        if it.state.len() < total {
+        it.parts += 1;
+        let taken = add_part(core, cx, slot, (bytes, last == 1));
+        if taken.is_err() {
+            forget(core, cx, slot);
+        }
+        taken
+    }
+}
+
+/// Takes in what is the next part of a slot.
+fn add_part<C: Core>(
+    core: &mut C,
+    cx: &mut Cx<'_>,
+    slot: SlotNo,
+    (bytes, last): (&[u8], bool),
+) -> Result<(), Errno> {
+    let it = cx.tables.gives.incoming.get_mut(&slot).ok_or(Errno::EINVAL)?;
+    if it.stage == Stage::Head {
+        let missing = it.head_len - it.head.len();
+        if bytes.len() > missing || last && bytes.len() < missing {
+            return Err(Errno::EINVAL);
+        }
+        it.head.extend_from_slice(bytes);
+        if bytes.len() < missing {
             return Ok(());
         }
-        let state = core::mem::take(&mut it.state);
-        core.admits(cx, slot, &state)?;
+        let head = core::mem::take(&mut it.head);
+        core.admits(cx, slot, &head)?;
         if let Some(it) = cx.tables.gives.incoming.get_mut(&slot) {
-            it.state = state;
-            it.admitted = true;
+            (it.head, it.stage) = (head, Stage::Pieces);
         }
-        Ok(())
+    } else {
+        core.admits_more(cx, slot, bytes)?;
+    }
+    if last && let Some(it) = cx.tables.gives.incoming.get_mut(&slot) {
+        it.stage = Stage::Complete;
+    }
+    Ok(())
+}
+
+/// A slot that was coming does not.
+fn forget<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) {
+    let gone = cx.tables.gives.incoming.remove(&slot);
+    if gone.is_some_and(|it| it.stage != Stage::Head) {
+        core.abandon(cx, slot);
     }
 }
 
 /// The other node has a part, or refuses it.
-pub(crate) fn part_answered(cx: &mut Cx<'_>, slot: SlotNo, status: u16) {
+pub(crate) fn part_answered<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo, status: u16) {
     let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) else { return };
-    let Some((_, upto)) = it.part.take() else { return };
-    if status != 0 {
-        return end(cx, slot, Ok(false));
-    }
-    it.acknowledged = upto;
-    if it.state.as_ref().is_some_and(|state| state.len() == upto) {
-        return end(cx, slot, Ok(true));
-    }
-    send_part(cx, slot);
-}
-
-/// A node is down: what was to go there stays.
-pub(crate) fn gives_node_down(cx: &mut Cx<'_>, node: NodeId) {
-    let gives = &mut cx.tables.gives;
-    gives.incoming.retain(|_, it| it.from != node);
-    let outgoing = gives.outgoing.iter().filter(|(_, it)| it.to == node);
-    let slots: Vec<SlotNo> = outgoing.map(|(slot, _)| *slot).collect();
-    for slot in slots {
-        end(cx, slot, Ok(false));
+    it.request = None;
+    match it.rest {
+        _ if status != 0 => end(cx, slot, false),
+        Rest::Nothing => end(cx, slot, true),
+        Rest::All | Rest::Head { .. } | Rest::Pieces(_) => send_part(core, cx, slot),
     }
 }
 
-fn send_part(cx: &mut Cx<'_>, slot: SlotNo) {
+/// A node is down: no slot can go on leaving, and of what was coming from there no more will. What is
+/// complete may still be taken into service: a link can be down while both its ends stay.
+pub(crate) fn gives_node_down<C: Core>(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+    let gives = &cx.tables.gives;
+    let outgoing: Vec<SlotNo> = gives.outgoing.keys().copied().collect();
+    let cut = |it: &Incoming| it.from == node && it.stage != Stage::Complete;
+    let incoming = gives.incoming.iter().filter(|(_, it)| cut(it));
+    let incoming: Vec<SlotNo> = incoming.map(|(slot, _)| *slot).collect();
+    for slot in outgoing {
+        end(cx, slot, false);
+    }
+    for slot in incoming {
+        forget(core, cx, slot);
+    }
+}
+
+/// Asks the core for a slot: what is to be sent then; or at once, whether it is given.
+fn export<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) -> Result<Rest, bool> {
+    let (head, more) = match core.export(cx, slot) {
+        Export::Nothing => return Err(true),
+        Export::NotYet => return Ok(Rest::All),
+        Export::State(head) => (head, false),
+        Export::Head(head) => (head, true),
+        Export::Stays => return Err(false),
+    };
+    let leaving = cx.tables.gives.leaving_bytes() + head.len();
+    if head.len() > SLOT_BYTES_MAX || leaving > LEAVING_BYTES_MAX {
+        return Err(false);
+    }
+    Ok(Rest::Head { head, sent: 0, more })
+}
+
+/// The core was asked for the slot.
+fn begin<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo, rest: Rest) {
+    if let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) {
+        it.head_len = if let Rest::Head { head, .. } = &rest { head.len() } else { 0 };
+        it.rest = rest;
+    }
+    send_part(core, cx, slot);
+}
+
+/// Sends the next part, unless the core still makes it ready.
+fn send_part<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) {
     let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) else { return };
-    let Some(state) = &it.state else { return };
-    let (at, total) = (it.acknowledged, state.len());
-    let upto = total.min(at + NODE_BODY_BYTES);
-    let (to, bulk) = (it.to, state[at..upto].to_vec());
+    if matches!(it.rest, Rest::All) {
+        return;
+    }
+    let (to, number, head_len) = (it.to, it.parts, it.head_len);
+    let rest = core::mem::replace(&mut it.rest, Rest::Nothing);
+    let Some((bytes, rest)) = next_part(core, cx, slot, rest) else {
+        return end(cx, slot, false);
+    };
+    let last = u64::from(matches!(rest, Rest::Nothing));
     let request = cx.tables.next_request;
     cx.tables.next_request += 1;
-    it.part = Some((request, upto));
-    let words = [slot.index() as u64, at as u64, total as u64, 0];
+    if let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) {
+        (it.rest, it.parts, it.request) = (rest, number + 1, Some(request));
+    }
+    let words = [slot.index() as u64, number, head_len as u64, last];
     let header = (Kind::Call, system::PART, 0, request);
-    if cx.send(Urge::Owed, to, header, Msg { words, ..Msg::default() }, bulk).is_err() {
-        end(cx, slot, Ok(false));
+    if cx.send(Urge::Owed, to, header, Msg { words, ..Msg::default() }, bytes).is_err() {
+        end(cx, slot, false);
     }
 }
 
-fn end(cx: &mut Cx<'_>, slot: SlotNo, given: Result<bool, Errno>) {
+/// The next part, and what remains after it; `None` if the core cannot go on.
+fn next_part<C: Core>(
+    core: &mut C,
+    cx: &mut Cx<'_>,
+    slot: SlotNo,
+    rest: Rest,
+) -> Option<(Vec<u8>, Rest)> {
+    match rest {
+        Rest::Head { head, sent, more } => {
+            let upto = head.len().min(sent + NODE_BODY_BYTES);
+            let bytes = head[sent..upto].to_vec();
+            let rest = match (upto < head.len(), more) {
+                (true, _) => Rest::Head { head, sent: upto, more },
+                (false, true) => Rest::Pieces(Cursor::default()),
+                (false, false) => Rest::Nothing,
+            };
+            Some((bytes, rest))
+        }
+        Rest::Pieces(at) => {
+            let Piece { bytes, next } = core.export_more(cx, slot, at).ok()?;
+            Some((bytes, next.map_or(Rest::Nothing, Rest::Pieces)))
+        }
+        Rest::All | Rest::Nothing => None,
+    }
+}
+
+/// Answers who asked for the slot to be given.
+fn end(cx: &mut Cx<'_>, slot: SlotNo, given: bool) {
     if let Some(it) = cx.tables.gives.outgoing.remove(&slot) {
-        cx.complete(it.ticket, given.map(|given| Given { given }));
+        cx.complete(it.ticket, Ok(Given { given }));
     }
 }
 

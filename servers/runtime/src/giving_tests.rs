@@ -3,8 +3,8 @@
 
 use crate::testing::{Net, TestNode, call, take, views};
 use crate::{
-    Answer, Bulk, Client, Completion, Core, Cx, Event, Export, Give, Given, Host, Msg, NodeReply,
-    Operation, Status, Wire, system,
+    Answer, Bulk, Client, Completion, Core, Cursor, Cx, Event, Export, Give, Given, Host, Msg,
+    NodeReply, Operation, Piece, Status, Wire, system,
 };
 use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::BTreeMap;
@@ -28,12 +28,30 @@ impl Operation for Put {
     type Reply = ();
 }
 
-/// Bytes by slot. A first byte of 255 cannot move, one of 254 is not admitted, one of 253 takes a while.
-#[derive(Default)]
+mod pieces;
+
+/// Bytes of a shelf that go in the head, if a test does not say otherwise. What is behind them goes in
+/// pieces, the first of which is empty.
+const HEAD_BYTES: usize = 100_000;
+/// Bytes of the longest piece.
+const PIECE_BYTES: usize = 40_000;
+
+/// Bytes by slot. A first byte of 255 cannot move, one of 254 is not admitted, one of 253 takes a while; with
+/// one of 252 the second piece cannot be exported, and with one of 251 it is not admitted.
 struct Shelf {
+    head_bytes: usize,
     bytes: BTreeMap<SlotNo, Vec<u8>>,
+    /// What was admitted, and has to go somewhere.
+    admitted: BTreeMap<SlotNo, Vec<u8>>,
     asked: BTreeMap<u64, Ticket>,
     ready: bool,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        let (bytes, admitted, asked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { head_bytes: HEAD_BYTES, bytes, admitted, asked, ready: false }
+    }
 }
 
 impl Shelf {
@@ -49,7 +67,7 @@ impl Core for Shelf {
         from: Client,
         _: u16,
         msg: &Msg,
-        _: &mut Bulk<'_>,
+        bulk: &mut Bulk<'_>,
     ) -> Answer {
         let Ok(put) = Put::get(msg) else { return Answer::Failed(Errno::EPROTO) };
         let slot = SlotNo::new(put.slot).expect("a slot");
@@ -61,7 +79,7 @@ impl Core for Shelf {
             let ticket = cx.open_ticket(from).expect("room");
             let cookie = self.asked.len() as u64;
             self.asked.insert(cookie, ticket);
-            cx.call_node(home, &put, Vec::new(), cookie);
+            cx.call_node(home, &put, bulk.data().to_vec(), cookie);
             return Answer::Pending(ticket);
         }
         if cx.is_frozen(slot) {
@@ -82,20 +100,56 @@ impl Core for Shelf {
             None => Export::Nothing,
             Some(255) => Export::Stays,
             Some(253) if !self.ready => Export::NotYet,
+            Some(_) if self.bytes[&slot].len() > self.head_bytes => {
+                Export::Head(self.bytes[&slot][..self.head_bytes].to_vec())
+            }
             Some(_) => Export::State(self.bytes[&slot].clone()),
         }
+    }
+
+    fn export_more(&mut self, _: &mut Cx<'_>, slot: SlotNo, at: Cursor) -> Result<Piece, Errno> {
+        let at = at[0] as usize;
+        if at == 0 {
+            return Ok(Piece { bytes: Vec::new(), next: Some([self.head_bytes as u64, 0]) });
+        }
+        let bytes = &self.bytes[&slot];
+        if bytes[0] == 252 {
+            return Err(Errno::EIO);
+        }
+        let upto = bytes.len().min(at + PIECE_BYTES);
+        let next = (upto < bytes.len()).then_some([upto as u64, 0]);
+        Ok(Piece { bytes: bytes[at..upto].to_vec(), next })
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
         self.first(slot) == Some(255)
     }
 
-    fn admits(&mut self, _: &mut Cx<'_>, _: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        if state[0] == 254 { Err(Errno::ENOSPC) } else { Ok(()) }
+    fn admits(&mut self, _: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        if state[0] == 254 {
+            return Err(Errno::ENOSPC);
+        }
+        assert!(self.admitted.insert(slot, state.to_vec()).is_none(), "the former is abandoned");
+        Ok(())
+    }
+
+    fn admits_more(&mut self, _: &mut Cx<'_>, slot: SlotNo, piece: &[u8]) -> Result<(), Errno> {
+        let bytes = self.admitted.get_mut(&slot).expect("the head is admitted first");
+        if bytes[0] == 251 && !piece.is_empty() {
+            return Err(Errno::ENOMEM);
+        }
+        bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn abandon(&mut self, _: &mut Cx<'_>, slot: SlotNo) {
+        self.admitted.remove(&slot).expect("something was admitted");
     }
 
     fn import(&mut self, _: &mut Cx<'_>, _: &View, slot: SlotNo, state: &[u8]) {
-        assert!(self.bytes.insert(slot, state.to_vec()).is_none(), "nothing lived there");
+        let bytes = self.admitted.remove(&slot).expect("it was admitted");
+        assert!(bytes.starts_with(state), "the head stands here again");
+        assert!(self.bytes.insert(slot, bytes).is_none(), "nothing lived there");
     }
 
     fn given(&mut self, _: &mut Cx<'_>, slot: SlotNo) {
@@ -151,6 +205,11 @@ impl World {
         self.shelf(at, |shelf| shelf.bytes.get(&slot()).cloned())
     }
 
+    /// Whether something is kept there that was admitted.
+    fn has_admitted(&mut self, at: usize) -> bool {
+        self.shelf(at, |shelf| !shelf.admitted.is_empty())
+    }
+
     fn enter(&mut self, at: usize, view: &View) {
         let (host, platform) = &mut self.nodes[at];
         views::enter(host, platform, view);
@@ -169,9 +228,14 @@ impl World {
     }
 
     fn put(&mut self, at: usize, byte: u8) -> Result<(), Status> {
+        self.put_with(at, byte, 0)
+    }
+
+    /// The same, with bulk data that means nothing.
+    fn put_with(&mut self, at: usize, byte: u8, len: usize) -> Result<(), Status> {
         let (host, platform) = &mut self.nodes[at];
         let op = Put { slot: SLOT, byte };
-        call(host, platform, ServerId::Proc, &op, &mut []).map(|_| ())
+        call(host, platform, ServerId::Proc, &op, &mut vec![0; len]).map(|_| ())
     }
 
     fn pending(&mut self, at: usize, byte: u8) -> Ticket {
@@ -345,19 +409,6 @@ fn request_that_waits_for_the_view_can_be_cancelled() {
     let stayed = views::stayed(&world.view, slot());
     (0..3).for_each(|at| world.enter(at, &stayed));
     assert_eq!(world.bytes(0), Some(vec![1]));
-}
-
-#[test]
-fn part_of_a_slot_that_does_not_come_here_is_refused() {
-    let mut world = World::new(&[1]);
-    let words = [1, 0, 1, 0];
-    let (host, platform) = &mut world.nodes[1];
-    let refused = host.step(platform, |shelf, cx| {
-        let msg = Msg { words, ..Msg::default() };
-        let epoch = cx.view().epoch().0;
-        Host::take_part(shelf, cx, node(1), (epoch, &msg), &[1])
-    });
-    assert_eq!(refused, Err(Errno::EINVAL));
 }
 
 #[test]

@@ -447,7 +447,7 @@ impl<C: Core> Host<C> {
             }
         }
         Self::forget_parked_of(cx, node);
-        giving::gives_node_down(cx, node);
+        giving::gives_node_down(core, cx, node);
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
     }
@@ -484,7 +484,7 @@ impl<C: Core> Host<C> {
             Kind::Reply => {
                 let NodeMessage { status, request, msg, bulk, .. } = message;
                 if let Some(slot) = cx.tables.gives.part_of(from, request) {
-                    return giving::part_answered(cx, slot, status);
+                    return giving::part_answered(core, cx, slot, status);
                 }
                 if status == node::MOVED {
                     return Self::follow(core, cx, (from, request), msg.words[0]);

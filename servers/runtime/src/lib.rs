@@ -50,7 +50,8 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use core_trait::{Answer, Client, Core, Event, Export, NodeReply};
+pub use core_trait::{Answer, Client, Core, Cursor, Event, Export, NodeReply, Piece};
+pub use core_trait::{encode_head, head_len};
 pub use cx::Cx;
 pub use host::Host;
 pub use lock::{Lock, set_yield};

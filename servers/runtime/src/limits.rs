@@ -18,19 +18,25 @@ pub const TIMERS_MAX: usize = 8192;
 pub const HELD_MESSAGES_MAX: usize = 1024;
 /// See [`HELD_MESSAGES_MAX`].
 pub const HELD_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of what lives in one slot, on its way to another node: it stands in the memory of both. With more
-/// the slot stays where it is.
-pub const SLOT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of all slots together that are on their way to this node, per server. With more the slots that come
-/// later stay, and are tried again.
+/// Bytes of the state of one slot, or of its head, on its way to another node: it stands in the heaps of
+/// both. These are small and fixed (fs 3,072 KiB, ipc 1,536 KiB), and a server whose heap is used up dies.
+/// With more the slot stays where it is; what may be longer goes in pieces after the head.
+pub const SLOT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of all states and heads together that are on their way to this node, per server. With more the
+/// slots that come later stay, and are tried again.
 pub const COMING_BYTES_MAX: usize = 2 * SLOT_BYTES_MAX;
+/// Bytes of those together that are about to leave this node, per server. With more the slots that are asked
+/// for later stay, and are tried again.
+pub const LEAVING_BYTES_MAX: usize = 2 * SLOT_BYTES_MAX;
 /// Requests that wait for the next view because their slot is about to move, per server; the next gets
 /// EAGAIN. A view comes within a second: one for each thread that gets there meanwhile.
 pub const PARKED_MAX: usize = 1024;
-/// Bytes of their bulk data together.
-pub const PARKED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bulk data of calls to other nodes that is kept until they are answered, to follow a slot to its new
-/// home. A call beyond it, whose slot moves, ends with EAGAIN.
-pub const KEPT_CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of their messages and bulk data together: six writes of what one message carries. A share of the
+/// smallest heap in which anything waits, ipc's 1,536 KiB.
+pub const PARKED_BYTES_MAX: usize = 384 * 1024;
+/// Bytes of messages and bulk data of calls to other nodes that are kept until they are answered, to follow
+/// a slot to its new home. A call beyond it, whose slot moves, ends with EAGAIN. As small as it is for the
+/// same reason as [`PARKED_BYTES_MAX`].
+pub const KEPT_CALL_BYTES_MAX: usize = 384 * 1024;
 /// Bytes of a message to another node behind its header.
 pub const NODE_BODY_BYTES: usize = abi::limits::WINDOW_BYTES - 1024;

@@ -67,8 +67,9 @@ pub mod system {
     pub const FREEZE: u16 = 0xff06;
     /// Gives a slot away ([`super::Give`]). Only the views server may ask.
     pub const GIVE: u16 = 0xff07;
-    /// Between nodes: a part of what lives in a slot that is given away, as bulk data; words: the slot,
-    /// where the part begins, and how many bytes there are in all.
+    /// Between nodes: a part of what lives in a slot that is given away, as bulk data; words: the slot, the
+    /// number of the part, the length of the state or head, which comes first, and whether the part is the
+    /// last one (1, else 0).
     pub const PART: u16 = 0xff08;
     /// What a worker performs that no server asked for: a Linux thread's fault or system call.
     pub const THREAD: u16 = 0xff10;

@@ -284,9 +284,9 @@ impl Tables {
         }
         let request = self.next_request;
         self.next_request += 1;
-        let fits = self.kept_bytes + bulk.len() <= KEPT_CALL_BYTES_MAX;
+        let fits = self.kept_bytes + weight(msg, bulk) <= KEPT_CALL_BYTES_MAX;
         let kept = fits.then(|| (op, msg.clone(), bulk.to_vec()));
-        self.kept_bytes += kept.as_ref().map_or(0, |(_, _, bulk)| bulk.len());
+        self.kept_bytes += kept.as_ref().map_or(0, |(_, msg, bulk)| weight(msg, bulk));
         self.calls.insert(request, NodeCall { cookie, kept });
         self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
@@ -301,7 +301,7 @@ impl Tables {
             Some(_) | None => return None,
         }
         let kept = self.calls.remove(&request).and_then(|call| call.kept);
-        self.kept_bytes -= kept.map_or(0, |(_, _, bulk)| bulk.len());
+        self.kept_bytes -= kept.map_or(0, |(_, msg, bulk)| weight(&msg, &bulk));
         self.waits.remove(&cookie);
         Some(cookie)
     }
@@ -326,8 +326,9 @@ impl Tables {
 
     /// Keeps a request for the next view.
     pub(crate) fn park(&mut self, parked: Parked) -> Result<(), Errno> {
-        let bytes: usize = self.parked.iter().map(|it| it.bulk.len()).sum();
-        if self.parked.len() >= PARKED_MAX || bytes + parked.bulk.len() > PARKED_BYTES_MAX {
+        let all = self.parked.iter().chain([&parked]);
+        let bytes: usize = all.map(|it| weight(&it.msg, &it.bulk)).sum();
+        if self.parked.len() >= PARKED_MAX || bytes > PARKED_BYTES_MAX {
             return Err(Errno::EAGAIN);
         }
         self.parked.push_back(parked);
@@ -412,6 +413,11 @@ impl Tables {
         self.timers.pop_first();
         Some(cookie)
     }
+}
+
+/// Bytes of a message that is kept.
+fn weight(msg: &Msg, bulk: &[u8]) -> usize {
+    msg.bytes.len() + bulk.len()
 }
 
 /// Cuts a completion's bytes to what `take` can carry.

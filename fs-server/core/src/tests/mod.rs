@@ -4,6 +4,7 @@
 mod cluster;
 mod model;
 mod moves;
+mod pieces;
 mod single;
 mod storm;
 mod views;

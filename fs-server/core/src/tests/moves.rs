@@ -3,6 +3,7 @@
 
 use super::storm::{Storm, remove_all};
 use super::world::{BUFFER, SPACE, World, node, path_of};
+use crate::limits::MOVED_BYTES_MAX;
 use abi::{Errno, InodeId, SlotNo};
 use cluster::View;
 use fs_api::file::{FileStat, Hold, ObjectOf, Seek, Write};
@@ -18,10 +19,10 @@ fn slot_of(w: &World, path: &str) -> SlotNo {
 }
 
 /// A slot that is to move from one node to another, and the view that says so.
-struct Move {
-    slot: SlotNo,
-    from: usize,
-    to: usize,
+pub(super) struct Move {
+    pub(super) slot: SlotNo,
+    pub(super) from: usize,
+    pub(super) to: usize,
     named: View,
 }
 
@@ -34,16 +35,16 @@ impl Move {
         Self { slot, from, to, named }
     }
 
-    fn of_share(w: &World) -> Self {
+    pub(super) fn of_share(w: &World) -> Self {
         let view = View::fixed((1..=w.nodes() as u16).map(node).collect()).expect("a view");
         Self::begin(w, &view, slot_of(w, "/usr/share"), 1)
     }
 
-    fn give(&self, w: &World) -> bool {
+    pub(super) fn give(&self, w: &World) -> bool {
         w.give(self.from, self.slot, self.to)
     }
 
-    fn next(&self, moves: bool) -> View {
+    pub(super) fn next(&self, moves: bool) -> View {
         if moves {
             views::moved(&self.named, self.slot)
         } else {
@@ -51,7 +52,7 @@ impl Move {
         }
     }
 
-    fn end(&self, w: &World, moves: bool, first: usize) {
+    pub(super) fn end(&self, w: &World, moves: bool, first: usize) {
         let next = self.next(moves);
         for at in 0..w.nodes() {
             w.enter((first + at) % w.nodes(), &next);
@@ -144,7 +145,7 @@ fn slot_with_a_file_that_others_use_or_too_many_bytes_stays() {
     let w = World::new(2);
     let it = Move::of_share(&w);
     let file = w.open(it.from, "/usr/share/long", CREATE).expect("made");
-    let far = Seek { file, offset: 9 << 20, whence: 0 };
+    let far = Seek { file, offset: MOVED_BYTES_MAX as i64, whence: 0 };
     w.call(it.from, &far).expect("open");
     w.write(it.from, file, b"x").expect("room");
     assert!(!it.give(&w));
@@ -199,6 +200,9 @@ fn storm(seed: u64) {
     let mut s = Storm::new(seed);
     let mut view = View::fixed((1..=3).map(node).collect()).expect("a view");
     let slots = ["/", "/usr", "/usr/share"].map(|path| slot_of(&w, path));
+    // Nothing else of the storm has this name. It goes in more than one piece.
+    let kept: Vec<u8> = (0..200_000u32).map(|at| if at < 90_000 { 0 } else { at as u8 }).collect();
+    w.put_long(0, "/usr/share/kept", &kept).expect("room");
     let mut moved = 0;
     for _ in 0..12 {
         let slot = slots[s.number(3)];
@@ -231,10 +235,15 @@ fn storm(seed: u64) {
         let names = w.list(0, dir);
         assert_eq!((w.list(1, dir), w.list(2, dir)), (names.clone(), names), "seed {seed}");
     }
+    for at in 0..3 {
+        assert!(w.get(at, "/usr/share/kept").expect("there") == kept, "seed {seed}");
+    }
     for dir in ["/tmp", "/home", "/usr"] {
         remove_all(&w, dir);
     }
     assert_eq!((0..3).map(|at| w.open_files(at)).sum::<usize>(), 0, "seed {seed}");
+    let top = ["/words", "/a", "/b", "/empty"].iter().filter(|path| w.stat(0, path).is_ok());
+    assert!(w.written_objects() <= top.count(), "seed {seed}: bytes of no file");
 }
 
 fn rounds(w: &World, s: &mut Storm, count: usize) {

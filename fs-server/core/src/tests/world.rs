@@ -2,13 +2,14 @@
 //! Nodes in one thread: each with fs-server, a memory of objects and one space, and a program that
 //! asks; between them a network that keeps order.
 
+use crate::limits::REMOTE_BYTES;
 use crate::{Config, FsCore};
 use abi::image::{RootEntry, RootKind};
 use abi::{CoreId, Errno, FileId, InodeId, NodeId, ObjectId, ServerId, SlotNo, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use cluster::View;
 use core::cell::RefCell;
-use fs_api::file::{ListDirectory, Read, Release, Write};
+use fs_api::file::{ListDirectory, Read, Release, Resize, Seek, Write};
 use fs_api::name::{At, Credentials, Named, Open, Opened};
 use hashbrown::{HashMap, HashSet};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
@@ -68,6 +69,8 @@ struct Shared {
     notes: VecDeque<(usize, ServerId)>,
     messages: u64,
     refs: HashMap<u64, u32>,
+    /// Writes to objects before memory ends, if it does.
+    writes_left: Option<u64>,
 }
 
 /// A program: it asks and keeps the answers.
@@ -277,6 +280,9 @@ impl Shared {
             }
             ObjectWrite::NUMBER => {
                 let ObjectWrite { object, offset } = ObjectWrite::get(msg)?;
+                if let Some(left) = &mut self.writes_left {
+                    *left = left.checked_sub(1).ok_or(Errno::ENOMEM)?;
+                }
                 self.object_put(object, offset, bulk.data())?;
             }
             ObjectFetch::NUMBER => {
@@ -330,6 +336,11 @@ fn image() -> (Vec<RootEntry>, Vec<u8>) {
 impl World {
     /// A cluster of so many nodes.
     pub fn new(count: u16) -> Self {
+        Self::with_room(count, 1 << 20)
+    }
+
+    /// The same, with room for so many bytes in the files of each node.
+    pub fn with_room(count: u16, bytes_max: u64) -> Self {
         let members: Vec<NodeId> = (1..=count).map(node).collect();
         let (root, data) = image();
         let view = View::fixed(members.clone()).expect("a view");
@@ -337,7 +348,6 @@ impl World {
         let (mut fs, mut programs) = (Vec::new(), Vec::new());
         for id in members {
             let wall_ns = 1_000_000_000_000;
-            let bytes_max = 1 << 20;
             let config = Config { root: root.clone(), wall_ns, seed: [7; 32], bytes_max };
             let core = FsCore::new(id, view.clone(), config).expect("a sound image");
             fs.push(Host::new(ServerId::Fs, id, view.clone(), core));
@@ -505,6 +515,22 @@ impl World {
         shared.absent.extend(objects.into_iter().map(|object| (at, object)));
     }
 
+    /// Objects that are no file's of the image.
+    pub fn written_objects(&self) -> usize {
+        let shared = self.shared.borrow();
+        shared.objects.len() - shared.roots.0.len()
+    }
+
+    /// After so many more writes to objects there is no memory left for another.
+    pub fn end_memory_after(&self, writes: Option<u64>) {
+        self.shared.borrow_mut().writes_left = writes;
+    }
+
+    /// A step of a node's core.
+    pub fn step<R>(&self, at: usize, run: impl FnOnce(&mut FsCore, &mut Cx<'_>) -> R) -> R {
+        self.fs[at].step(&mut Surroundings { world: self, at }, run)
+    }
+
     pub fn hold_elsewhere(&self) {
         self.shared.borrow_mut().held_elsewhere = true;
     }
@@ -550,6 +576,22 @@ impl World {
         let written = self.write(at, file, data);
         self.close(at, file);
         written.map(|_| ())
+    }
+
+    /// The same for any number of bytes, with a hole for every stretch that is all zeroes.
+    pub fn put_long(&self, at: usize, path: &str, data: &[u8]) -> Result<(), Errno> {
+        let file = self.open(at, path, 0o1101)?;
+        for (offset, part) in
+            (0i64..).step_by(REMOTE_BYTES as usize).zip(data.chunks(REMOTE_BYTES as usize))
+        {
+            if part.iter().any(|byte| *byte != 0) {
+                self.call(at, &Seek { file, offset, whence: 0 })?;
+                assert_eq!(self.write(at, file, part)?, part.len() as u64);
+            }
+        }
+        self.call(at, &Resize { file, len: data.len() as u64 })?;
+        self.close(at, file);
+        Ok(())
     }
 
     pub fn get(&self, at: usize, path: &str) -> Result<Vec<u8>, Errno> {

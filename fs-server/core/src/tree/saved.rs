@@ -13,7 +13,7 @@ use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::{HashMap, HashSet};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// An inode. How many names and open files it has follows from what comes with it.
 #[derive(Serialize, Deserialize)]
@@ -39,12 +39,32 @@ struct SavedFolder {
 }
 
 impl SavedInode {
-    /// The size of this inode, if it is `inode` and a file.
-    pub fn file_size(&self, inode: InodeId) -> Option<u64> {
+    /// The inode and its size, if it is a file with bytes.
+    pub fn file_size(&self) -> Option<(InodeId, u64)> {
         match &self.body {
-            SavedBody::File { size, .. } if self.id == inode => Some(*size),
-            SavedBody::File { .. } | SavedBody::Directory { .. } | SavedBody::Link(_) => None,
+            SavedBody::File { size, .. } => (*size > 0).then_some((self.id, *size)),
+            SavedBody::Directory { .. } | SavedBody::Link(_) => None,
         }
+    }
+}
+
+/// The inodes of a slot, to be encoded in ascending order. One at a time is copied: all of them may be
+/// more than what the heap has left.
+pub struct SavedInodes<'a> {
+    tree: &'a Tree,
+    ids: Vec<InodeId>,
+}
+
+impl SavedInodes<'_> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl Serialize for SavedInodes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ids.iter().map(|id| save(*id, &self.tree.inodes[id])))
     }
 }
 
@@ -54,29 +74,28 @@ pub struct FileBytes {
     pub inode: InodeId,
     /// Where the bytes are here.
     pub object: ObjectId,
-    /// How many.
+    /// How many: above 0.
     pub size: u64,
 }
 
 impl Tree {
-    /// The inodes of a slot, in ascending order.
-    pub fn saved(&self, slot: SlotNo) -> Vec<SavedInode> {
-        let in_slot = self.inodes.iter().filter(|(id, _)| id.slot() == slot);
-        let mut saved: Vec<SavedInode> = in_slot.map(|(id, inode)| save(*id, inode)).collect();
-        saved.sort_unstable_by_key(|inode| inode.id);
-        saved
+    /// The inodes of a slot.
+    pub fn saved(&self, slot: SlotNo) -> SavedInodes<'_> {
+        let in_slot = self.inodes.keys().filter(|id| id.slot() == slot);
+        let mut ids: Vec<InodeId> = in_slot.copied().collect();
+        ids.sort_unstable();
+        SavedInodes { tree: self, ids }
     }
 
-    /// The files of a slot that have bytes.
-    pub fn file_bytes(&self, slot: SlotNo) -> Vec<FileBytes> {
-        let in_slot = self.inodes.iter().filter(|(id, _)| id.slot() == slot);
-        let files = in_slot.filter_map(|(id, inode)| match &inode.body {
-            Body::File(FileBody { object: Some(object), size, .. }) => {
+    /// The files of a slot that have bytes, in no order.
+    pub fn file_bytes(&self, slot: SlotNo) -> impl Iterator<Item = FileBytes> {
+        let in_slot = self.inodes.iter().filter(move |(id, _)| id.slot() == slot);
+        in_slot.filter_map(|(id, inode)| match &inode.body {
+            Body::File(FileBody { object: Some(object), size, .. }) if *size > 0 => {
                 Some(FileBytes { inode: *id, object: *object, size: *size })
             }
             Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
-        });
-        files.collect()
+        })
     }
 
     /// Whether these can be the inodes of a slot that comes here, and there is room for them.
@@ -126,8 +145,13 @@ impl Tree {
         it.id.slot() == slot && known && own && !self.inodes.contains_key(&it.id)
     }
 
-    /// Takes in what was found sound. Files have the objects of `objects`; no description counts yet.
-    pub fn install(&mut self, saved: Vec<SavedInode>, objects: &HashMap<InodeId, ObjectId>) {
+    /// Takes in what was found sound, files with the objects that `object_of` says; no description counts
+    /// yet.
+    pub fn install(
+        &mut self,
+        saved: Vec<SavedInode>,
+        object_of: impl Fn(InodeId) -> Option<ObjectId>,
+    ) {
         let mut names: HashMap<InodeId, u32> = HashMap::new();
         for it in &saved {
             let SavedBody::Directory { folder, .. } = &it.body else { continue };
@@ -139,7 +163,7 @@ impl Tree {
         }
         for SavedInode { id, meta, body } in saved {
             let named = names.get(&id).copied().unwrap_or(0);
-            let (links, body) = self.installed(id, named, body, objects);
+            let (links, body) = self.installed(id, named, body, object_of(id));
             if Lower::is_lower(id) {
                 self.overlaid.insert(id);
             }
@@ -152,7 +176,7 @@ impl Tree {
         id: InodeId,
         named: u32,
         body: SavedBody,
-        objects: &HashMap<InodeId, ObjectId>,
+        object: Option<ObjectId>,
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
@@ -162,7 +186,6 @@ impl Tree {
                     extents.add(start..end);
                 }
                 self.charge(extents.pages(), 0);
-                let object = objects.get(&id).copied();
                 (named, Body::File(FileBody { object, size, extents }))
             }
             SavedBody::Directory { links, folder } => {

@@ -154,7 +154,8 @@ impl Core for Ipc {
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
-        self.files.in_slot(slot).any(|(_, file)| file.kind == Kind::Terminal)
+        let mut files = self.files.in_slot(slot);
+        files.any(|(_, file)| file.kind == Kind::Terminal) || self.has_too_much(slot)
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {

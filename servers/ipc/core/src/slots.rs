@@ -4,7 +4,8 @@
 //! # Model
 //! Both ends of a pipe are in one slot. What moves is the bytes, the descriptions and who holds them. Calls
 //! that wait are sent away first: they come again, and wait at the host until the next view. A terminal is
-//! of its node, so a slot with descriptions of it stays.
+//! of its node, so a slot with descriptions of it stays, and so does one with more bytes in its pipes than
+//! [`SLOT_BYTES_MAX`].
 
 use crate::Ipc;
 use crate::files::{Kind, OpenFile, PipeNo};
@@ -18,7 +19,8 @@ use ipc_api::file::{
     FileStat, GetFlags, Hold, Ioctl, Poll, PollWait, Read, Release, SetFlags, TerminalRead, Write,
 };
 use ipc_api::peer::{PutBack, ReadFrom, WriteTo};
-use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire};
+use runtime::limits::SLOT_BYTES_MAX;
+use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head};
 use serde::{Deserialize, Serialize};
 
 /// A description on its way.
@@ -78,7 +80,16 @@ pub(crate) fn elsewhere(
 }
 
 impl Ipc {
+    /// Whether the bytes in the slot's pipes alone are more than is moved: they go with all else at once.
+    pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
+        let in_slot = self.pipes.iter().filter(|(number, _)| number.0.slot() == slot);
+        in_slot.map(|(_, pipe)| pipe.len()).sum::<usize>() > SLOT_BYTES_MAX
+    }
+
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        if self.has_too_much(slot) {
+            return Export::Stays;
+        }
         let mut files = Vec::new();
         for (id, file) in self.files.in_slot(slot) {
             let Kind::Pipe { pipe, end } = file.kind else { return Export::Stays };
@@ -93,7 +104,7 @@ impl Ipc {
             pipe.send_away(cx);
             pipes.push(pipe.saved());
         }
-        postcard::to_allocvec(&State { pipes, files }).map_or(Export::Stays, Export::State)
+        encode_head(&State { pipes, files }).map_or(Export::Stays, Export::State)
     }
 
     /// What another node says lives in the slot, if it can be.

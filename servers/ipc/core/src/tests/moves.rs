@@ -8,6 +8,7 @@ use abi::{Errno, SlotNo};
 use cluster::View;
 use ipc_api::file::{GetFlags, Hold, PollWait, Ready, Release, SetFlags, Write};
 use ipc_api::{PipeEnds, TerminalOpen};
+use runtime::limits::SLOT_BYTES_MAX;
 use runtime::testing::views;
 use runtime::{Msg, Status};
 use std::vec;
@@ -165,6 +166,27 @@ fn slot_with_a_terminal_stays() {
         panic!("no terminal")
     };
     let Status::Done = pair.0[0].give(0, 2) else { panic!("not at once") };
+}
+
+#[test]
+fn slot_with_more_bytes_in_its_pipes_than_go_at_once_stays() {
+    let pair = &mut Pair::new();
+    let (first, _) = begun(pair);
+    let most = SLOT_BYTES_MAX / PIPE_BYTES;
+    let mut pipes = vec![first];
+    pipes.extend((0..most).map(|_| pipe(&mut pair.0[0])));
+    for ends in &pipes {
+        assert_eq!(ends.write.slot(), slot());
+        assert_eq!(write(&mut pair.0[0], ends.write, &[1; PIPE_BYTES]), moved(PIPE_BYTES as u64));
+    }
+    let waits = pending(write(&mut pair.0[0], first.write, b"x"));
+    assert_eq!(pair.0[0].give(0, 2), Status::Done);
+    assert_eq!(pair.0[0].take(), [], "who waits goes on");
+    for ends in &pipes[..2] {
+        assert_eq!(read(&mut pair.0[0], ends.read, 0, PIPE_BYTES as u64), moved(PIPE_BYTES as u64));
+    }
+    assert_eq!(pair.0[0].take(), [ended(waits, 1)]);
+    assert!(give(pair));
 }
 
 #[test]
