@@ -25,7 +25,8 @@ use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::{file, name, peer};
-use mem_api::ObjectUse;
+use hashbrown::HashMap;
+use mem_api::{ObjectRename, ObjectUse};
 use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head, head_len};
 use serde::{Deserialize, Serialize};
 
@@ -172,14 +173,22 @@ impl FsCore {
         Ok(())
     }
 
-    pub(crate) fn import_slot(&mut self, cx: &Cx<'_>, old: &View, slot: SlotNo, head: &[u8]) {
+    pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, head: &[u8]) {
         // It was read when it was admitted.
         let (Some(arrived), Ok(Read { inodes, files, marks })) =
             (self.arrived.remove(&slot), postcard::from_bytes(head))
         else {
             return;
         };
-        self.tree.install(inodes, |inode| arrived.object(inode));
+        // Made where the joiner could make them, they belong in the slot of their inodes: what is in
+        // another one loses its home when that one moves.
+        let mut objects = HashMap::new();
+        for (inode, _) in inodes.iter().filter_map(SavedInode::file_size) {
+            let Some(object) = arrived.object(inode) else { continue };
+            let renamed = cx.leaf(&ObjectRename { object, slot });
+            objects.insert(inode, renamed.map_or(object, |it| it.object));
+        }
+        self.tree.install(inodes, |inode| objects.get(&inode).copied());
         for (dir, place) in marks.into_iter().filter(|(dir, _)| dir.slot() == slot) {
             // What names no place of the image marks nothing.
             let _ = self.tree.overlay(dir, place);

@@ -316,6 +316,12 @@ hot! {
     pub struct ObjectUsers { pub alone: bool }
 }
 hot! {
+    /// Gives an object that only the caller uses another id, in this slot of this node; also one whose own slot
+    /// has been given away. The former id is none any more. EINVAL: the slot is not this node's, or frozen.
+    /// EBUSY: others use the object. ESTALE.
+    pub struct ObjectRename { pub object: ObjectId, pub slot: SlotNo }
+}
+hot! {
     /// Kernel objects for one Linux thread in `space`: in the caller's capability space appear, at
     /// three consecutive slots, its TCB, its capability space and a copy of its address space.
     pub struct ThreadCreate { pub space: SpaceId }
@@ -420,8 +426,9 @@ operations! {
     37, leaf, once: ObjectHold => ();
     38, leaf, once: ObjectAdopt => ();
     39, leaf, repeat: ObjectUse => ObjectUsers;
-    40, leaf, once: ThreadCreate => ThreadCreated;
-    41, leaf, once: ThreadRelease => ();
+    40, leaf, once: ObjectRename => ObjectCreated;
+    45, leaf, once: ThreadCreate => ThreadCreated;
+    46, leaf, once: ThreadRelease => ();
     50, leaf, repeat: SpaceExport => Count;
     51, leaf, repeat: FetchAll => ();
     52, leaf, once: SpaceImport => SpaceImported;

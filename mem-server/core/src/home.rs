@@ -271,7 +271,8 @@ impl<M: Machine> MemCore<M> {
     /// The slot has moved away: what is here of it is this node's alone.
     pub(crate) fn slot_given(&mut self, slot: SlotNo) {
         for (_, it) in self.objects.map.iter_mut().filter(|(id, _)| id.slot() == slot) {
-            it.orphan |= matches!(it.store, Store::Pages { .. });
+            it.given |= !it.orphan && matches!(it.store, Store::Pages { .. });
+            it.orphan |= it.given;
         }
     }
 

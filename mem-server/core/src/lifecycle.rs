@@ -13,8 +13,9 @@ use crate::space::Space;
 use abi::{Errno, ObjectId, ServerId, SpaceId};
 use alloc::vec::Vec;
 use mem_api::{
-    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectResize, ObjectUsers,
-    Region, RegionList, Regions, SpaceCreated, SpaceSizes, ThreadCreate, ThreadCreated,
+    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectRename, ObjectResize,
+    ObjectUsers, Region, RegionList, Regions, SpaceCreated, SpaceSizes, ThreadCreate,
+    ThreadCreated,
 };
 use runtime::{Answer, Client, Cx, Msg};
 
@@ -177,6 +178,21 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn object_use(&self, cx: &Cx<'_>, object: ObjectId) -> Result<ObjectUsers, Errno> {
         let target = self.objects.get(object)?;
         Ok(ObjectUsers { alone: at_home(cx, object) && self.is_alone(object, target) })
+    }
+
+    pub(crate) fn object_rename(
+        &mut self,
+        cx: &Cx<'_>,
+        op: &ObjectRename,
+    ) -> Result<ObjectCreated, Errno> {
+        let target = self.objects.get(op.object)?;
+        let whole = target.given || (at_home(cx, op.object) && !target.orphan);
+        let is_pages = matches!(target.store, Store::Pages { .. });
+        if !(whole && is_pages && self.is_alone(op.object, target)) {
+            return Err(Errno::EBUSY);
+        }
+        let object = self.objects.rename(cx, op.object, op.slot)?;
+        Ok(ObjectCreated { object })
     }
 
     /// Whether one client of this node refers to the object and nobody else has to do with it.

@@ -49,6 +49,8 @@ pub(crate) struct Object {
     /// Its home died: nobody wants its pages back. What is here can be used in the way in which it is
     /// here, as nobody will ever take it away; the rest is lost.
     pub(crate) orphan: bool,
+    /// An orphan because its slot was given away while one client of this node alone used it: nothing is lost.
+    pub(crate) given: bool,
     /// Spaces that map it.
     pub(crate) users: BTreeSet<SpaceId>,
     /// At the home: which nodes hold its pages.
@@ -63,6 +65,7 @@ impl Object {
             grants: 0,
             leaving: false,
             orphan: false,
+            given: false,
             users: BTreeSet::new(),
             directory: Directory::default(),
         }
@@ -100,12 +103,32 @@ impl Objects {
             return Err(Errno::ENFILE);
         }
         let any = cx.slot_for_new().ok_or(Errno::ENODEV)?;
-        let usable = |slot: &SlotNo| cx.view().home(*slot) == cx.node() && !cx.is_frozen(*slot);
-        let slot = wanted.filter(usable).unwrap_or(any);
+        let slot = wanted.filter(|slot| is_usable(cx, *slot)).unwrap_or(any);
+        let id = self.new_id(cx, slot)?;
+        self.map.insert(id, Object::new(store));
+        Ok(id)
+    }
+
+    fn new_id(&mut self, cx: &Cx<'_>, slot: SlotNo) -> Result<ObjectId, Errno> {
         self.made += 1;
         let serial = cx.view().slot(slot).serial(self.made).ok_or(Errno::ENFILE)?;
-        let id = ObjectId::new(slot, serial).ok_or(Errno::ENFILE)?;
-        self.map.insert(id, Object::new(store));
+        ObjectId::new(slot, serial).ok_or(Errno::ENFILE)
+    }
+
+    /// Gives an object, whole and of this node alone, an id in another slot.
+    pub(crate) fn rename(
+        &mut self,
+        cx: &Cx<'_>,
+        object: ObjectId,
+        slot: SlotNo,
+    ) -> Result<ObjectId, Errno> {
+        if !is_usable(cx, slot) {
+            return Err(Errno::EINVAL);
+        }
+        let id = self.new_id(cx, slot)?;
+        let mut it = self.map.remove(&object).ok_or(Errno::ESTALE)?;
+        (it.orphan, it.given) = (false, false);
+        self.map.insert(id, it);
         Ok(id)
     }
 
@@ -116,6 +139,11 @@ impl Objects {
         }
         Ok(self.map.entry(id).or_insert_with(|| Object::new(store)))
     }
+}
+
+/// Whether this node may make something in the slot now.
+fn is_usable(cx: &Cx<'_>, slot: SlotNo) -> bool {
+    cx.view().home(slot) == cx.node() && !cx.is_frozen(slot)
 }
 
 /// The home of an object; of one that is lost, the node that would be.

@@ -32,7 +32,7 @@ impl<M: Machine> Core for MemCore<M> {
             Client::Server { id, .. } => match op {
                 0..10 => self.serve_access(cx, from, op, msg, bulk),
                 10..30 => self.serve_space(cx, from, op, msg),
-                30..40 => self.serve_object(cx, from, op, msg, bulk),
+                30..=40 => self.serve_object(cx, from, op, msg, bulk),
                 _ => self.serve_rest(cx, (from, id), op, msg, bulk),
             },
             Client::Node { node, .. } => self.serve_node(cx, node, op, msg, bulk),
@@ -155,6 +155,7 @@ impl<M: Machine> MemCore<M> {
             }
             ObjectHold::NUMBER => done(self.hold(cx, ObjectHold::get(msg)?)?),
             ObjectUse::NUMBER => done(self.object_use(cx, ObjectUse::get(msg)?.object)?),
+            ObjectRename::NUMBER => done(self.object_rename(cx, &ObjectRename::get(msg)?)?),
             ObjectAdopt::NUMBER => done(self.adopt(cx, ObjectAdopt::get(msg)?)?),
             _ => Err(Errno::ENOSYS),
         }

@@ -3,7 +3,8 @@
 
 use abi::limits::{MESSAGE_BYTES, WINDOW_BYTES};
 use abi::{
-    CoreId, Errno, FileId, InodeId, NodeId, ObjectId, Pid, ServerId, SpaceId, ThreadId, Ticket,
+    CoreId, Errno, FileId, InodeId, NodeId, ObjectId, Pid, ServerId, SlotNo, SpaceId, ThreadId,
+    Ticket,
 };
 use alloc::vec::Vec;
 use serde::{Serialize, de::DeserializeOwned};
@@ -181,6 +182,7 @@ word_id! {
     SpaceId: |v| SpaceId::to_word(*v), |w| Some(SpaceId::from_word(w));
     ThreadId: |v| v.to_badge(), |w| Some(Self::from_badge(w));
     Ticket: |v| Ticket::to_word(*v), |w| Some(Ticket::from_word(w));
+    SlotNo: |v| v.index() as u64, |w| u16::try_from(w).ok().and_then(Self::new);
     ServerId: |v| *v as u64, |w| u8::try_from(w).ok().and_then(Self::from_number);
     CoreId: |v| u64::from(v.0), |w| u8::try_from(w).ok().map(Self);
 }

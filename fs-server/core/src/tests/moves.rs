@@ -85,6 +85,7 @@ fn slot_moves_with_its_tree_its_bytes_and_its_open_files() {
         assert!(it.give(&w));
         it.end(&w, true, first);
         assert_eq!(w.objects(), objects, "each file has its bytes once");
+        assert_eq!(w.renamed(), [it.slot; 3], "and they have their home where the file has");
         assert_eq!(w.open_files(it.from), 0);
         for at in 0..3 {
             assert_eq!(w.list(at, "/usr/share"), Ok(["d", "f", "l"].map(Into::into).into()));

@@ -14,8 +14,8 @@ use fs_api::name::{At, Credentials, Named, Open, Opened};
 use hashbrown::{HashMap, HashSet};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
 use mem_api::{
-    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectResize, ObjectUse,
-    ObjectUsers, ObjectWrite, Prepare,
+    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectRename, ObjectResize,
+    ObjectUse, ObjectUsers, ObjectWrite, Prepare,
 };
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
@@ -69,6 +69,8 @@ struct Shared {
     notes: VecDeque<(usize, ServerId)>,
     messages: u64,
     refs: HashMap<u64, u32>,
+    /// Objects that were given this id, in which slot.
+    renamed: Vec<(u64, SlotNo)>,
     /// Writes to objects before memory ends, if it does.
     writes_left: Option<u64>,
 }
@@ -239,6 +241,17 @@ impl Shared {
         Ok(Msg::default())
     }
 
+    fn rename(&mut self, op: &ObjectRename) -> Result<ObjectId, Errno> {
+        let former = op.object.raw();
+        let bytes = self.objects.remove(&former).ok_or(Errno::ESTALE)?;
+        let refs = self.refs.remove(&former).ok_or(Errno::ESTALE)?;
+        self.serial += 1;
+        self.objects.insert(self.serial, bytes);
+        self.refs.insert(self.serial, refs);
+        self.renamed.push((self.serial, op.slot));
+        Ok(ObjectId::from_raw(self.serial))
+    }
+
     fn object_op(
         &mut self,
         at: usize,
@@ -252,6 +265,10 @@ impl Shared {
                 *self.refs.get_mut(&object).ok_or(Errno::ESTALE)? += 1;
             }
             ObjectAdopt::NUMBER => {}
+            ObjectRename::NUMBER => {
+                let object = self.rename(&ObjectRename::get(msg)?)?;
+                return Msg::of(&ObjectCreated { object });
+            }
             ObjectUse::NUMBER => {
                 let object = ObjectUse::get(msg)?.object.raw();
                 let alone =
@@ -513,6 +530,11 @@ impl World {
         let mut shared = self.shared.borrow_mut();
         let objects: Vec<u64> = shared.objects.keys().copied().collect();
         shared.absent.extend(objects.into_iter().map(|object| (at, object)));
+    }
+
+    /// The slots of the objects that were renamed.
+    pub fn renamed(&self) -> Vec<SlotNo> {
+        self.shared.borrow().renamed.iter().map(|(_, slot)| *slot).collect()
     }
 
     /// Objects that are no file's of the image.

@@ -210,3 +210,35 @@ fn object_that_its_client_alone_uses_does_not_hold_its_slot() {
     }
     it.assert_empty();
 }
+
+#[test]
+fn object_whose_slot_was_given_away_is_as_before_once_it_is_renamed() {
+    let mut it = Cluster::new(2, 64).nodes.remove(0);
+    let create = ObjectCreate { content: Content::Zero, slot: Some(slot(4)) };
+    let object = it.call(&create).expect("made").object;
+    it.call(&ObjectResize { object, len: 4 * PAGE }).expect("it is whole");
+    it.with_bulk(&ObjectWrite { object, offset: 0 }, &mut [7; 10]).expect("written");
+    let named = views::moving(&view_of(2), slot(4), node(2));
+    it.enter(&named);
+    assert!(give(&mut it, slot(4), 2));
+    it.enter(&views::moved(&named, slot(4)));
+    let rename = |object, to| ObjectRename { object, slot: slot(to) };
+    // What it has not yet, its home would have to say.
+    let written = it.with_bulk(&ObjectWrite { object, offset: PAGE }, &mut [8; 10]);
+    assert_eq!(written, Err(Errno::EIO));
+    assert_eq!(it.call(&rename(object, 4)), Err(Errno::EINVAL), "it is the other's");
+    let renamed = it.call(&rename(object, 2)).expect("it is whole").object;
+    assert_eq!(renamed.slot(), slot(2));
+    assert_eq!(it.call(&ObjectUse { object }), Err(Errno::ESTALE));
+    it.with_bulk(&ObjectWrite { object: renamed, offset: PAGE }, &mut [8; 10]).expect("written");
+    let mut buf = [0; 10];
+    it.with_bulk(&ObjectRead { object: renamed, offset: 0, len: 10 }, &mut buf).expect("here");
+    assert_eq!(buf, [7; 10]);
+    // Others may use it again, and then it keeps its id.
+    assert_eq!(it.call(&ObjectUse { object: renamed }), Ok(ObjectUsers { alone: true }));
+    it.call(&ObjectHold { object: renamed, node: node(2) }).expect("held");
+    assert_eq!(it.call(&rename(renamed, 0)), Err(Errno::EBUSY));
+    it.call(&ObjectRelease { object: renamed }).expect("held");
+    it.call(&ObjectRelease { object: renamed }).expect("held");
+    it.assert_empty();
+}
