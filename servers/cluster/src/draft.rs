@@ -6,7 +6,9 @@
 //! A draft is a working copy of a view. [`Draft::settle`] promotes backups of the dead, begins slots
 //! anew whose copies are all gone, names joiners where a backup is missing (or drops backups where none
 //! are wanted), and lets some slots at a time ([`limits::MOVES_MAX`](crate::limits::MOVES_MAX)) move from
-//! members with many to members with few.
+//! members with many to members with few. [`Draft::settle_voters`] does the like for those who vote.
+
+mod voters;
 
 use crate::delta::checked_voters;
 use crate::limits::{MEMBERS_MAX, MOVES_MAX};
@@ -127,22 +129,6 @@ impl<'a> Draft<'a> {
                 Ok(())
             }
             Request::Voters(voters) => self.change_voters(from, voters),
-        }
-    }
-
-    /// Who holds a disk that is not the voter's any more votes with the new one: the old vote is
-    /// lost with the old disk. One voter in a view; and only a member of which it is known that it
-    /// `lives`: the wish of a former start may come late, and be granted to nobody.
-    pub fn replace_voter(&mut self, lives: impl Fn(&Member) -> bool) {
-        let member = |voter: &Voter| self.place(voter.node).ok().map(|at| self.members[at]);
-        let member = |voter: &Voter| member(voter).filter(&lives);
-        let other = |voter: &Voter| member(voter).filter(|member| member.disk > voter.disk);
-        let found = self.old.voters.iter().position(|voter| other(voter).is_some());
-        if let Some(at) = found.filter(|_| self.voters.is_none()) {
-            let mut voters = Vec::clone(&self.old.voters);
-            let disk = other(&voters[at]).map_or(voters[at].disk, |member| member.disk);
-            voters[at].disk = disk;
-            self.voters = Some(voters);
         }
     }
 

@@ -8,7 +8,8 @@
 //! | drain | the member itself |
 //! | voters | a node that votes |
 //!
-//! Everything else (who is dead, who is admitted, who joins which slot) the leader decides.
+//! Everything else (who is dead, who is admitted, who joins which slot, and who votes unless it is asked for)
+//! the leader decides.
 
 use crate::{Goal, Voter};
 use abi::{Epoch, SlotNo};
@@ -25,7 +26,8 @@ pub enum Request {
     Abort(SlotNo),
     /// I wish to leave (or to stay after all).
     Drain(bool),
-    /// These shall vote.
+    /// These shall vote. From the next view on voters follow the members again
+    /// ([`Draft::settle_voters`](crate::Draft::settle_voters)).
     Voters(Vec<Voter>),
 }
 

@@ -266,16 +266,122 @@ fn voter_with_another_disk_is_replaced() {
         draft.admit(node(3), 7, None).expect("there is room");
     });
     let mut draft = Draft::new(&view);
-    draft.replace_voter(|member| member.node != node(3));
+    draft.settle_voters(&[], |member| member.node != node(3));
     assert!(draft.finish().is_none());
-    let after = settled(&view, WITHOUT, |draft| draft.replace_voter(|_| true));
+    let after = settled(&view, WITHOUT, |draft| draft.settle_voters(&[], |_| true));
     assert_eq!(after.voters()[2], Voter { node: node(3), disk: founder(4, node(3), 0).disk });
     let kept = settled(&fixed(3), WITHOUT, |draft| {
         draft.leave(node(3));
         draft.admit(node(3), 7, Incarnation::new(3)).expect("there is room");
-        draft.replace_voter(|_| true);
+        draft.settle_voters(&[], |_| true);
     });
     assert_eq!(kept.voters(), fixed(3).voters());
+}
+
+/// Who votes once nothing changes any more, and how many did at each step; `down` do not live.
+fn elected(mut view: View, down: &[u16]) -> (Vec<u16>, Vec<usize>) {
+    let mut steps = Vec::new();
+    loop {
+        let mut draft = Draft::new(&view);
+        draft.settle_voters(&[], |member| !down.contains(&member.node.get()));
+        let Some(delta) = draft.finish() else { break };
+        view = view.apply(&delta).expect("it is lawful");
+        steps.push(view.voters().len());
+        assert!(steps.len() < 20, "it comes to an end");
+    }
+    (view.voters().iter().map(|voter| voter.node.get()).collect(), steps)
+}
+
+fn founded(nodes: u16, voters: usize) -> View {
+    View::founded((1..=nodes).map(node).collect(), voters).expect("a view")
+}
+
+#[test]
+fn voter_that_drains_is_replaced_or_removed_and_the_last_one_stays() {
+    let drained = |view: &View, nodes: &[u16]| draining(view, WITHOUT, nodes);
+    assert_eq!(elected(drained(&founded(4, 3), &[1]), &[]), (vec![2, 3, 4], vec![3]));
+    assert_eq!(elected(drained(&founded(3, 3), &[1]), &[]), (vec![2, 3], vec![2]));
+    assert_eq!(elected(drained(&founded(3, 3), &[1, 3]), &[]), (vec![2], vec![2, 1]));
+    assert_eq!(elected(drained(&founded(3, 3), &[1, 2, 3]), &[]), (vec![1, 2, 3], vec![]));
+    assert_eq!(elected(drained(&founded(2, 1), &[1]), &[]), (vec![2], vec![1]));
+    assert_eq!(elected(drained(&founded(1, 1), &[1]), &[]), (vec![1], vec![]));
+    // The only one that does not drain is not known to live.
+    assert_eq!(elected(drained(&founded(3, 3), &[1, 2]), &[3]), (vec![1, 2, 3], vec![]));
+}
+
+/// Its vote is needed for the others' majority, or it is not known yet who may vote instead.
+#[test]
+fn voter_that_drains_goes_on_while_the_others_could_not_agree() {
+    let view = settled(&founded(4, 3), WITHOUT, |draft| draft.leave(node(2)));
+    let view = draining(&view, WITHOUT, &[1]);
+    assert_eq!(elected(view.clone(), &[4]), (vec![1, 2, 3], vec![]));
+    assert_eq!(elected(view.clone(), &[]), (vec![2, 3, 4], vec![3]));
+    let alone = settled(&view, WITHOUT, |draft| draft.leave(node(4)));
+    assert_eq!(elected(alone, &[]), (vec![1, 2, 3], vec![]));
+}
+
+#[test]
+fn voter_that_is_no_member_keeps_its_vote() {
+    let view = settled(&founded(4, 3), WITHOUT, |draft| draft.leave(node(2)));
+    assert_eq!(elected(view, &[]), (vec![1, 2, 3], vec![]));
+}
+
+#[test]
+fn voters_grow_to_an_odd_number_and_seven_at_most() {
+    assert_eq!(elected(founded(2, 1), &[]), (vec![1], vec![]));
+    assert_eq!(elected(founded(3, 1), &[]), (vec![1, 2, 3], vec![3]));
+    assert_eq!(elected(founded(3, 1), &[3]), (vec![1], vec![]));
+    assert_eq!(elected(founded(3, 2), &[]), (vec![1, 2, 3], vec![3]));
+    assert_eq!(elected(founded(4, 3), &[]), (vec![1, 2, 3], vec![]));
+    assert_eq!(elected(founded(9, 3), &[4, 5]), (vec![1, 2, 3, 6, 7, 8, 9], vec![5, 7]));
+    assert_eq!(elected(draining(&founded(6, 3), WITHOUT, &[4, 5]), &[]).0, [1, 2, 3]);
+}
+
+/// One more makes up for one of four that is dead, two more for one of three.
+#[test]
+fn voters_grow_while_one_is_dead_but_never_without_a_majority() {
+    let gone = |view: &View, n| settled(view, WITHOUT, |draft| draft.leave(node(n)));
+    assert_eq!(elected(gone(&founded(5, 4), 2), &[]), (vec![1, 2, 3, 4, 5], vec![5]));
+    assert_eq!(elected(gone(&founded(3, 2), 2), &[]), (vec![1, 2], vec![]));
+    assert_eq!(elected(gone(&founded(4, 3), 2), &[]), (vec![1, 2, 3], vec![]));
+    assert_eq!(elected(gone(&founded(5, 3), 2), &[]), (vec![1, 2, 3, 4, 5], vec![5]));
+    assert_eq!(elected(gone(&founded(5, 3), 2), &[3]), (vec![1, 2, 3], vec![]));
+}
+
+/// All founders may lose everything at once, and found another cluster.
+#[test]
+fn voters_that_are_no_founders_become_no_majority_unless_founders_drain() {
+    let settle = |view: &View, founders: u16| {
+        let founders: Vec<NodeId> = (1..=founders).map(node).collect();
+        let mut draft = Draft::new(view);
+        draft.settle_voters(&founders, |_| true);
+        let next = draft.finish().map(|delta| view.apply(&delta).expect("it is lawful"));
+        next.map(|view| view.voters().iter().map(|voter| voter.node.get()).collect::<Vec<_>>())
+    };
+    assert_eq!(settle(&founded(3, 1), 1), None);
+    assert_eq!(settle(&founded(3, 1), 2), Some(vec![1, 2, 3]));
+    assert_eq!(settle(&founded(5, 3), 3), Some(vec![1, 2, 3, 4, 5]));
+    assert_eq!(settle(&founded(7, 5), 3), None);
+    assert_eq!(settle(&draining(&founded(2, 1), WITHOUT, &[1]), 1), Some(vec![2]));
+    // The second founder is back, as a newer member than the others.
+    let back = settled(&founded(4, 1), WITHOUT, |draft| {
+        draft.leave(node(2));
+        draft.admit(node(2), 7, None).expect("there is room");
+    });
+    assert_eq!(settle(&draining(&back, WITHOUT, &[1]), 2), Some(vec![2]));
+}
+
+#[test]
+fn voters_that_are_asked_for_come_first() {
+    let view = founded(5, 3);
+    let wished = view.voters()[..1].to_vec();
+    let after = settled(&view, WITHOUT, |draft| {
+        let life = view.member(node(1)).expect("a member").incarnation;
+        let request = Request::Voters(wished.clone());
+        draft.request(node(1), life, view.epoch(), &request).expect("it may");
+        draft.settle_voters(&[], |_| true);
+    });
+    assert_eq!(after.voters(), wished);
 }
 
 #[test]

@@ -10,7 +10,7 @@ extern crate alloc;
 use abi::limits::MESSAGE_BYTES;
 use abi::{Errno, ServerId};
 use alloc::vec::Vec;
-use runtime::{Msg, Wire};
+use runtime::{Msg, Wire, hot};
 
 /// What one views server tells another: bytes that `views-core` reads. It may be lost, as every
 /// message of theirs is made up for.
@@ -45,11 +45,12 @@ impl Wire for Agree {
     }
 }
 
-/// Upcall of this node's shell server: [`Wish`].
+/// Upcall from the shell server of a node to its views server: a [`Wish`].
 pub const EVENT_WISH: u16 = 1;
 
-runtime::hot! {
-    /// Whether this node wishes to leave the cluster; until it says otherwise, or starts again.
+hot! {
+    /// Whether this node wishes to leave the cluster: slots and votes are moved away from it then. Holds for this
+    /// start of the node, until the next one is told. A node that starts wishes to stay.
     pub struct Wish { pub leaves: bool }
 }
 

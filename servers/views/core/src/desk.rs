@@ -15,10 +15,11 @@
 use crate::limits::*;
 use crate::rules::{Rule, Rules};
 use crate::suspects::Suspects;
+use crate::views::Config;
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use cluster::{Delta, Draft, Incarnation, Policy, Request, View};
+use cluster::{Delta, Draft, Incarnation, Request, View};
 
 #[derive(Clone, Debug)]
 struct Join {
@@ -103,8 +104,8 @@ impl Desk {
             return false;
         }
         let before = self.given.insert(node, (life, now));
-        if before.is_none_or(|(of, _)| of != life) {
-            // It lives, and may be a voter.
+        if before.is_none_or(|(of, at)| of != life || now > at + HEARS_NS) {
+            // It lives (again), and may be a voter.
             self.settled = None;
         }
         true
@@ -175,7 +176,7 @@ impl Desk {
     }
 
     /// The change to propose now, if there is any.
-    pub fn change<R: Rules>(&mut self, now: u64, view: &View, policy: Policy) -> Option<Delta> {
+    pub fn change<R: Rules>(&mut self, now: u64, view: &View, config: &Config) -> Option<Delta> {
         self.look_again::<R>(now, view);
         let gone: Vec<NodeId> = view
             .roster()
@@ -195,12 +196,13 @@ impl Desk {
         gone.iter().for_each(|node| draft.leave(*node));
         self.admit(now, &mut draft);
         self.answer_requests::<R>(now, view, &mut draft);
-        let given = &self.given;
-        draft.replace_voter(|member| {
-            given.get(&member.node).is_some_and(|(life, _)| *life == member.incarnation)
+        // Who died a moment ago is still a member, and must not become a voter.
+        draft.settle_voters(&config.founders, |member| {
+            let given = self.given.get(&member.node);
+            given.is_some_and(|(life, at)| *life == member.incarnation && now <= *at + HEARS_NS)
         });
         self.aborted.keys().for_each(|slot| draft.avoid(*slot));
-        draft.settle(policy);
+        draft.settle(config.policy);
         // What would be void is not proposed: it would come again and again.
         let delta = draft.finish().filter(|delta| view.apply(delta).is_ok());
         self.settled = Some(view.epoch());

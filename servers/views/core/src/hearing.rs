@@ -6,10 +6,10 @@
 //! for what newcomers say; and who sent it is told that this node is of another one. So nodes
 //! that survived the loss of all voters and nodes of a cluster founded since never mix.
 //!
-//! A cluster is gone when a majority of its voters has lost what they knew: it can never agree
-//! on anything again. A member without a lease notices that: for a while they have said that they are of
-//! none or of another one, or they have another disk than the one that votes. A few voters that lie make
-//! no majority. Who is only cut off hears of nobody, and waits.
+//! A cluster is gone when a majority of its voters (of an even number, half of them) has lost what they knew: it
+//! can never agree on anything again. A member without a lease notices that: for a while they have said that they are of
+//! none or of another one, or they have another disk than the one that votes. A few voters that lie are
+//! not so many. Who is only cut off hears of nobody, and waits.
 
 use crate::limits::{HEARD_NS, ORPHANED_NS};
 use crate::member::Standing;
@@ -81,7 +81,7 @@ impl<R: Rules> Views<R> {
         message.is_of_newcomers() || message.is_for_newcomers()
     }
 
-    /// Whether a majority of the voters, as far as this node knows them, is lost.
+    /// Whether so many of the voters, as far as this node knows them, are lost that the others are no majority.
     fn is_gone(&self, now: u64) -> bool {
         let Some(view) = &self.view else { return false };
         let lost = |voter: &&Voter| {
@@ -92,11 +92,18 @@ impl<R: Rules> Views<R> {
             };
             self.heard.is_strange(now, voter.node) || disk.is_some_and(|disk| disk > voter.disk)
         };
-        let most = |voters: &[Voter]| voters.iter().filter(lost).count() > voters.len() / 2;
+        // Those who are left are no majority.
+        let most = |voters: &[Voter]| {
+            !voters.is_empty() && 2 * voters.iter().filter(lost).count() >= voters.len()
+        };
+        let of_view = most(view.voters());
         match &self.raft {
-            // Its log says who votes, which the view only wishes.
-            Some(raft) if raft.knows() => raft.voters().iter().any(|voters| most(voters)),
-            Some(_) | None => most(view.voters()),
+            // Its log says who votes, which the view only wishes; but the log of who votes no more is old.
+            Some(raft) if raft.knows() => {
+                let votes = view.voters().iter().any(|voter| voter.node == self.me);
+                (votes || of_view) && raft.voters().iter().any(|voters| most(voters))
+            }
+            Some(_) | None => of_view,
         }
     }
 

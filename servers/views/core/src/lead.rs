@@ -18,7 +18,11 @@ impl<R: Rules> Views<R> {
         let leads = raft.and_then(Raft::leads);
         let lease_until = raft.map_or(0, |raft| raft.lease_until(now));
         match (leads, &mut self.desk) {
-            (None, _) => self.desk = None,
+            (None, _) => {
+                self.desk = None;
+                // Its own lease it must get from somebody else, too.
+                self.leader = self.leader.filter(|leader| *leader != self.me);
+            }
             (Some((term, _)), Some(desk)) if desk.term == term => {
                 desk.is_sure::<R>(now, lease_until);
             }
@@ -85,7 +89,7 @@ impl<R: Rules> Views<R> {
         if raft.is_busy() {
             return;
         }
-        if let Some(delta) = desk.change::<R>(now, raft.agreed(), self.config.policy) {
+        if let Some(delta) = desk.change::<R>(now, raft.agreed(), &self.config) {
             raft.propose(now, &delta, &mut self.rng);
         }
     }
@@ -143,6 +147,7 @@ impl<R: Rules> Views<R> {
             | Message::Append { .. }
             | Message::AppendReply { .. }
             | Message::Install { .. }
+            | Message::Resign { .. }
             | Message::Grant { .. }
             | Message::Leader { .. }
             | Message::Change(_)

@@ -64,7 +64,7 @@ pub const SUSPECTED_NS: u64 = 700 * MS;
 /// Two members without a link to each other are given so long to find one, and others to report
 /// whom they miss.
 pub const PAIR_NS: u64 = 300 * MS;
-/// A leader hears of a member that asked for a lease within so long.
+/// A leader hears of a member that asked for a lease within so long. Only such a one becomes a voter.
 pub const HEARS_NS: u64 = 250 * MS;
 /// A report of one member keeps a node outside for so long, if that does not confirm it.
 pub const JOIN_DOUBT_NS: u64 = 3000 * MS;
@@ -72,8 +72,9 @@ pub const JOIN_DOUBT_NS: u64 = 3000 * MS;
 pub const BLAMED_NS: u64 = 60_000 * MS;
 /// Members that left for one other that count against it: it must not outweigh who is to blame.
 pub const BLAMED_MAX: usize = 2;
-/// A slot whose primary said "not now" is not named again for so long.
-pub const ABORTED_NS: u64 = 10_000 * MS;
+/// A slot whose primary said "not now" is not named again for so long. Who drains waits for it, and what is
+/// asked for again disturbs all that moves.
+pub const ABORTED_NS: u64 = 3_000 * MS;
 
 /// Nodes that one message names; more are not told of until these are settled.
 pub const NAMED_MAX: usize = 64;
@@ -83,7 +84,7 @@ pub const ROUNDS_MAX: usize = 16;
 pub const REQUESTS_MAX: usize = 4096;
 /// Requests of this node that wait for a view: one for each slot, and a few.
 pub const ASKED_MAX: usize = 1024 + 8;
-/// Nodes that a node outside asks at a time.
+/// Nodes that a node outside asks at a time, of those that it takes for voters; and one of the others.
 pub const CONTACTS_AT_A_TIME: usize = 3;
 /// Messages that wait for the disk; later ones are lost, as on a network, and counted.
 pub const HELD_MAX: usize = 1024;

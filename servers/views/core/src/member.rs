@@ -55,7 +55,7 @@ impl Standing {
 /// What this node asked for in this view.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    requests: Vec<Request>,
+    pub(crate) requests: Vec<Request>,
     repeat_at: u64,
 }
 
@@ -87,6 +87,20 @@ impl<R: Rules> Views<R> {
         }
     }
 
+    /// Whether this node leaves, as its view says; `None` if it is no member.
+    pub fn drains(&self) -> Option<bool> {
+        let life = self.incarnation()?;
+        let member = self.view.as_ref()?.member(self.me)?;
+        (member.incarnation == life).then_some(member.draining)
+    }
+
+    /// Whether another one leads, and this node has ceased to vote as far as its view tells. Its log may never
+    /// say so: whoever ceases to vote is not sent the end of it. When nobody leads its vote may still count.
+    pub(crate) fn abstains(&self, now: u64) -> bool {
+        let votes = |view: &View| view.voters().iter().any(|voter| voter.node == self.me);
+        now < self.lease_until() && !self.view.as_ref().is_some_and(votes)
+    }
+
     /// Whether this node acts as the primary of `slot`.
     pub fn serves(&self, now: u64, slot: SlotNo) -> bool {
         let home = self.view.as_ref().is_some_and(|view| view.home(slot) == self.me);
@@ -97,10 +111,17 @@ impl<R: Rules> Views<R> {
     /// repeated until then. A slot given away is frozen from here on.
     ///
     /// # Errors
-    /// This node is no member, or has too many requests open.
+    /// This node is no member, or has too many requests open, or is what it wishes to be.
     pub fn request(&mut self, now: u64, request: Request) -> Result<(), Refused> {
         if !matches!(self.standing, Standing::Member { .. }) {
             return Err(Refused::NotMember);
+        }
+        if let Request::Drain(wish) = &request {
+            // The last wish is what counts.
+            self.asked.requests.retain(|it| !matches!(it, Request::Drain(old) if old != wish));
+            if self.drains() == Some(*wish) {
+                return Err(Refused::Nothing);
+            }
         }
         if self.asked.requests.len() >= ASKED_MAX {
             return Err(Refused::Full);
@@ -204,9 +225,9 @@ impl<R: Rules> Views<R> {
             Standing::Outside { boot, ask_at, turn } if now >= *ask_at => {
                 *ask_at = now + REPEAT_NS;
                 let boot = *boot;
-                let first = *turn;
-                *turn = turn.wrapping_add(CONTACTS_AT_A_TIME);
-                self.ask_to_join(boot, first);
+                let now_turn = *turn;
+                *turn = turn.wrapping_add(1);
+                self.ask_to_join(boot, now_turn);
             }
             Standing::Member { life, lease, acting } => {
                 if *acting && !lease.is_good(now) {
@@ -292,6 +313,7 @@ impl<R: Rules> Views<R> {
             | Message::Append { .. }
             | Message::AppendReply { .. }
             | Message::Install { .. }
+            | Message::Resign { .. }
             | Message::Renew { .. }
             | Message::Join { .. }
             | Message::Ask { .. }
@@ -304,16 +326,17 @@ impl<R: Rules> Views<R> {
         }
     }
 
-    /// Whether `from` is believed about views: a voter; and by a node that is no member, also a
-    /// contact, and whom one of these says to lead.
+    /// Whether `from` is believed about views: a voter, and whom one says to lead (who led when it ceased to
+    /// vote goes on until the new voters are agreed); by a node that is no member, also each node that there may be:
+    /// anybody may vote by now.
     fn is_believed(&self, from: NodeId) -> bool {
         let voter = |view: &View| view.voters().iter().any(|voter| voter.node == from);
         if from == self.me || self.view.as_ref().or(self.told.as_ref()).is_some_and(voter) {
             return true;
         }
-        let Config { contacts, founders, .. } = &self.config;
-        let named = contacts.contains(&from) || founders.contains(&from);
-        self.standing.boot().is_some() && (named || self.leader == Some(from))
+        let Config { contacts, founders, others, .. } = &self.config;
+        let named = [contacts, founders, others].iter().any(|nodes| nodes.contains(&from));
+        self.leader == Some(from) || (self.standing.boot().is_some() && named)
     }
 
     fn hurry(&mut self, now: u64) {
@@ -334,8 +357,13 @@ impl<R: Rules> Views<R> {
         let mut all: Vec<NodeId> = voters.chain(self.config.contacts.iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
-        let some = (0..CONTACTS_AT_A_TIME.min(all.len())).map(|n| all[(turn + n) % all.len()]);
-        let mut some: Vec<NodeId> = some.chain(self.leader).collect();
+        let first = turn.wrapping_mul(CONTACTS_AT_A_TIME);
+        let at = |n: usize| all[first.wrapping_add(n) % all.len()];
+        let some = (0..CONTACTS_AT_A_TIME.min(all.len())).map(at);
+        // All those may be gone for good, and the cluster live on with voters that this node never heard of.
+        let others = &self.config.others;
+        let other = others.get(turn % others.len().max(1)).copied();
+        let mut some: Vec<NodeId> = some.chain(other).chain(self.leader).collect();
         some.sort_unstable();
         some.dedup();
         let unreachable = self.links.named();

@@ -20,12 +20,12 @@ use cluster::{Incarnation, Policy, View, Voter};
 /// What does not change while a node runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The nodes that are believed about the view by who has none: the cluster's first voters.
+    /// The nodes that are asked about the view first by who has none: the cluster's first voters.
     pub contacts: Vec<NodeId>,
     /// The nodes that found the cluster if none of them knows of one, ascending, and the same on
     /// all nodes: the first of them decides. Empty if a cluster is never founded so.
     pub founders: Vec<NodeId>,
-    /// The other nodes that there may be.
+    /// The other nodes that there may be. They may vote by now, and are believed as well.
     pub others: Vec<NodeId>,
     /// What is wanted of placement.
     pub policy: Policy,
@@ -208,8 +208,9 @@ impl<R: Rules> Views<R> {
 
     /// Time has passed: to be called at [`Views::deadline`], or later.
     pub fn tick(&mut self, now: u64) {
+        let abstains = self.abstains(now);
         if let Some(raft) = &mut self.raft {
-            raft.tick(now, &mut self.rng);
+            raft.tick(now, abstains, &mut self.rng);
         }
         self.tick_founding(now);
         self.tick_member(now);
@@ -400,9 +401,11 @@ impl<R: Rules> Views<R> {
         let voter = Incarnation::new(envelope.from_disk).map(|disk| Voter { node: from, disk });
         let known = |view: &View, voter: &Voter| view.voters().contains(voter);
         match (&mut self.raft, voter) {
+            // Who leads may have ceased to vote: it leads until that is agreed.
             (Some(raft), Some(voter))
                 if mine
                     && (raft.is_voter(VoterId::of(&voter))
+                        || raft.leader() == Some(VoterId::of(&voter))
                         || known(raft.agreed(), &voter)
                         || self.view.as_ref().is_some_and(|view| known(view, &voter))) =>
             {

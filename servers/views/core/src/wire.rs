@@ -168,6 +168,8 @@ pub enum Message {
     Suspect { incarnation: u32, nodes: Vec<(u16, u32)> },
     /// Leader to the start `boot` of a node outside: not while these members have no link to you.
     KeptOut { boot: u64, by: Vec<u16> },
+    /// Leader to voters: I vote no more, and so lead no more; what you promised me is void.
+    Resign { term: u64 },
 }
 
 /// A message with the disks that it goes between; 0 where no disk is meant.
@@ -229,7 +231,8 @@ impl Message {
             | Self::VoteReply { term, .. }
             | Self::Append { term, .. }
             | Self::AppendReply { term, .. }
-            | Self::Install { term, .. } => Some(*term),
+            | Self::Install { term, .. }
+            | Self::Resign { term } => Some(*term),
             Self::WouldVote { .. }
             | Self::Renew { .. }
             | Self::Grant { .. }
@@ -268,7 +271,9 @@ impl Message {
             Self::WouldVote { last, .. } => last.is_sane(),
             Self::Vote { term, last } => *term <= NUMBER_MAX && last.is_sane(),
             Self::AppendReply { term, last, .. } => *term <= NUMBER_MAX && last.is_sane(),
-            Self::WouldVoteReply { term, .. } | Self::VoteReply { term, .. } => *term <= NUMBER_MAX,
+            Self::WouldVoteReply { term, .. }
+            | Self::VoteReply { term, .. }
+            | Self::Resign { term } => *term <= NUMBER_MAX,
             Self::Append { term, prev, entries, commit, .. } => {
                 *term <= NUMBER_MAX
                     && *commit <= NUMBER_MAX

@@ -73,12 +73,34 @@ impl<R: Rules> Raft<R> {
     pub(super) fn notice_role(&mut self, now: u64) {
         let term = self.term();
         if self.node.role() != Role::Leader {
-            self.lead = None;
+            let led = self.lead.take();
+            if led.is_some_and(|lead| lead.term == term)
+                && !self.is_voter(VoterId(self.node.id().get()))
+            {
+                self.resign(term);
+            }
         } else if self.lead.as_ref().is_none_or(|lead| lead.term != term) {
             let first = self.node.log().last_position().index.get();
             self.lead =
                 Some(Lead { term, since: now, first, changed_at: now, heard: BTreeMap::new() });
             self.asking = None;
+        }
+    }
+
+    /// This node ceased to lead as it votes no more.
+    fn resign(&mut self, term: u64) {
+        let others: Vec<RaftId> = self.node.peers().collect();
+        for id in others {
+            self.send(id, Message::Resign { term });
+        }
+    }
+
+    /// The leader of this term has ceased to lead, for good: a promise to it protects nothing any more.
+    pub(super) fn resigned(&mut self, now: u64, from: VoterId, term: u64, rng: &mut Rng) {
+        let led = self.node.voted_for() == Some(RaftId::new(from.0));
+        if led && term == self.term() && self.node.role() == Role::Follower {
+            self.promised_until = 0;
+            self.election_at = now + rng.below(RETRY_NS);
         }
     }
 

@@ -13,6 +13,10 @@
 //!      +-------- leader speaks ---+-----------------------------+    no majority ---+
 //! ```
 //!
+//! # A leader that is to vote no more
+//! It leads until the new voters are agreed, without a voice of its own. noraft lets it end then; the others are told,
+//! so that they need not wait for its lease to be over. If that gets lost they elect as if it had died.
+//!
 //! # The leader's lease
 //! A voter that takes a leader's message promises to vote for no other until
 //! `waited(LEADER_LEASE_NS)` later, also when it starts anew. The answer carries the time at which the
@@ -183,7 +187,9 @@ impl<R: Rules> Raft<R> {
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: u64, rng: &mut Rng) {
+    ///
+    /// A node that `abstains` asks for no votes.
+    pub fn tick(&mut self, now: u64, abstains: bool, rng: &mut Rng) {
         if self.broken || now < self.election_at {
             return;
         }
@@ -198,7 +204,7 @@ impl<R: Rules> Raft<R> {
             return;
         }
         self.election_at = now + RETRY_NS + rng.below(RETRY_NS);
-        if !self.is_voter(VoterId(self.node.id().get())) {
+        if abstains || !self.is_voter(VoterId(self.node.id().get())) {
             return;
         }
         if R::holds(Rule::KeepsPromise) && now < self.promised_until {
@@ -260,6 +266,10 @@ impl<R: Rules> Raft<R> {
                 let last_position = log_position(*last);
                 let call = noraft::Message::RequestVoteCall { from, term, last_position };
                 self.handle(now, 0, call, BTreeMap::new(), rng);
+                if self.term() == term.get() && self.node.voted_for() == Some(from) {
+                    // An answer that still comes must not depose whom it has just helped to lead.
+                    self.asking = None;
+                }
             }
             Message::VoteReply { term, granted } => {
                 let (from, term) = (RaftId::new(from.0), Term::new(*term));
@@ -276,6 +286,7 @@ impl<R: Rules> Raft<R> {
             Message::Install { term, stamp, snapshot } => {
                 self.install(now, from, (*term, *stamp), snapshot, rng);
             }
+            Message::Resign { term } => self.resigned(now, from, *term, rng),
             Message::Renew { .. }
             | Message::Grant { .. }
             | Message::Leader { .. }

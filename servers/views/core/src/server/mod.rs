@@ -34,10 +34,10 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use cluster::View;
+use cluster::{Request, View};
 use disk_api::EVENT_ROOM;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Lease, Msg, NodeReply, Operation, Wire};
-use views_api::Agree;
+use views_api::{Agree, EVENT_WISH, Wish};
 
 pub use setup::Setup;
 
@@ -63,6 +63,8 @@ pub struct ViewsServer<M> {
     disk: Disk,
     /// `None` until it is known what the disk remembers, and when it failed.
     views: Option<Views>,
+    /// Whether this start of the node is to leave, once somebody has said.
+    leaves: Option<bool>,
     /// Links that went down before there were views.
     down: BTreeSet<NodeId>,
     moves: Moves,
@@ -84,6 +86,7 @@ impl<M: Machine> ViewsServer<M> {
             setup,
             disk: Disk::new(),
             views: None,
+            leaves: None,
             down: BTreeSet::new(),
             moves: Moves::default(),
             leased_until: 0,
@@ -117,6 +120,7 @@ impl<M: Machine> ViewsServer<M> {
     /// Does what the core wants done, and arms the timer for what it will want next.
     fn act(&mut self, cx: &mut Cx<'_>) {
         let now = self.time(cx);
+        self.wish(now);
         loop {
             let outputs = self.views.as_mut().map_or(Vec::new(), Views::take_outputs);
             if outputs.is_empty() {
@@ -137,6 +141,16 @@ impl<M: Machine> ViewsServer<M> {
         }
         self.lease(cx);
         self.arm(cx, now);
+    }
+
+    /// Asks in each view to be what this node wishes to be, until it is: a request holds in one view only.
+    fn wish(&mut self, now: u64) {
+        if let (Some(leaves), Some(views)) = (self.leaves, &mut self.views)
+            && views.drains().is_some()
+        {
+            // Refused if it is so already, or has no room now: another view comes.
+            let _ = views.request(now, Request::Drain(leaves));
+        }
     }
 
     fn perform(&mut self, cx: &mut Cx<'_>, now: u64, output: Output) {
@@ -355,6 +369,11 @@ impl<M: Machine> Core for ViewsServer<M> {
             Event::Upcall { from: ServerId::Disk, number: EVENT_ROOM, .. } => {
                 let news = self.disk.has_room(cx);
                 self.hear(cx, news);
+            }
+            Event::Upcall { from: ServerId::Shell, number: EVENT_WISH, msg } => {
+                if let Ok(Wish { leaves }) = Wish::get(&msg) {
+                    self.leaves = Some(leaves);
+                }
             }
             Event::Upcall { .. } => {}
             Event::ServerDown(ServerId::Disk) => {

@@ -6,6 +6,7 @@ use crate::limits::SECTOR_BYTES;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::ToString;
+use alloc::vec;
 use core::cell::{Cell, RefCell};
 use disk_api::limits::JOURNAL_SECTORS;
 use disk_api::testing::{Medium, TestDisk};
@@ -155,6 +156,72 @@ fn node_without_disk_founds_and_says_so_once() {
     assert!(world.acts());
     let said = world.said();
     assert_eq!(said.matches("in memory only").count(), 1, "{said}");
+}
+
+impl World {
+    fn wishes(&mut self, leaves: bool) {
+        let msg = Msg::of(&Wish { leaves }).expect("it fits");
+        let event = Event::Upcall { from: ServerId::Shell, number: EVENT_WISH, msg };
+        self.views.step(&mut self.around, |it, cx| it.event(cx, event));
+    }
+
+    fn drains(&mut self) -> Option<bool> {
+        self.look(|it| it.views().and_then(Views::drains))
+    }
+}
+
+#[test]
+fn node_that_is_told_to_leave_drains_until_it_is_told_to_stay() {
+    let mut world = World::new(None, 1);
+    world.run(5000 * MS_NS);
+    assert_eq!(world.drains(), Some(false), "nobody has said anything");
+    for leaves in [true, true, false] {
+        world.wishes(leaves);
+        world.run(1000 * MS_NS);
+        assert_eq!(world.drains(), Some(leaves));
+    }
+    let (epoch, ..) = world.known().expect("it is in a view");
+    world.run(5000 * MS_NS);
+    assert_eq!(world.known().map(|(later, ..)| later), Some(epoch), "it is what it wishes to be");
+}
+
+#[test]
+fn wish_is_kept_until_the_node_is_a_member_and_ends_with_its_start() {
+    let medium = medium();
+    let mut world = World::new(Some(&medium), 1);
+    world.wishes(true);
+    assert_eq!(world.drains(), None);
+    world.run(5000 * MS_NS);
+    assert_eq!(world.drains(), Some(true));
+    let mut world = World::new(Some(&medium), 2);
+    world.run(10_000 * MS_NS);
+    assert_eq!(world.drains(), Some(false), "{}", world.said());
+}
+
+/// Another view makes the request void.
+#[test]
+fn wish_is_repeated_in_the_next_view() {
+    let mut world = World::new(None, 1);
+    world.run(5000 * MS_NS);
+    world.wishes(true);
+    let requests = |views: &mut Views| core::mem::take(&mut views.asked.requests);
+    let lost = world.look(|it| it.views.as_mut().map(requests));
+    assert_eq!(lost, Some(vec![Request::Drain(true)]));
+    world.run(1000 * MS_NS);
+    assert_eq!(world.drains(), Some(true));
+}
+
+#[test]
+fn wish_of_any_other_server_or_event_is_none() {
+    let mut world = World::new(None, 1);
+    world.run(5000 * MS_NS);
+    let msg = Msg::of(&Wish { leaves: true }).expect("it fits");
+    for (from, number) in [(ServerId::Proc, EVENT_WISH), (ServerId::Shell, EVENT_WISH + 1)] {
+        let event = Event::Upcall { from, number, msg: msg.clone() };
+        world.views.step(&mut world.around, |it, cx| it.event(cx, event));
+    }
+    world.run(1000 * MS_NS);
+    assert_eq!(world.drains(), Some(false));
 }
 
 #[test]

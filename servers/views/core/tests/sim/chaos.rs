@@ -14,7 +14,7 @@ const CHAOS_NS: u64 = 15_000 * MS;
 /// What is disturbed.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// Whether a disk may be lost with all that is on it (one in a run: a majority keeps theirs).
+    /// Whether a disk may be lost with all that is on it (one in half of the runs: a majority keeps theirs).
     pub disk_lost: bool,
     /// Whether a node that lost its disk takes itself for a founder: a mutant.
     pub amnesia: bool,
@@ -41,9 +41,12 @@ pub fn run<R: Rules>(seed: u64, plan: Plan) -> Result<(), String> {
     world.nodes.iter_mut().for_each(|node| node.amnesiac = plan.amnesia);
     // A cluster is founded when that is on the disks.
     world.run_until(100 * MS);
-    let mut disk_lost = !plan.disk_lost || voters < 3;
+    // Whoever drains leaves fewer votes to lose: where a disk may be lost, one node drains of five voters.
+    let loses = plan.amnesia || (plan.disk_lost && voters >= 3 && seed.is_multiple_of(2));
+    let drains = if !loses { usize::MAX } else { usize::from(voters >= 5) };
+    let mut disk_lost = !loses;
     while world.time < CHAOS_NS && world.failure.is_none() {
-        disturb(&mut world, &mut rng, &mut disk_lost);
+        disturb(&mut world, &mut rng, drains, &mut disk_lost);
         // Whoever takes itself for a founder again does so as often as it loses its disk.
         disk_lost &= !plan.amnesia;
         if rng.chance(300) {
@@ -83,7 +86,8 @@ pub fn bad(rng: &mut Rng) -> Network {
     }
 }
 
-fn disturb<R: Rules>(world: &mut World<R>, rng: &mut Rng, disk_lost: &mut bool) {
+/// The first `drains` nodes may wish to leave.
+fn disturb<R: Rules>(world: &mut World<R>, rng: &mut Rng, drains: usize, disk_lost: &mut bool) {
     let nodes = world.nodes.len() as u64;
     let node = rng.range(0, nodes) as usize;
     // Whoever leads is worth more trouble.
@@ -120,7 +124,7 @@ fn disturb<R: Rules>(world: &mut World<R>, rng: &mut Rng, disk_lost: &mut bool) 
         8 | 9 => world.cut.clear(),
         10 => world.network = bad(rng),
         11 => lights_out(world, rng),
-        _ => ask(world, rng, node),
+        _ => ask(world, rng, node, drains),
     }
 }
 
@@ -136,13 +140,13 @@ fn lights_out<R: Rules>(world: &mut World<R>, rng: &mut Rng) {
 }
 
 /// A member asks to be drained, or for other voters.
-fn ask<R: Rules>(world: &mut World<R>, rng: &mut Rng, node: usize) {
+fn ask<R: Rules>(world: &mut World<R>, rng: &mut Rng, node: usize, drains: usize) {
     let now = world.nodes[node].clock(world.time);
     let id = world.nodes[node].id;
     let Some(views) = &mut world.nodes[node].views else { return };
     let Some(view) = views.view().cloned() else { return };
     let draining = view.member(id).is_some_and(|member| member.draining);
-    let request = if rng.chance(500) {
+    let request = if rng.chance(500) && node < drains {
         Request::Drain(!draining)
     } else {
         let as_voter = |member: &cluster::Member| Voter { node: member.node, disk: member.disk };
@@ -150,8 +154,10 @@ fn ask<R: Rules>(world: &mut World<R>, rng: &mut Rng, node: usize) {
         let roster = view.roster();
         let new = as_voter(&roster[rng.range(0, roster.len() as u64) as usize]);
         match voters.iter().position(|voter| voter.node == new.node) {
-            // One disk may be lost: two voters are left, a majority of three.
-            Some(at) if voters.len() > 3 => drop(voters.remove(at)),
+            // One disk may be lost, and one voter drained: two are left, a majority of three.
+            Some(at) if voters.len() > 4 || (voters.len() > 1 && drains == usize::MAX) => {
+                voters.remove(at);
+            }
             Some(at) => voters[at] = new,
             None if voters.len() < 7 => voters.push(new),
             None => voters[0] = new,

@@ -16,4 +16,5 @@ mod mutants;
 mod rng;
 mod scenarios;
 mod suspicion;
+mod voters;
 mod world;

@@ -240,15 +240,18 @@ fn envelope(from_disk: u32, to_disk: u32, message: Message) -> Vec<u8> {
 /// What a member that does not vote says to voters and members as if it did: nothing comes of it.
 #[test]
 fn hostile_member_changes_no_term_view_lease_or_slot() {
-    let mut world: World<Sound> = running(3, &setup(5, 3));
-    let hostile = 4;
+    // One that is alone in not voting does not become a voter.
+    let mut world: World<Sound> = running(3, &setup(4, 3));
+    let hostile = 3;
     world.crash(hostile);
     let term_of = |node: &Node<Sound>| node.views.as_ref().map(|views| views.term());
     let terms: Vec<Option<u64>> = world.nodes.iter().map(term_of).collect();
     let term = terms[0].expect("it is up");
     let view = world.nodes[0].view().expect("a view").clone();
     let id = |n: u16| NodeId::new(n).expect("a node");
-    let forged = View::fixed(vec![id(5)]).expect("a view");
+    let leads = world.leader().expect("somebody leads");
+    let follows = ((leads + 1) % 3 + 1) as u16;
+    let forged = View::fixed(vec![id(4)]).expect("a view");
     let others = view.slots_of(id(1)).next().expect("it has some");
     let wish = views_core::wire::Wish::Joined(others.index() as u16, true);
     let place = Position { term: term + 5, index: 9 };
@@ -261,31 +264,32 @@ fn hostile_member_changes_no_term_view_lease_or_slot() {
         Message::Append { term: term + 9, stamp, commit: 9, prev: place, entries: vec![change] },
         Message::AppendReply { term: term + 9, stamp, last: place },
         Message::Grant { incarnation: 2, round: 1, epoch: 99 },
-        Message::Leader { node: 5 },
+        Message::Leader { node: 4 },
         Message::Whole(forged.encode()),
         Message::Change(vec![1, 2, 3]),
-        Message::Ask { incarnation: 5, epoch: view.epoch().0, wish: wish.clone() },
+        Message::Ask { incarnation: 4, epoch: view.epoch().0, wish: wish.clone() },
         Message::Ask { incarnation: 1, epoch: view.epoch().0, wish },
         Message::Leave { incarnation: 1 },
         Message::Suspect { incarnation: 1, nodes: vec![(2, 2), (3, 3)] },
-        Message::Suspect { incarnation: 5, nodes: vec![(4, 4)] },
+        Message::Suspect { incarnation: 4, nodes: vec![(follows, u32::from(follows))] },
         Message::Foreign,
         Message::FoundAsk { boot, round: 1, missing: vec![1] },
         Message::FoundPromise { decider: boot, round: 1, boot },
         Message::KeptOut { boot, by: vec![1] },
         Message::Join { boot, disk: 1, unreachable: Vec::new() },
+        Message::Resign { term },
     ];
     // Often enough and for as long as the member's own lease lasts: it is still one.
     for round in 0..40 {
-        for (to, says) in (0..4).flat_map(|to| says.iter().map(move |says| (to, says))) {
-            let from_disk = [5, 1, 2][round % 3];
+        for (to, says) in (0..3).flat_map(|to| says.iter().map(move |says| (to, says))) {
+            let from_disk = [4, 1, 2][round % 3];
             world.send(hostile, to, envelope(from_disk, to as u32 + 1, says.clone()));
         }
         let next = world.time + 10 * MS;
         world.run_until(next);
     }
     assert_eq!(world.failure, None);
-    for (node, term) in world.nodes[..4].iter().zip(terms) {
+    for (node, term) in world.nodes[..3].iter().zip(terms) {
         let views = node.views.as_ref().expect("it is up");
         assert_eq!(Some(views.term()), term, "node {}", node.id);
         assert!(views.view() == Some(&view), "node {} is in another view", node.id);

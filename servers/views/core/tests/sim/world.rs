@@ -171,8 +171,9 @@ impl<R: Rules> World<R> {
         let founding = View::founded(ids.clone(), setup.voters).expect("a view");
         let mut contacts: Vec<NodeId> = founding.voters().iter().map(|voter| voter.node).collect();
         let (founders, others) = ids.split_at(setup.founders);
-        let others = if founders.is_empty() { Vec::new() } else { others.to_vec() };
         contacts.extend(founders);
+        let mut others = others.to_vec();
+        others.retain(|node| !contacts.contains(node));
         let config = Config { contacts, founders: founders.to_vec(), others, policy: setup.policy };
         let mut nodes = Vec::new();
         for id in ids {
