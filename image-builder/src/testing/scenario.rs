@@ -60,8 +60,9 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     if let Err(error) = stage.play(&mut running, &job.scenario.steps) {
         stage.wrong.push(format!("{error:#}\n{}", running.tails()));
     }
-    if !stage.wrong.is_empty() && !stage.story.is_empty() {
-        stage.wrong.push(format!("what was done to the cluster:\n  {}", stage.story.join("\n  ")));
+    if let (Some(last), false) = (stage.wrong.last_mut(), stage.story.is_empty()) {
+        let story = stage.story.join("\n    ");
+        last.push_str(&format!("\n  what was done to the cluster:\n    {story}"));
     }
     Ok(stage.wrong)
 }

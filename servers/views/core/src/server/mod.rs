@@ -21,6 +21,7 @@
 
 mod disk;
 mod moves;
+mod notice;
 mod queue;
 mod setup;
 
@@ -73,6 +74,10 @@ pub struct ViewsServer<M> {
     armed_ns: Option<u64>,
     /// Whether this node has been a member since its start.
     was_member: bool,
+    /// Since when it may not act, if it was a member.
+    fenced: Option<u64>,
+    /// Whether people have been told.
+    fence_told: bool,
     restarts: bool,
     notice_at: u64,
     notice_pause: u64,
@@ -92,6 +97,8 @@ impl<M: Machine> ViewsServer<M> {
             leased_until: 0,
             armed_ns: None,
             was_member: false,
+            fenced: None,
+            fence_told: false,
             restarts: false,
             notice_at: WAIT_NOTICE_NS,
             notice_pause: WAIT_NOTICE_NS,
@@ -167,14 +174,23 @@ impl<M: Machine> ViewsServer<M> {
                 }
             }
             Output::Entered(view) => self.entered(cx, &view),
-            Output::Acting => {}
+            Output::Acting => {
+                self.fenced = None;
+                if core::mem::take(&mut self.fence_told) {
+                    let line = format!("node {}: has the cluster's majority again", cx.node());
+                    self.machine.alarm(&line);
+                }
+            }
             Output::Orphaned => {
                 // What it remembers is of no use any more, and would be found again.
                 self.views = None;
                 let news = self.disk.forget(cx);
                 self.hear(cx, news);
             }
-            Output::Fenced => self.say(cx, "waits for the cluster's majority"),
+            Output::Fenced => {
+                self.fenced.get_or_insert(now);
+                self.say(cx, "waits for the cluster's majority");
+            }
         }
     }
 
@@ -280,24 +296,6 @@ impl<M: Machine> ViewsServer<M> {
             self.armed_ns = cx.arm(deadline, TICK).is_ok().then_some(deadline);
         }
     }
-
-    /// Says now and then what a node waits for that is no member yet.
-    fn notice(&mut self, cx: &Cx<'_>, now: u64) {
-        let takes_part = self.views.is_some() || self.disk.is_opening();
-        if self.was_member || now < self.notice_at || !takes_part {
-            return;
-        }
-        self.notice_pause *= 2;
-        self.notice_at = now + self.notice_pause;
-        let missing = self.views.as_ref().map(|views| views.waits_for(now));
-        let missing = missing.map(|nodes| nodes.iter().map(|node| format!("{node}")).collect());
-        let what = match missing.map(|nodes: Vec<String>| nodes.join(", ")) {
-            None => "its disk".into(),
-            Some(nodes) if nodes.is_empty() => "the cluster, which has not admitted it yet".into(),
-            Some(nodes) => format!("node {nodes}, which the cluster needs to begin or to admit it"),
-        };
-        self.say(cx, &format!("waits for {what}"));
-    }
 }
 
 impl<M: Machine> Core for ViewsServer<M> {
@@ -347,6 +345,7 @@ impl<M: Machine> Core for ViewsServer<M> {
                 self.armed_ns = None;
                 let now = self.time(cx);
                 self.notice(cx, now);
+                self.notice_fence(cx, now);
                 if let Some(views) = &mut self.views {
                     views.tick(now);
                 }
