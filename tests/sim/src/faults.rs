@@ -4,7 +4,7 @@
 //! # Model
 //! From one seed, faults begin and end while a run goes on. They stay within what is promised: no link
 //! and no node is silent for as long as it takes to count as down, but for nodes that crash, and those
-//! boot again. What comes with disks has [`Fault::Disk`].
+//! boot again. A run has nodes that leave or disks that are lost, not both.
 
 use crate::rng::Rng;
 use crate::trace;
@@ -44,6 +44,8 @@ pub enum Fault {
     Crash,
     /// The last node crashes, and boots again with another disk.
     Disk,
+    /// A node wishes to leave the cluster for a while: its slots move away with what lives in them.
+    Drain,
     /// Clocks run at different rates.
     Drift,
     /// A message arrives once more, from an older view.
@@ -52,7 +54,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Self, &str); 12] = [
+    pub const ALL: [(Self, &str); 13] = [
         (Self::Loss, "loss"),
         (Self::Double, "double"),
         (Self::Reorder, "reorder"),
@@ -63,6 +65,7 @@ impl Fault {
         (Self::Pause, "pause"),
         (Self::Crash, "crash"),
         (Self::Disk, "disk"),
+        (Self::Drain, "drain"),
         (Self::Drift, "drift"),
         (Self::Epoch, "epoch"),
     ];
@@ -98,6 +101,7 @@ enum End {
     Speed(NodeId, NodeId),
     Resume(NodeId),
     Boot(NodeId),
+    Stay(NodeId),
 }
 
 /// The faults of a run.
@@ -117,9 +121,14 @@ impl Chaos {
     /// Faults of these kinds on so many nodes.
     pub fn new(faults: &[Fault], nodes: u16, seed: u64) -> Self {
         // Drift and old messages are there from the start: they are the world's.
-        let faults = faults.iter().copied();
-        let faults = faults.filter(|it| !matches!(it, Fault::Drift | Fault::Epoch)).collect();
-        let (rng, active) = (Rng::new(seed), Vec::new());
+        let mut faults: Vec<Fault> = faults.to_vec();
+        faults.retain(|it| !matches!(it, Fault::Drift | Fault::Epoch));
+        let (mut rng, active) = (Rng::new(seed), Vec::new());
+        // Of three voters two are left while one leaves: then no disk may be lost with what it promised.
+        if faults.contains(&Fault::Disk) && faults.contains(&Fault::Drain) {
+            let but = if rng.below(2) == 0 { Fault::Disk } else { Fault::Drain };
+            faults.retain(|it| *it != but);
+        }
         Self { faults, nodes, rng, next_ns: 0, rest_until_ns: 0, active, count: 0 }
     }
 
@@ -194,12 +203,18 @@ impl Chaos {
                 }
                 End::Boot(node(self.nodes))
             }
-            Fault::Crash | Fault::Disk | Fault::Drift | Fault::Epoch => return,
+            // One at a time, so that there is always somebody to take over.
+            Fault::Drain if !self.active.iter().any(|(_, end)| matches!(end, End::Stay(_))) => {
+                world.wish(from, true);
+                End::Stay(from)
+            }
+            Fault::Crash | Fault::Disk | Fault::Drain | Fault::Drift | Fault::Epoch => return,
         };
         world.wire.set_weather(weather);
         self.count += 1;
         let crashes = matches!(fault, Fault::Crash | Fault::Disk);
-        let lasts_ns = if crashes { self.rng.below(3000 * MS) } else { lasts_ns };
+        let is_long = crashes || fault == Fault::Drain;
+        let lasts_ns = if is_long { self.rng.below(3000 * MS) } else { lasts_ns };
         self.active.push((now_ns + lasts_ns, end));
         trace::text(now_ns, || {
             format!("fault begins: {} between {from} and {to}, {weather:?}", fault.name())
@@ -221,6 +236,7 @@ fn finish(world: &mut World, end: End) {
         End::Mend(a, b) => world.wire.set_cut(a, b, false),
         End::Speed(from, to) => world.wire.set_slow(from, to, 0),
         End::Resume(id) => world.resume(id),
+        End::Stay(id) => world.wish(id, false),
         End::Boot(id) => {
             if !world.lives(id) {
                 world.boot(id);

@@ -27,8 +27,8 @@ must end within 10 s of its time and be right.
   --nodes N       nodes (3)
   --cores C       CPU cores of each (each run has 1 or 2)
   --ticks T       milliseconds of the world's time with faults (1500)
-  --faults LIST   of: loss double reorder delay cut oneway slow pause crash disk drift epoch; with commas;
-                  all (the default) or none
+  --faults LIST   of: loss double reorder delay cut oneway slow pause crash disk drain drift
+                  epoch; with commas; all (the default) or none
   --seconds T     ends after this time, however many runs there were
   --ci            a fixed set of seeds, then fresh ones, in --seconds (120)
   --full          fresh seeds for hours: --seconds 14400

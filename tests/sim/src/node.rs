@@ -20,11 +20,12 @@ use ipc_core::Ipc;
 use mem_core::MemCore;
 use net_core::{Net, Peer, Secret};
 use proc_core::ProcCore;
-use runtime::{Bulk, Core, Host, Msg, Operation, Status, Wire};
+use runtime::{Bulk, Core, Event, Host, Msg, Operation, Status, Wire};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use views_api::{EVENT_WISH, Wish};
 use views_core::server::ViewsServer;
 
 /// What a node is made of.
@@ -247,6 +248,15 @@ impl Node {
         self.views.bare_step(worker, |it, _| it.machine().wanted)
     }
 
+    /// Tells the node that it is to leave the cluster, or to stay after all.
+    pub fn wish(&self, leaves: bool, now_ns: u64) {
+        let msg = Msg::of(&Wish { leaves }).expect("it fits");
+        let event = Event::Upcall { from: ServerId::Shell, number: EVENT_WISH, msg };
+        let worker = &mut self.hand(ServerId::Views, self.local_ns(now_ns));
+        self.views.step(worker, |it, cx| it.event(cx, event));
+        self.settle_net(self.local_ns(now_ns));
+    }
+
     /// How things stand with the views; `None` if the node takes no part (yet, or any more).
     pub fn views_status(&self, now_ns: u64) -> Option<views_core::Status> {
         let now = self.local_ns(now_ns) / PATIENCE;
@@ -387,7 +397,9 @@ fn setup(plan: &Plan) -> Setup {
         disk_mib: 0,
         mac: mac(*node),
     };
-    Setup { login: plan.login.clone(), nodes: plan.nodes.iter().map(entry).collect() }
+    let nodes = plan.nodes.iter().map(entry).collect();
+    // Who leaves is chance's affair here, and the clients on its console stay: only slots and votes go.
+    Setup { login: plan.login.clone(), nodes, views_agreed: false }
 }
 
 fn views_setup(plan: &Plan, now_ns: u64) -> views_core::server::Setup {

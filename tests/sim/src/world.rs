@@ -202,6 +202,14 @@ impl World {
             if !self.lives(node(number)) {
                 self.boot(node(number));
             }
+            self.wish(node(number), false);
+        }
+    }
+
+    /// A node that lives is to leave the cluster, or to stay after all. It forgets that when it starts.
+    pub fn wish(&mut self, id: NodeId, leaves: bool) {
+        if let Some(node) = self.nodes.get(&id).filter(|_| !self.paused.contains_key(&id)) {
+            node.wish(leaves, self.now_ns);
         }
     }
 

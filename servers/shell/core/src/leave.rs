@@ -49,6 +49,9 @@ impl<M: Machine> Shell<M> {
 
     /// The login is as the view wants it.
     pub(crate) fn follow_wish(&mut self, cx: &mut Cx<'_>) {
+        if !self.setup.views_agreed {
+            return;
+        }
         match self.login {
             Login::Running { pid, .. } if leaves(cx) => {
                 let text =
