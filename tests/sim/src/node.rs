@@ -21,11 +21,11 @@ use mem_core::MemCore;
 use net_core::{Net, Peer, Secret};
 use proc_core::ProcCore;
 use runtime::{Bulk, Core, Event, Host, Msg, Operation, Status, Wire};
+use shell_api::{EVENT_WISH, Wish};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use views_api::{EVENT_WISH, Wish};
 use views_core::server::ViewsServer;
 
 /// What a node is made of.

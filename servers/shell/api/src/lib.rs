@@ -100,6 +100,15 @@ impl MovedNext {
     }
 }
 
+/// Upcall from the shell server of a node to its views server: a [`Wish`].
+pub const EVENT_WISH: u16 = 1;
+
+hot! {
+    /// Whether this node wishes to leave the cluster: slots and votes are moved away from it then. Holds for this
+    /// start of the node, until the next one is told. A node that starts wishes to stay.
+    pub struct Wish { pub leaves: bool }
+}
+
 cold!(RunCommand, CommandEnd, MovedNext);
 
 operations! {

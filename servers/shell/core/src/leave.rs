@@ -14,8 +14,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use proc_api::{List, Migrate, ProcessList, Signal};
 use runtime::{Answer, Client, Cx, NodeReply, Wire};
+use shell_api::{EVENT_WISH, Wish};
 use shell_api::{MoveNext, MovedNext, MovedPages, PagesMoved};
-use views_api::{EVENT_WISH, Wish};
 
 /// SIGHUP, of signal(7).
 const HANG_UP: u32 = 1;

@@ -10,7 +10,7 @@ extern crate alloc;
 use abi::limits::MESSAGE_BYTES;
 use abi::{Errno, ServerId};
 use alloc::vec::Vec;
-use runtime::{Msg, Wire, hot};
+use runtime::{Msg, Wire};
 
 /// What one views server tells another: bytes that `views-core` reads. It may be lost, as every
 /// message of theirs is made up for.
@@ -43,15 +43,6 @@ impl Wire for Agree {
     fn get(msg: &Msg) -> Result<Self, Errno> {
         Ok(Self { bytes: msg.bytes.clone() })
     }
-}
-
-/// Upcall from the shell server of a node to its views server: a [`Wish`].
-pub const EVENT_WISH: u16 = 1;
-
-hot! {
-    /// Whether this node wishes to leave the cluster: slots and votes are moved away from it then. Holds for this
-    /// start of the node, until the next one is told. A node that starts wishes to stay.
-    pub struct Wish { pub leaves: bool }
 }
 
 runtime::operations! {

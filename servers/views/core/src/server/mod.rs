@@ -38,7 +38,8 @@ use alloc::vec::Vec;
 use cluster::{Request, View};
 use disk_api::EVENT_ROOM;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Lease, Msg, NodeReply, Operation, Wire};
-use views_api::{Agree, EVENT_WISH, Wish};
+use shell_api::{EVENT_WISH, Wish};
+use views_api::Agree;
 
 pub use setup::Setup;
 
