@@ -23,6 +23,7 @@ pub mod checkers;
 pub mod clock;
 pub mod console;
 pub mod faults;
+pub mod figures;
 pub mod history;
 pub mod isa;
 pub mod memory;

@@ -6,6 +6,7 @@
 
 use runtime::Mutant;
 use sim::faults::Fault;
+use sim::figures;
 use sim::scenario::{self, Disaster};
 use sim::storm::{self, Options};
 use sim::trace;
@@ -33,12 +34,15 @@ must end within 10 s of its time and be right.
   --ci            a fixed set of seeds, then fresh ones, in --seconds (120)
   --full          fresh seeds for hours: --seconds 14400
   --threads M     moves a program with threads, a pipe and alarms M times instead
+  --figures       messages that operations take on 3, 10 and 30 nodes, or on --nodes N, instead
   --disaster      the target of a move dies, with each seed at another step, instead
   --mutants       makes mistakes in the servers on purpose, one at a time: each must be noticed
   --mutant NAME   makes one of them
 A failure prints the seed and the command that repeats it, and writes target/sim/SEED.txt.
 ";
 
+/// Most nodes of a run. With a thousand one takes hours.
+const NODES_MAX: u16 = 1000;
 /// Seeds that CI always runs.
 const FIXED_SEEDS: u64 = 40;
 
@@ -55,6 +59,7 @@ struct Arguments {
     threads: Option<u32>,
     mutants: bool,
     disaster: bool,
+    figures: bool,
 }
 
 fn parse() -> Result<Option<Arguments>, String> {
@@ -71,6 +76,7 @@ fn parse() -> Result<Option<Arguments>, String> {
         threads: None,
         mutants: false,
         disaster: false,
+        figures: false,
     };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
@@ -80,14 +86,18 @@ fn parse() -> Result<Option<Arguments>, String> {
             "--full" => arguments.full = true,
             "--mutants" => arguments.mutants = true,
             "--disaster" => arguments.disaster = true,
+            "--figures" => arguments.figures = true,
             _ => {
                 let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
                 set(&mut arguments, &word, &value)?;
             }
         }
     }
-    if !(2..=64).contains(&arguments.nodes) {
-        return Err("a run has 2 to 64 nodes".to_string());
+    if !(2..=NODES_MAX).contains(&arguments.nodes) {
+        return Err(format!("a run has 2 to {NODES_MAX} nodes"));
+    }
+    if arguments.figures && arguments.nodes < 3 {
+        return Err("--figures takes 3 nodes at least".to_string());
     }
     Fault::list(&arguments.faults)?;
     Ok(Some(arguments))
@@ -197,6 +207,18 @@ fn notice_mutants() -> ExitCode {
     if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn print_figures(arguments: &Arguments) {
+    println!("nodes   call  call of one that moved  migration  drain (slots, views)");
+    let sizes = if arguments.nodes == 3 { vec![3, 10, 30] } else { vec![arguments.nodes] };
+    for nodes in sizes {
+        let it = figures::measure(nodes);
+        println!(
+            "{nodes:>5} {:>6} {:>23} {:>10} {:>6} ({:>3}, {:>3})",
+            it.call, it.lookup, it.migration, it.drain, it.slots, it.views
+        );
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = match parse() {
         Ok(Some(arguments)) => arguments,
@@ -211,6 +233,10 @@ fn main() -> ExitCode {
     };
     if arguments.mutants {
         return notice_mutants();
+    }
+    if arguments.figures {
+        print_figures(&arguments);
+        return ExitCode::SUCCESS;
     }
     let standard = if arguments.full { Some(14_400) } else { arguments.ci.then_some(120) };
     let seconds = arguments.seconds.or(standard);

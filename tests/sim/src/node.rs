@@ -257,6 +257,18 @@ impl Node {
         self.settle_net(self.local_ns(now_ns));
     }
 
+    /// The view of this node's shell server.
+    pub fn epoch(&self) -> u64 {
+        let worker = &mut self.hand(ServerId::Shell, 0);
+        self.shell.bare_step(worker, |_, cx| cx.view().epoch().0)
+    }
+
+    /// How many slots a node is home to, as this node's shell server knows it.
+    pub fn slots_of(&self, node: NodeId) -> usize {
+        let worker = &mut self.hand(ServerId::Shell, 0);
+        self.shell.bare_step(worker, |_, cx| cx.view().slots_of(node).count())
+    }
+
     /// How things stand with the views; `None` if the node takes no part (yet, or any more).
     pub fn views_status(&self, now_ns: u64) -> Option<views_core::Status> {
         let now = self.local_ns(now_ns) / PATIENCE;

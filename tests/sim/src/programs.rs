@@ -344,6 +344,15 @@ pub fn killer() -> Vec<u8> {
     std::mem::take(asm).elf(0)
 }
 
+/// Does nothing until it is killed.
+pub fn idle() -> Vec<u8> {
+    let asm = &mut Asm::new();
+    let again = asm.here();
+    asm.syscall(PAUSE);
+    asm.jump(again);
+    std::mem::take(asm).elf(0)
+}
+
 const SIGALRM: u64 = 14;
 /// SA_RESTORER and SA_RESTART.
 const RESTARTS: u64 = 0x1400_0000;

@@ -25,12 +25,15 @@ pub struct Links {
     died: BTreeSet<NodeId>,
     /// Messages that were sent.
     pub sent: u64,
+    /// The same, of each server.
+    pub sent_by: BTreeMap<ServerId, u64>,
 }
 
 impl Links {
     /// A server sent a message.
     pub fn sent(&mut self, way: Way, data: &[u8]) {
         self.sent += 1;
+        *self.sent_by.entry(way.3).or_default() += 1;
         let broken = self.died.contains(&way.0) || self.died.contains(&way.1);
         let new = Queue { waiting: VecDeque::new(), broken };
         self.ways.entry(way).or_insert(new).waiting.push_back(data.to_vec());

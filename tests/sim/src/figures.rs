@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How many messages operations take, as the number of nodes grows.
+
+use crate::programs;
+use crate::scenario::{boot_image, migrate, signal, start};
+use crate::world::{Setting, World, node};
+use abi::{NodeId, ServerId};
+
+const MS: u64 = 1_000_000;
+/// A drain of one node's slots ends within this time.
+const DRAIN_NS: u64 = 60_000 * MS;
+/// Quiet time in which what an operation begins comes to its end.
+const QUIET_NS: u64 = 200 * MS;
+
+/// Messages between servers, without those of the agreement on views: these are renewals of leases, at any time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Figures {
+    /// A signal to a process on the node where it was born.
+    pub call: u64,
+    /// A signal to one that has moved from there to a third node.
+    pub lookup: u64,
+    /// A migration of it, with its pages.
+    pub migration: u64,
+    /// Moving all slots but one away from a node that leaves; most are empty. In each view that moves some, their new
+    /// homes ask all members for the processes in them.
+    pub drain: u64,
+    /// Slots that moved.
+    pub slots: usize,
+    /// Views that it took.
+    pub views: u64,
+}
+
+/// Measures a cluster of so many nodes, at least 3.
+///
+/// # Panics
+/// An operation does not end, or its messages cannot be told from others.
+pub fn measure(nodes: u16) -> Figures {
+    let setting = Setting { nodes, frames: 512, ..Setting::new(u64::from(nodes)) };
+    let mut world = boot_image(&setting, &programs::image().program("idle", &programs::idle()));
+    let (asker, home, third) = (node(1), node(2), node(3));
+    let pid = start(&mut world, home, "idle");
+    world.run_for(QUIET_NS);
+    let call = counted(&mut world, |world| signal(world, asker, pid, 0));
+    let migration = counted(&mut world, |world| {
+        migrate(world, home, pid, third).expect("it moves");
+    });
+    let lookup = counted(&mut world, |world| signal(world, asker, pid, 0));
+    signal(&mut world, home, pid, 9);
+    world.run_for(QUIET_NS);
+    let leaver = node(nodes);
+    let slots = slots_of(&world, leaver);
+    let views = world.node(asker).epoch();
+    let drain = counted(&mut world, |world| {
+        world.wish(leaver, true);
+        // The console's terminal keeps one.
+        let left = world.run_until(DRAIN_NS, |world| slots_of(world, leaver) <= 1);
+        assert!(left, "the slots of node {leaver} move away");
+    });
+    let slots = slots - slots_of(&world, leaver);
+    Figures { call, lookup, migration, drain, slots, views: world.node(asker).epoch() - views }
+}
+
+fn counted(world: &mut World, run: impl FnOnce(&mut World)) -> u64 {
+    let before = sent(world);
+    run(world);
+    world.run_for(QUIET_NS);
+    sent(world) - before
+}
+
+fn sent(world: &World) -> u64 {
+    let links = world.links.borrow();
+    links
+        .sent_by
+        .iter()
+        .filter(|(server, _)| **server != ServerId::Views)
+        .map(|(_, sent)| sent)
+        .sum()
+}
+
+fn slots_of(world: &World, of: NodeId) -> usize {
+    world.node(node(1)).slots_of(of)
+}
