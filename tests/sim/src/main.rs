@@ -178,7 +178,7 @@ fn run_seed(seed: u64, arguments: &Arguments) {
 }
 
 /// Within so many seeds each mutant must be noticed.
-const MUTANT_SEEDS: u64 = 40;
+const MUTANT_SEEDS: u64 = 200;
 
 /// Makes each mistake until a run fails, which ends the process: so each has one of its own.
 fn notice_mutants() -> ExitCode {
