@@ -65,7 +65,7 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
         .iter()
         .map(|server| match server {
             ServerId::Console | ServerId::Timer | ServerId::Disk => 128,
-            ServerId::Shell => 1024,
+            ServerId::Shell => 896,
             ServerId::Ipc => 1536,
             // Reads the journal as a whole when the node starts: 1 MiB, and what is found in it, three
             // times 256 KiB at most (as records, and as bytes for both copies).

@@ -207,8 +207,16 @@ impl<C: Core> Host<C> {
         platform: &mut dyn Platform,
         run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
     ) -> R {
-        let result = self.locked(platform, run);
-        self.run_actions(platform);
+        // Most steps ask for nothing: then the lock is not taken again to find that out.
+        let mut begun = false;
+        let result = self.locked(platform, |core, cx| {
+            let result = run(core, cx);
+            begun = !cx.tables.actions.is_empty();
+            result
+        });
+        if begun {
+            self.run_actions(platform);
+        }
         result
     }
 
