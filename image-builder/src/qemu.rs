@@ -46,7 +46,9 @@ impl Accelerator {
     fn patience_on(self, share: usize) -> u8 {
         let patience = match self {
             Self::Kvm => share,
-            Self::Tcg => (2 * share).max(3),
+            // So long that what needs a dead node still ends within two seconds, where that can be.
+            Self::Tcg if share <= 2 => 3,
+            Self::Tcg => 2 * share,
         };
         patience.min(PATIENCE_MAX) as u8
     }
