@@ -216,6 +216,10 @@ fn leaving_node_ends_its_login_and_starts_it_when_it_stays() {
     enter(&it.host, &mut it.world, &leaving);
     let login = pids(&[5])[0];
     assert_eq!(it.world.signals, [(login, 1)]);
+    let slot = leaving.slots_of(node(1)).find(|slot| leaving.slot(*slot).joining.is_some());
+    let leaving = views::moved(&leaving, slot.expect("some are to move"));
+    enter(&it.host, &mut it.world, &leaving);
+    assert_eq!(it.world.signals, [(login, 1)], "not again in each view");
     it.pass(HANG_UP_NS);
     assert_eq!(it.world.signals, [(login, 1), (login, 9)]);
     it.upcall(ServerId::Proc, EVENT_EXITED, &Exited { pid: login, status: 0 });

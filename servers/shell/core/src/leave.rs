@@ -57,6 +57,7 @@ impl<M: Machine> Shell<M> {
                 let text =
                     format!("node {}: it is leaving the cluster, the login ends\n", cx.node());
                 self.print_console(cx, &text);
+                self.login = Login::Ending { pid };
                 self.ask(cx, &Signal { pid, signal: HANG_UP }, Wait::HungUp);
                 self.later(cx, HANG_UP_NS, Wait::HangUp(pid));
             }
@@ -64,17 +65,17 @@ impl<M: Machine> Shell<M> {
                 self.login = Login::Starting;
                 self.open_terminal(cx);
             }
-            Login::Running { .. } | Login::Starting | Login::Off => {}
+            Login::Running { .. } | Login::Ending { .. } | Login::Starting | Login::Off => {}
         }
     }
 
     /// A login shell may have ended because it was hung up; what has not is made to.
     pub(crate) fn hang_up(&mut self, cx: &mut Cx<'_>, hung_up: Pid) {
         match self.login {
-            Login::Running { pid, .. } if pid == hung_up && leaves(cx) => {
+            Login::Ending { pid } if pid == hung_up => {
                 self.ask(cx, &Signal { pid, signal: KILL }, Wait::HungUp);
             }
-            Login::Running { .. } | Login::Starting | Login::Off => {}
+            Login::Running { .. } | Login::Ending { .. } | Login::Starting | Login::Off => {}
         }
     }
 
@@ -105,7 +106,7 @@ impl<M: Machine> Shell<M> {
             return cx.complete(ticket, Ok(MovedNext::End));
         };
         let login = match self.login {
-            Login::Running { pid, .. } => Some(pid),
+            Login::Running { pid, .. } | Login::Ending { pid } => Some(pid),
             Login::Starting | Login::Off => None,
         };
         // A zombie has nothing left here but its status, which is its parent's.

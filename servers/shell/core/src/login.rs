@@ -18,7 +18,7 @@ const READ_WRITE: u32 = 2;
 
 /// ```text
 /// Starting --spawned--> Running --exited--> Starting
-///    ^                                 `--> Off, if the node is leaving
+///    ^                  `--hung up--> Ending --> Off, if the node is leaving
 ///    `-------------- it stays ---------------'
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Login {
     Starting,
     /// It runs, since this time.
     Running { pid: Pid, since_ns: u64 },
+    /// The node is leaving, and it was hung up.
+    Ending { pid: Pid },
     /// The node is leaving: nobody logs in any more.
     Off,
 }
@@ -116,7 +118,14 @@ impl<M: Machine> Shell<M> {
 
     pub(crate) fn exited(&mut self, cx: &mut Cx<'_>, ended: Pid) {
         match self.login {
-            Login::Running { pid, .. } if pid == ended && leaves(cx) => self.login = Login::Off,
+            Login::Running { pid, .. } | Login::Ending { pid } if pid == ended && leaves(cx) => {
+                self.login = Login::Off;
+            }
+            // The node stays after all.
+            Login::Ending { pid } if pid == ended => {
+                self.login = Login::Starting;
+                self.open_terminal(cx);
+            }
             Login::Running { pid, since_ns } if pid == ended => {
                 self.login = Login::Starting;
                 let ran_ns = cx.now_ns().saturating_sub(since_ns);
@@ -126,7 +135,7 @@ impl<M: Machine> Shell<M> {
                     self.later(cx, LOGIN_PAUSE_NS - ran_ns, Wait::LoginPause(None));
                 }
             }
-            Login::Running { .. } | Login::Starting | Login::Off => {}
+            Login::Running { .. } | Login::Ending { .. } | Login::Starting | Login::Off => {}
         }
     }
 
