@@ -29,6 +29,9 @@ use std::time::Instant;
 use steps::{Done, Step};
 use target::Boot;
 
+/// Lines of one step's trouble that the end of the run repeats; it repeats twice as many of a scenario.
+const BRIEF_LINES: usize = 12;
+
 /// Runs what the filter selects.
 ///
 /// # Errors
@@ -120,10 +123,16 @@ fn run_cases(workspace: &Workspace, cases: &[Case], report: &mut Report) {
             }
             match wrong.len() {
                 0 => Ok(Done::Passed),
-                count => bail!("{count} steps went wrong"),
+                count => bail!("{count} steps went wrong\n{}", brief(&wrong)),
             }
         });
     }
+}
+
+/// The beginning of what went wrong, to be read again at the end.
+fn brief(wrong: &[String]) -> String {
+    let lines = wrong.iter().flat_map(|text| text.lines().take(BRIEF_LINES));
+    lines.take(2 * BRIEF_LINES).map(|line| format!("    {line}\n")).collect()
 }
 
 /// What passed and what did not.
@@ -131,7 +140,8 @@ fn run_cases(workspace: &Workspace, cases: &[Case], report: &mut Report) {
 struct Report {
     passed: usize,
     skipped: Vec<String>,
-    failed: Vec<String>,
+    /// Names, and what went wrong.
+    failed: Vec<(String, String)>,
 }
 
 impl Report {
@@ -150,8 +160,10 @@ impl Report {
                 self.skipped.push(name.to_owned());
             }
             Err(error) => {
-                println!("   FAILED in {seconds:.1} s: {error:#}");
-                self.failed.push(name.to_owned());
+                let error = format!("{error:#}");
+                let first = error.lines().next().unwrap_or_default();
+                println!("   FAILED in {seconds:.1} s: {first}");
+                self.failed.push((name.to_owned(), error));
             }
         }
     }
@@ -163,9 +175,8 @@ impl Report {
             self.failed.len(),
             self.skipped.len()
         );
-        for (word, names) in [("failed", &self.failed), ("skipped", &self.skipped)] {
-            names.iter().for_each(|name| println!("  {word}: {name}"));
-        }
+        self.skipped.iter().for_each(|name| println!("  skipped: {name}"));
+        self.failed.iter().for_each(|(name, error)| println!("  failed: {name}: {}", error.trim()));
         if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
