@@ -6,7 +6,7 @@
 //! allocated for them, numbers are checked, and a view that could not be is refused as a whole.
 
 use crate::delta::checked_voters;
-use crate::limits::{FORMAT_VERSION, MEMBERS_MAX, VIEW_BYTES_MAX};
+use crate::limits::{EPOCH_MAX, FORMAT_VERSION, MEMBERS_MAX, VIEW_BYTES_MAX};
 use crate::{Delta, Goal, Incarnation, Joining, Member, Slot, View, Voter};
 use abi::id::SLOTS;
 use abi::{Epoch, NodeId, SlotNo};
@@ -42,8 +42,8 @@ impl fmt::Display for Malformed {
 
 /// node, incarnation, boot, disk, draining.
 type RawMember = (u16, u32, u64, u32, bool);
-/// primary, backup or 0, joiner or 0, whether it is to be primary, since, lost.
-type RawSlot = (u16, u16, u16, bool, u64, u64);
+/// primary, backup or 0, joiner or 0, whether it is to be primary, since, lost, broken, backed.
+type RawSlot = (u16, u16, u16, bool, u64, u64, u64, u64);
 
 #[derive(Serialize, Deserialize)]
 struct RawView {
@@ -113,11 +113,13 @@ fn raw_slot(slot: &Slot) -> RawSlot {
         None => (0, false),
     };
     let backup = slot.backup.map_or(0, NodeId::get);
-    (slot.primary.get(), backup, joining, moves, slot.since.0, slot.lost.0)
+    let [since, lost, broken, backed] =
+        [slot.since, slot.lost, slot.broken, slot.backed].map(|epoch| epoch.0);
+    (slot.primary.get(), backup, joining, moves, since, lost, broken, backed)
 }
 
 fn slot(raw: RawSlot) -> Result<Slot, Malformed> {
-    let (primary, backup, joining, moves, since, lost) = raw;
+    let (primary, backup, joining, moves, since, lost, broken, backed) = raw;
     if joining == 0 && moves {
         return Err(Malformed::Content);
     }
@@ -128,6 +130,8 @@ fn slot(raw: RawSlot) -> Result<Slot, Malformed> {
         joining: optional(joining)?.map(|node| Joining { node, goal }),
         since: Epoch(since),
         lost: Epoch(lost),
+        broken: Epoch(broken),
+        backed: Epoch(backed),
     })
 }
 
@@ -183,10 +187,15 @@ impl View {
         let past = |epoch: Epoch| epoch <= self.epoch;
         let slots = self.slots.len() == usize::from(SLOTS)
             && self.slots.iter().all(|slot| {
-                let times = slot.since.0 >= 1 && past(slot.since) && slot.lost <= slot.since;
+                let times = slot.since.0 >= 1
+                    && past(slot.since)
+                    && past(slot.backed)
+                    && slot.lost <= slot.broken
+                    && slot.broken <= slot.since
+                    && (slot.backup.is_none() || slot.backed.0 >= 1);
                 times && slot.is_well_formed(|node| self.contains(node))
             });
-        self.epoch.0 >= 1 && members && slots
+        (1..=EPOCH_MAX).contains(&self.epoch.0) && members && slots
     }
 }
 

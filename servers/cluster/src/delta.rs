@@ -5,7 +5,7 @@
 //! A change reads "if the epoch is still `base`, this is the next view", and is void otherwise.
 //! [`View::apply`] takes the same decision on every node, and refuses whatever no view may become.
 
-use crate::limits::{MEMBERS_MAX, VOTERS_MAX};
+use crate::limits::{EPOCH_MAX, MEMBERS_MAX, VOTERS_MAX};
 use crate::{Member, Slot, View, Voter};
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::sync::Arc;
@@ -74,7 +74,10 @@ impl View {
         {
             return Err(Void::Nothing);
         }
-        let epoch = Epoch(self.epoch.0.checked_add(1).ok_or(Void::Nothing)?);
+        let epoch = Epoch(self.epoch.0 + 1);
+        if epoch.0 > EPOCH_MAX {
+            return Err(Void::Nothing);
+        }
         let (roster, admitted) = self.roster_after(delta)?;
         let voters = match &delta.voters {
             Some(voters) => Arc::new(checked_voters(voters, admitted)?),

@@ -117,7 +117,7 @@ impl<'a> Draft<'a> {
         }
         match request {
             Request::Joined(slot, goal) => self.change_slot(from, *slot, |slot, next| match goal {
-                Goal::Backup => slot.joined(),
+                Goal::Backup => slot.joined(next),
                 Goal::Primary => slot.moved(next),
             }),
             Request::Abort(slot) => self.change_slot(from, *slot, |slot, _| {
@@ -265,11 +265,17 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Names joiners for slots without a backup, low ones first: these are in use.
     fn name_joiners(&mut self, loads: &mut Loads) {
+        let mut joining = self.slots.iter().filter(|slot| slot.joining.is_some()).count();
         for (slot, avoided) in self.slots.iter_mut().zip(&self.avoided) {
             if slot.backup.is_some() || slot.joining.is_some() || *avoided {
                 continue;
             }
+            if joining >= MOVES_MAX {
+                break;
+            }
+            joining += 1;
             if let Some(node) = least(&self.members, &loads.others, |n| !slot.involves(n)) {
                 slot.joining = Some(Joining { node, goal: Goal::Backup });
                 loads.others[usize::from(node.get())] += 1;
@@ -278,11 +284,7 @@ impl<'a> Draft<'a> {
     }
 
     fn balance(&mut self, policy: Policy, loads: &mut Loads) {
-        let replaces = |slot: &&Slot| {
-            slot.joining
-                .is_some_and(|joining| joining.goal == Goal::Primary || slot.backup.is_some())
-        };
-        let mut moving = self.slots.iter().filter(replaces).count();
+        let mut moving = self.slots.iter().filter(|slot| slot.joining.is_some()).count();
         while moving < MOVES_MAX && self.move_primary(policy, loads) {
             moving += 1;
         }

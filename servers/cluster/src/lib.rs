@@ -118,6 +118,22 @@ impl View {
         })
     }
 
+    /// The same view, of epoch 1, with a backup for each slot if there are two members: nothing lives
+    /// anywhere yet, so that every member has all of it.
+    pub fn with_backups(mut self) -> Self {
+        let count = self.members.len();
+        if self.epoch != Epoch(1) || count < 2 {
+            return self;
+        }
+        let members = self.members.clone();
+        for (number, slot) in Arc::make_mut(&mut self.slots).iter_mut().enumerate() {
+            // All others in turn, so that the slots of who dies go to many.
+            let step = 1 + number / count % (count - 1);
+            *slot = slot.backed(members[(number + step) % count]);
+        }
+        self
+    }
+
     /// What a node goes by that is no member of a cluster yet: epoch 0, itself, and home to all slots.
     pub fn outside(node: NodeId) -> Self {
         Self {
@@ -187,6 +203,11 @@ impl View {
     /// Whether what has this serial in `slot` is gone, with all that lived there when it was made.
     pub fn has_lost(&self, slot: SlotNo, serial: u64) -> bool {
         self.slot(slot).has_lost(serial)
+    }
+
+    /// The same for what has no copy at the backup.
+    pub fn has_broken(&self, slot: SlotNo, serial: u64) -> bool {
+        self.slot(slot).has_broken(serial)
     }
 
     /// The slots that `node` is home to, ascending.

@@ -11,7 +11,9 @@ pub const MEMBERS_MAX: usize = abi::id::NODES_MAX as usize;
 /// 2 KiB.
 pub const MOVES_MAX: usize = 64;
 /// Version of the encoded form of a view and of a change.
-pub const FORMAT_VERSION: u8 = 2;
-/// Longest encoded view or change: 1,024 slots of at most 28 bytes and as many members of at most
+pub const FORMAT_VERSION: u8 = 3;
+/// Views that a cluster may have: with twenty in every second, for fifty years. It keeps views short.
+pub const EPOCH_MAX: u64 = (1 << 35) - 1;
+/// Longest encoded view or change: 1,024 slots of at most 27 bytes and as many members of at most
 /// 23; one message between nodes holds it.
 pub const VIEW_BYTES_MAX: usize = 56 * 1024;

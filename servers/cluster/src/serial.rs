@@ -35,10 +35,20 @@ impl Slot {
 
     /// Whether what has this serial was made before the slot began anew: it is gone.
     pub const fn has_lost(&self, serial: u64) -> bool {
-        let made = serial >> COUNT_BITS;
-        let since = self.lost.0.wrapping_sub(made) & EPOCH_MASK;
-        self.lost.0 != 0 && since != 0 && since <= EPOCH_MASK / 2
+        is_before(serial, self.lost.0)
     }
+
+    /// The same for what has no copies: whether it was made before a primary was gone.
+    pub const fn has_broken(&self, serial: u64) -> bool {
+        is_before(serial, self.broken.0)
+    }
+}
+
+/// Whether a serial was made before `epoch`, which is 0 if that never was.
+const fn is_before(serial: u64, epoch: u64) -> bool {
+    let made = serial >> COUNT_BITS;
+    let since = epoch.wrapping_sub(made) & EPOCH_MASK;
+    epoch != 0 && since != 0 && since <= EPOCH_MASK / 2
 }
 
 #[cfg(test)]
@@ -48,7 +58,8 @@ mod tests {
 
     fn slot(since: u64, lost: u64) -> Slot {
         let node = NodeId::new(1).expect("a node number");
-        Slot { since: Epoch(since), lost: Epoch(lost), ..Slot::new(node) }
+        let (since, lost) = (Epoch(since), Epoch(lost));
+        Slot { since, lost, broken: lost, ..Slot::new(node) }
     }
 
     #[test]

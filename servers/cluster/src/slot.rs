@@ -43,12 +43,32 @@ pub struct Slot {
     /// Epoch in which the slot last began empty because all its copies were gone: ids made before
     /// answer EIO. 0 if never.
     pub lost: Epoch,
+    /// Epoch in which the primary was last gone without having given the slot away: what has no copy at
+    /// the backup was lost then, whether there was one or not. 0 if never.
+    pub broken: Epoch,
+    /// Epoch in which the backup became that, or in which a primary that took its own backup's place had
+    /// become the backup. 0 if there never was one.
+    pub backed: Epoch,
 }
 
 impl Slot {
     /// A slot that begins with the cluster.
     pub const fn new(primary: NodeId) -> Self {
-        Self { primary, backup: None, joining: None, since: Epoch(1), lost: Epoch(0) }
+        let (since, never) = (Epoch(1), Epoch(0));
+        Self {
+            primary,
+            backup: None,
+            joining: None,
+            since,
+            lost: never,
+            broken: never,
+            backed: never,
+        }
+    }
+
+    /// The same with a backup: nothing lives in it yet.
+    pub const fn backed(self, backup: NodeId) -> Self {
+        Self { backup: Some(backup), backed: Epoch(1), ..self }
     }
 
     /// Whether `node` has a role in it.
@@ -58,11 +78,11 @@ impl Slot {
             || self.joining.is_some_and(|joining| joining.node == node)
     }
 
-    /// The joiner has the state and becomes backup; `None` if none joins to be that.
-    pub fn joined(self) -> Option<Self> {
+    /// The joiner has the state and becomes backup in the view `next`; `None` if none joins to be that.
+    pub fn joined(self, next: Epoch) -> Option<Self> {
         match self.joining {
             Some(Joining { node, goal: Goal::Backup }) => {
-                Some(Self { backup: Some(node), joining: None, ..self })
+                Some(Self { backup: Some(node), joining: None, backed: next, ..self })
             }
             Some(Joining { goal: Goal::Primary, .. }) | None => None,
         }
@@ -77,6 +97,7 @@ impl Slot {
                 backup: self.backup.or(Some(self.primary)),
                 joining: None,
                 since: next,
+                backed: if self.backup.is_some() { self.backed } else { next },
                 ..self
             }),
             Some(Joining { goal: Goal::Backup, .. }) | None => None,
@@ -100,9 +121,9 @@ impl Slot {
             Some(primary) => {
                 // It was to become primary of a primary that is gone: now a backup is missing.
                 let joining = joining.map(|j| Joining { goal: Goal::Backup, ..j });
-                Self { primary, backup: None, joining, since: next, ..self }
+                Self { primary, backup: None, joining, since: next, broken: next, ..self }
             }
-            None => Self { primary: fresh(), backup: None, joining: None, since: next, lost: next },
+            None => Self { since: next, lost: next, broken: next, ..Self::new(fresh()) },
         }
     }
 
@@ -137,7 +158,18 @@ impl Slot {
             let was = [Some(self.primary), self.backup, self.joining.map(|joining| joining.node)];
             kept(node) && was.contains(&Some(node))
         };
-        primary && new.lost == lost && new.since == since && new.backup.is_none_or(has_state)
+        let broken = if kept(self.primary) { self.broken } else { next };
+        let backed = match new.backup {
+            Some(_) if new.backup == backup => self.backed,
+            Some(_) => next,
+            // Whether this primary was the backup, and since when.
+            None if !kept(self.primary) && backup.is_some() => self.backed,
+            None => new.backed.min(next),
+        };
+        let marks = (lost, since, broken, backed);
+        primary
+            && (new.lost, new.since, new.broken, new.backed) == marks
+            && new.backup.is_none_or(has_state)
     }
 
     /// Whether all roles are held by different members.

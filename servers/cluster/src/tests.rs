@@ -77,8 +77,51 @@ fn dead_member_its_slots_go_to_their_backups() {
     for number in before.slots_of(node(2)) {
         assert_eq!(Some(after.home(number)), before.slot(number).backup);
         assert_eq!((after.slot(number).since, after.slot(number).lost), (after.epoch(), Epoch(0)));
-        assert!(after.slot(number).joining.is_some());
     }
+}
+
+#[test]
+fn first_view_with_backups_has_all_of_them_at_once() {
+    let view = fixed(4).with_backups();
+    for number in View::slot_numbers() {
+        let slot = view.slot(number);
+        assert!(slot.backup.is_some_and(|backup| backup != slot.primary), "{slot:?}");
+    }
+    assert_eq!(View::decode(&view.encode()), Ok(view.clone()));
+    let of = |n| view.slots_of(node(1)).filter(|it| view.slot(*it).backup == Some(node(n))).count();
+    assert!([2, 3, 4].into_iter().all(|n| (80..90).contains(&of(n))));
+    // It is at rest: nothing is missing.
+    let mut draft = Draft::new(&view);
+    draft.settle(WITH_BACKUPS);
+    assert_eq!(draft.finish(), None);
+    assert_eq!(fixed(1).with_backups(), fixed(1));
+}
+
+#[test]
+fn slot_that_its_backup_took_over_says_what_had_no_copy() {
+    let before = fixed(3).with_backups();
+    let number = before.slots_of(node(2)).next().expect("it has slots");
+    let made = before.slot(number).serial(1).expect("it counts");
+    let after = settled(&before, WITH_BACKUPS, |draft| draft.leave(node(2)));
+    assert!(after.has_broken(number, made) && !after.has_lost(number, made));
+    assert_eq!((after.slot(number).backed, after.slot(number).broken), (Epoch(1), Epoch(2)));
+    // A new backup is one from its own epoch on, and of what is moved nothing is lost.
+    let moved = settled(&at_rest(after, WITH_BACKUPS), WITH_BACKUPS, |draft| {
+        draft.admit(node(4), 5, None).expect("there is room");
+    });
+    let moved = at_rest(moved, WITH_BACKUPS);
+    let row = moved.slot(number);
+    assert!(row.backed > Epoch(2) && row.broken == Epoch(2) && row.lost == Epoch(0));
+}
+
+#[test]
+fn few_slots_get_a_backup_at_a_time_and_low_ones_first() {
+    let view = settled(&fixed(3), WITH_BACKUPS, |_| {});
+    let joins: Vec<usize> = View::slot_numbers()
+        .filter(|number| view.slot(*number).joining.is_some())
+        .map(|number| number.index())
+        .collect();
+    assert_eq!(joins, (0..limits::MOVES_MAX).collect::<Vec<_>>());
 }
 
 #[test]
@@ -431,6 +474,8 @@ fn unlawful_changes_are_void() {
         Slot { backup: Some(slot.primary), ..slot },
         Slot { since: next, ..slot },
         Slot { lost: next, ..slot },
+        Slot { broken: next, ..slot },
+        Slot { backed: next, ..slot },
         Slot { joining: Some(Joining { node: node(9), goal: Goal::Backup }), ..slot },
     ];
     let delta = |slot| Delta {
@@ -468,9 +513,10 @@ fn largest_view_fits_its_bound() {
         let other = |by: usize| node(((at + by) % 1024 + 1) as u16);
         slot.backup = Some(other(1));
         slot.joining = Some(Joining { node: other(2), goal: Goal::Primary });
-        (slot.since, slot.lost) = (Epoch(u64::MAX - 1), Epoch(u64::MAX - 1));
+        let last = Epoch(limits::EPOCH_MAX);
+        (slot.since, slot.lost, slot.broken, slot.backed) = (last, last, last, last);
     }
-    (view.cluster, view.epoch) = (u64::MAX, Epoch(u64::MAX - 1));
+    (view.cluster, view.epoch) = (u64::MAX, Epoch(limits::EPOCH_MAX));
     let bytes = view.encode();
     assert!(bytes.len() <= limits::VIEW_BYTES_MAX);
     assert_eq!(View::decode(&bytes), Ok(view));
@@ -502,7 +548,8 @@ fn encoded_form_stays_as_it_is() {
         voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1), 0).disk }]),
         slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
     };
-    let bytes = [2, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0];
+    let bytes =
+        [3, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
     assert_eq!(delta.encode(), bytes);
     assert_eq!(Delta::decode(&bytes), Ok(delta));
 }

@@ -234,7 +234,7 @@ impl Slots {
         };
         let all = acked(joiner) >= lsn;
         let next = match joining.goal {
-            Goal::Backup => slot.joined().filter(|_| all),
+            Goal::Backup => slot.joined(Epoch(node_n.view.epoch + 1)).filter(|_| all),
             Goal::Primary => {
                 state.nodes[n].frozen = true;
                 let quiet = acked(backup) >= lsn && state.nodes[n].pending.is_empty();
