@@ -192,8 +192,8 @@ impl<M: Machine> ProcCore<M> {
         self.learn_from(cx, from, fact);
     }
 
-    fn learn_from(&mut self, cx: &mut Cx<'_>, from: NodeId, fact: Fact) {
-        if self.keeps_for_later(fact) {
+    pub(crate) fn learn_from(&mut self, cx: &mut Cx<'_>, from: NodeId, fact: Fact) {
+        if self.keeps_for_later(from, fact) {
             return;
         }
         match fact {
@@ -247,7 +247,7 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// Whether the process that a fact is for is on its way to another node: it hears of it there.
-    fn keeps_for_later(&mut self, fact: Fact) -> bool {
+    fn keeps_for_later(&mut self, from: NodeId, fact: Fact) -> bool {
         let about = match fact {
             Fact::Child { parent, .. }
             | Fact::Grouped { parent, .. }
@@ -262,7 +262,7 @@ impl<M: Machine> ProcCore<M> {
             | Fact::Watched { .. } => return false,
         };
         let no = self.pids.process(about);
-        no.is_some_and(|no| self.keep_fact(no, fact))
+        no.is_some_and(|no| self.keep_fact(no, from, fact))
     }
 
     fn child_of(&mut self, parent: u32, pid: u32) -> Option<&mut crate::process::Child> {

@@ -548,8 +548,7 @@ fn encoded_form_stays_as_it_is() {
         voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1), 0).disk }]),
         slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
     };
-    let bytes =
-        [3, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
+    let bytes = [3, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
     assert_eq!(delta.encode(), bytes);
     assert_eq!(Delta::decode(&bytes), Ok(delta));
 }

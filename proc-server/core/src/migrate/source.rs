@@ -20,7 +20,7 @@ use core::task::Poll;
 use fs_api::file::Hold;
 use fs_api::name::FileKind;
 use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
-use proc_api::peer::{MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal};
+use proc_api::peer::{MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal, Tell};
 use proc_api::{Migrated, Moving};
 use runtime::limits::NODE_BODY_BYTES;
 use runtime::{Bulk, Cx, NodeReply, Wire};
@@ -65,7 +65,8 @@ pub(super) enum Stage {
 pub(super) enum Late {
     Signal(Info),
     ThreadSignal(u32, Info),
-    Fact(Fact),
+    /// What a node says that is not always this one: a child is where its parent heard of it from.
+    Fact(NodeId, Fact),
     /// A signal of another node or the administrator, who waits for its arrival.
     Asked {
         ticket: Ticket,
@@ -475,7 +476,10 @@ impl<M: Machine> ProcCore<M> {
 
     pub(super) fn send_late(&mut self, cx: &mut Cx<'_>, outgoing: &Outgoing, late: Late) {
         let (target, info) = match late {
-            Late::Fact(fact) => return self.tell_pid(cx, outgoing.pid, &fact),
+            Late::Fact(from, fact) => {
+                // It has passed this node: whoever gets it must not take this one for where it happened.
+                return self.pass_on(cx, Tell { about: outgoing.pid, fact, from, hops: 1 });
+            }
             Late::Signal(info) => (Target::Process(outgoing.pid), info),
             Late::ThreadSignal(tid, info) => (Target::Thread(tid, outgoing.pid), info),
             Late::Asked { ticket, admin, message } => {
@@ -512,7 +516,7 @@ impl<M: Machine> ProcCore<M> {
         }
         for late in outgoing.late.iter().copied() {
             match late {
-                Late::Fact(fact) => self.learn(cx, fact),
+                Late::Fact(from, fact) => self.learn_from(cx, from, fact),
                 Late::Signal(info) => self.signal_process(cx, outgoing.process, info),
                 Late::ThreadSignal(tid, info) => {
                     self.signal_here(cx, Target::Thread(tid, outgoing.pid), info);
@@ -573,8 +577,8 @@ impl<M: Machine> ProcCore<M> {
     }
 
     /// Keeps a fact for a process that has been exported.
-    pub(crate) fn keep_fact(&mut self, no: ProcessNo, fact: Fact) -> bool {
-        self.keep_late(no, Late::Fact(fact))
+    pub(crate) fn keep_fact(&mut self, no: ProcessNo, from: NodeId, fact: Fact) -> bool {
+        self.keep_late(no, Late::Fact(from, fact))
     }
 
     /// The move of a process that has been exported.

@@ -145,6 +145,25 @@ fn silent_target_leaves() {
     }
 }
 
+/// Found on QEMU nodes: the zombie stayed, as its parent took the node that it came from for its child's.
+#[test]
+fn child_that_ends_elsewhere_while_its_parent_moves_is_reaped() {
+    for steps in 0..STEPS {
+        let mut cluster = Cluster::new(3);
+        let (parent, by) = (cluster.spawn(2), cluster.spawn(1));
+        let child = cluster.fork(2, parent);
+        cluster.migrate(2, child, 1);
+        cluster.begin_move(2, parent, 3);
+        for _ in 0..steps {
+            cluster.deliver(0);
+        }
+        assert_eq!(cluster.kill(1, by, child, 9), Some(0));
+        assert_eq!(cluster.wait(3, parent), Some(i64::from(child)), "after {steps}");
+        cluster.run();
+        assert!(cluster.with(child, |_| true).is_empty(), "after {steps}: a zombie is left");
+    }
+}
+
 #[test]
 fn process_that_moves_on_before_its_home_knows_is_found() {
     let mut cluster = Cluster::new(4);
