@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls on signals.
 
+use super::deliver::signal_of;
 use super::frame;
 use super::queue::{SI_TKILL, SI_USER};
 use super::{Action, Default, Info, SignalSet, Target, number};
@@ -181,8 +182,8 @@ pub(crate) fn sys_sigreturn<M: Machine>(call: C<'_, '_, '_, M>) -> SysResult {
     let back = match frame::pop(call.cx, space, &registers) {
         Ok(back) => back,
         Err(Errno::ERESTART) => return Err(Fail::Absent),
-        Err(_) => {
-            call.core.force(call.thread, Info::kernel(number::SEGV));
+        Err(errno) => {
+            call.core.force(call.thread, Info::kernel(signal_of(errno)));
             return Ok(Next::Resume);
         }
     };

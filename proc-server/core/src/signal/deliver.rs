@@ -171,8 +171,8 @@ impl<M: Machine> ProcCore<M> {
                 None
             }
             Err(Errno::ERESTART) => self.settle_later(cx, no, id, info),
-            Err(_) => {
-                self.end_process(cx, no, wait_status_signal(number::SEGV, true));
+            Err(errno) => {
+                self.end_process(cx, no, wait_status_signal(signal_of(errno), true));
                 None
             }
         }
@@ -282,4 +282,14 @@ fn enter_handler(
     }
     own.mask = SignalSet::from_program(own.mask.0);
     thread.attention = true;
+}
+
+/// What a thread gets whose stack cannot be read or written: the same as if it had done so itself. A page that
+/// was lost with a node is no mistake of the program.
+pub(crate) fn signal_of(errno: Errno) -> u32 {
+    match errno {
+        Errno::EFAULT | Errno::EACCES => number::SEGV,
+        Errno::ENOMEM => number::KILL,
+        _ => number::BUS,
+    }
 }
