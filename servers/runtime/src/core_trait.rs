@@ -216,14 +216,35 @@ pub trait Core {
     /// A slot of which something was admitted does not come: what was taken for it is given up.
     fn abandon(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo) {}
 
-    /// The view that is being entered moved the slot here, with what its former home exported and this
-    /// node admitted: the state or head stands here again. Who left since `old` has been reported down
+    /// The view that is being entered moved the slot here, or made this node its backup, with what its former
+    /// home exported and this node admitted: the state or head stands here again. Who left since `old` has been reported down
     /// already: what it held is held no more ([`View::keeps`]). [`Self::entered`] follows.
     fn import(&mut self, _cx: &mut Cx<'_>, _old: &View, _slot: SlotNo, _state: &[u8]) {}
 
-    /// The view that is being entered moved the slot away, with what was exported: it is not here any
-    /// more. [`Self::entered`] follows.
+    /// The view that is being entered moved the slot away, with what was exported, or its copy is not wanted
+    /// here any more: it is forgotten. [`Self::entered`] follows.
     fn given(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo) {}
+
+    /// Whether what lives in slots has a copy at their backups. What has none is lost with the primary, or
+    /// found out from the members.
+    fn is_replicated(&self) -> bool {
+        false
+    }
+
+    /// The end of a step: what it changed in slots with a backup is to be told with [`Cx::replicate`].
+    fn changes(&mut self, _cx: &mut Cx<'_>) {}
+
+    /// What the primary changed in a slot of which this node has a copy. Untrusted input.
+    ///
+    /// # Errors
+    /// There is no room, or it cannot be: then this node's copy goes with the next view.
+    fn apply(&mut self, _cx: &mut Cx<'_>, _slot: SlotNo, _change: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// The view that is being entered makes this node, which has a copy, the slot's home, as the primary is
+    /// gone. Who left since `old` has been reported down already. [`Self::entered`] follows.
+    fn promoted(&mut self, _cx: &mut Cx<'_>, _old: &View, _slot: SlotNo) {}
 
     /// A client gave up on a ticket. The core ends it soon, with [`Cx::complete`]: with ECANCELED,
     /// or with its reply if the operation has taken effect.

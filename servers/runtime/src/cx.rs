@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
+use crate::limits::NODE_BODY_BYTES;
 use crate::membership::Membership;
 use crate::node::{self, Kind, Lane, NodeMessage, Urge};
+use crate::replication::{Outbound, Output};
 use crate::tables::{Action, Completion, Tables, Wait, completion_fits};
 use crate::{Bulk, Client, Lease, Msg, NodeReply, Operation, Platform, Status, Wire, system};
 use abi::limits::MESSAGE_BYTES;
@@ -192,17 +194,44 @@ impl Cx<'_> {
 
     /// Calls the same server on another node; the answer comes to [`crate::Core::completion`].
     pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
+        self.call((node, None), op, bulk, cookie);
+    }
+
+    /// Calls the same server at the home of a slot, which is another node. If that is gone, and the slot's
+    /// backup has taken over, the call goes there, and is performed once.
+    pub fn call_home<O: Operation>(&mut self, slot: SlotNo, op: &O, bulk: Vec<u8>, cookie: u64) {
+        self.call((self.view().home(slot), Some(slot)), op, bulk, cookie);
+    }
+
+    fn call<O: Operation>(
+        &mut self,
+        (node, slot): (NodeId, Option<SlotNo>),
+        op: &O,
+        bulk: Vec<u8>,
+        cookie: u64,
+    ) {
         let sent = Msg::of(op).and_then(|msg| {
             let to = (node, NodeMessage::lane_of(&bulk));
-            let request = self.tables.new_call(to, cookie, (O::NUMBER, &msg, &bulk))?;
+            let request = self.tables.new_call(to, slot, cookie, (O::NUMBER, &msg, &bulk))?;
             let header = (Kind::Call, O::NUMBER, 0, request);
-            self.send(Urge::New, node, header, msg, bulk).inspect_err(|_| {
+            let sent = self.send(Urge::New, node, header, msg, bulk);
+            if sent == Err(Errno::EHOSTDOWN) && self.may_follow(node, request) {
+                return Ok(());
+            }
+            sent.inspect_err(|_| {
                 self.tables.end_call(node, request);
             })
         });
         if let Err(errno) = sent {
             self.tables.actions.push_back(Action::Complete { cookie, result: Err(errno) });
         }
+    }
+
+    /// Whether a call to the home of a slot that cannot be reached waits for that, or for the next home.
+    fn may_follow(&self, home: NodeId, request: u64) -> bool {
+        let slot = self.tables.slot_of_call(request);
+        let row = slot.map(|slot| self.view().slot(slot));
+        row.is_some_and(|row| row.primary == home && row.backup.is_some())
     }
 
     /// Tells the same server on another node something, without an answer. Messages to one node and
@@ -283,9 +312,17 @@ impl Cx<'_> {
             .and_then(|msg| if completion_fits(&msg) { Ok(msg) } else { Err(Errno::EMSGSIZE) });
         match client {
             Client::Server { id, core } => {
-                self.tables.queue(id, core, Completion::Ticket { ticket, result });
+                self.complete_local(id, core, Completion::Ticket { ticket, result });
             }
             Client::Node { node, request } => self.reply_node(node, request, result, bulk),
+        }
+    }
+
+    fn complete_local(&mut self, client: ServerId, core: CoreId, completion: Completion) {
+        if self.tables.replication.on {
+            self.tables.replication.tell(Output::Completion { client, core, completion });
+        } else {
+            self.tables.queue(client, core, completion);
         }
     }
 
@@ -312,9 +349,16 @@ impl Cx<'_> {
     pub fn raise<T: Wire>(&mut self, client: ServerId, number: u16, event: &T) {
         match Msg::of(event) {
             Ok(msg) if completion_fits(&msg) => {
-                self.tables.queue(client, CoreId(0), Completion::Event { number, msg });
+                self.complete_local(client, CoreId(0), Completion::Event { number, msg });
             }
             Ok(_) | Err(_) => self.tables.events_dropped += 1,
+        }
+    }
+
+    /// The same, whatever backups have not applied yet.
+    pub(crate) fn raise_now<T: Wire>(&mut self, client: ServerId, number: u16, event: &T) {
+        if let Ok(msg) = Msg::of(event) {
+            self.tables.queue(client, CoreId(0), Completion::Event { number, msg });
         }
     }
 
@@ -397,24 +441,85 @@ impl Cx<'_> {
         &mut self,
         how: (Lane, Urge),
         node: NodeId,
-        (kind, op, status, request): (Kind, u16, u16, u64),
+        header: (Kind, u16, u16, u64),
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
-        let server = self.me;
-        let epoch = self.membership.view.epoch().0;
-        let message = NodeMessage { kind, server, op, status, epoch, request, msg, bulk };
-        let mut data = message.encode()?;
-        let words = node::send_words(node, how, server, data.len());
-        let mut msg = Msg { words, ..Msg::default() };
-        let mut bulk = Bulk::new(&mut data);
-        match self.platform.call(self.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {
-            Status::Done => Ok(()),
-            // Without net-server no node can be reached.
-            Status::Failed(Errno::EIO) => Err(Errno::EHOSTDOWN),
-            Status::Failed(errno) => Err(errno),
-            Status::Pending(_) => Err(Errno::EPROTO),
+        let it = Outbound { how, to: node, header, msg, bulk };
+        if !self.tables.replication.on {
+            return transmit(self, it);
         }
+        if it.bulk.len() > NODE_BODY_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.tables.replication.tell(Output::Message(it));
+        Ok(())
+    }
+
+    /// Sends what a step told earlier. If it cannot be sent, who waits for it hears so.
+    pub(crate) fn transmit_or_end(&mut self, it: Outbound) {
+        let (to, (kind, _, _, request)) = (it.to, it.header);
+        let bears = !it.bulk.is_empty();
+        let Err(errno) = transmit(self, it) else { return };
+        match kind {
+            Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request) => {}
+            Kind::Call => {
+                if let Some(cookie) = self.tables.end_call(to, request) {
+                    self.tables.actions.push_back(Action::Complete { cookie, result: Err(errno) });
+                }
+            }
+            // Bulk data waits for room, and the caller asks again where there is none.
+            Kind::Reply if bears && errno == Errno::EAGAIN => {
+                let header = (Kind::Reply, 0, errno.number(), request);
+                let how = (Lane::Control, Urge::Owed);
+                let (msg, bulk) = (Msg::default(), Vec::new());
+                let _ = transmit(self, Outbound { how, to, header, msg, bulk });
+            }
+            // If the link is down the other side has noticed, or is told again.
+            Kind::Reply | Kind::Tell | Kind::Cancel | Kind::Gone => {}
+        }
+    }
+
+    /// Answers a call with what was answered before.
+    pub(crate) fn reply_as(
+        &mut self,
+        node: NodeId,
+        request: u64,
+        status: u16,
+        msg: Msg,
+        bulk: Vec<u8>,
+    ) {
+        if node == self.node {
+            let result = if status == 0 { Ok(msg) } else { Err(Errno::from_number(status)) };
+            return self.reply_node(node, request, result, bulk);
+        }
+        let _ = self.send(Urge::Owed, node, (Kind::Reply, 0, status, request), msg, bulk);
+    }
+}
+
+/// Sends a message to another node, now.
+pub(crate) fn transmit(cx: &mut Cx<'_>, it: Outbound) -> Result<(), Errno> {
+    let Outbound { how, to, header: (kind, op, status, request), msg, bulk } = it;
+    if !cx.membership.speaks_to(to) {
+        return Err(Errno::EHOSTDOWN);
+    }
+    let server = cx.me;
+    let epoch = cx.membership.view.epoch().0;
+    let (floor, again) = match kind {
+        Kind::Call => (cx.tables.floor(), cx.tables.is_again(request)),
+        Kind::Reply | Kind::Tell | Kind::Cancel | Kind::Gone => (0, false),
+    };
+    let message = NodeMessage { kind, server, op, status, epoch, request, floor, again, msg, bulk };
+    let mut data = message.encode()?;
+    let words = node::send_words(to, how, server, data.len());
+    let mut msg = Msg { words, ..Msg::default() };
+    let mut bulk = Bulk::new(&mut data);
+    match cx.platform.call(cx.me, ServerId::Net, node::NET_SEND, &mut msg, &mut bulk) {
+        Status::Done => Ok(()),
+        // Without net-server no node can be reached.
+        Status::Failed(Errno::EIO) => Err(Errno::EHOSTDOWN),
+        Status::Failed(errno) => Err(errno),
+        Status::Pending(_) => Err(Errno::EPROTO),
     }
 }
 

@@ -28,6 +28,7 @@
 use crate::limits::{COMING_BYTES_MAX, LEAVING_BYTES_MAX, NODE_BODY_BYTES, SLOT_BYTES_MAX};
 use crate::membership::Turn;
 use crate::node::{Kind, Urge};
+use crate::replication::has_taken_over;
 use crate::{Client, Core, Cursor, Cx, Export, Give, Given, Host, Msg};
 use crate::{Piece, Platform, Status, Wire, system};
 use abi::{Epoch, Errno, NodeId, ServerId, SlotNo, Ticket};
@@ -117,6 +118,11 @@ impl<C: Core> Host<C> {
         if membership.view.home(slot) != self.node || !membership.view.contains(to) {
             return Status::Failed(Errno::EINVAL);
         }
+        // What a server does not replicate needs no backup.
+        let goal = membership.view.slot(slot).joining.map(|joining| joining.goal);
+        if goal == Some(Goal::Backup) && !core.is_replicated() {
+            return answered(msg, true);
+        }
         if !really {
             return answered(msg, !core.stays(slot));
         }
@@ -142,6 +148,7 @@ impl<C: Core> Host<C> {
         let it = Outgoing { to, rest: Rest::All, head_len: 0, parts: 0, request: None, ticket };
         cx.tables.gives.outgoing.insert(slot, it);
         begin(core, cx, slot, rest);
+        Self::end_step(core, cx);
         Status::Pending(ticket)
     }
 
@@ -168,19 +175,26 @@ impl<C: Core> Host<C> {
         let (me, from) = (cx.node, turn.old.epoch());
         let was_mine = |slot: &SlotNo| from.0 != 0 && turn.old.home(*slot) == me;
         for slot in View::slot_numbers().filter(was_mine) {
-            let row = cx.view().slot(slot);
+            let row = *cx.view().slot(slot);
+            // Who gave a slot away may be its backup now, and may have taken over again.
+            let backs = row.backed > from
+                && (row.backup == Some(me) || row.primary == me && has_taken_over(&row));
             // It may have come back in a view after the one that moved it.
-            if row.since > from && row.lost <= from {
+            if row.since > from && row.lost <= from && !backs {
                 core.given(cx, slot);
             }
         }
         for (slot, it) in gives.incoming {
-            let row = cx.view().slot(slot);
+            let row = *cx.view().slot(slot);
             let is_home = row.primary == me && row.since.0 == it.epoch.0 + 1;
+            let is_backup = (row.backup == Some(me) || row.primary == me && has_taken_over(&row))
+                && row.backed.0 == it.epoch.0 + 1;
+            if it.stage == Stage::Complete && is_backup {
+                Self::copy_came(core, cx, (&turn.old, slot), &it.head);
             // Its former home may have left with that view: then the slot begins anew here.
-            if it.stage == Stage::Complete && is_home && row.lost <= it.epoch {
+            } else if it.stage == Stage::Complete && is_home && row.lost <= it.epoch {
                 core.import(cx, &turn.old, slot, &it.head);
-            } else if it.stage != Stage::Head {
+            } else if it.stage != Stage::Head && it.head_len > 0 {
                 core.abandon(cx, slot);
             }
         }
@@ -198,7 +212,7 @@ impl<C: Core> Host<C> {
         let slot = u16::try_from(slot).ok().and_then(SlotNo::new).ok_or(Errno::EINVAL)?;
         let (epoch, head_len) = (Epoch(epoch), head_len as usize);
         let row = cx.view().slot(slot);
-        let joins = row.joining.is_some_and(|it| it.node == cx.node && it.goal == Goal::Primary);
+        let joins = row.joining.is_some_and(|it| it.node == cx.node);
         let comes = row.primary == from && joins && epoch == cx.view().epoch();
         if !comes || head_len > SLOT_BYTES_MAX || last > 1 {
             return Err(Errno::EINVAL);
@@ -245,7 +259,9 @@ fn add_part<C: Core>(
             return Ok(());
         }
         let head = core::mem::take(&mut it.head);
-        core.admits(cx, slot, &head)?;
+        if !head.is_empty() {
+            core.admits(cx, slot, &head)?;
+        }
         if let Some(it) = cx.tables.gives.incoming.get_mut(&slot) {
             (it.head, it.stage) = (head, Stage::Pieces);
         }
@@ -261,7 +277,7 @@ fn add_part<C: Core>(
 /// A slot that was coming does not.
 fn forget<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) {
     let gone = cx.tables.gives.incoming.remove(&slot);
-    if gone.is_some_and(|it| it.stage != Stage::Head) {
+    if gone.is_some_and(|it| it.stage != Stage::Head && it.head_len > 0) {
         core.abandon(cx, slot);
     }
 }
@@ -293,9 +309,20 @@ pub(crate) fn gives_node_down<C: Core>(core: &mut C, cx: &mut Cx<'_>, node: Node
     }
 }
 
+/// What for the slot's joiner joins.
+fn joins_as(cx: &Cx<'_>, slot: SlotNo) -> Option<Goal> {
+    cx.view().slot(slot).joining.map(|joining| joining.goal)
+}
+
 /// Asks the core for a slot: what is to be sent then; or at once, whether it is given.
 fn export<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) -> Result<Rest, bool> {
+    // The backup stays, and must have what the joiner gets.
+    if cx.tables.replication.owes(slot) {
+        return Ok(Rest::All);
+    }
     let (head, more) = match core.export(cx, slot) {
+        // A backup must know that it has all, also of nothing.
+        Export::Nothing if joins_as(cx, slot) == Some(Goal::Backup) => (Vec::new(), false),
         Export::Nothing => return Err(true),
         Export::NotYet => return Ok(Rest::All),
         Export::State(head) => (head, false),
@@ -309,8 +336,23 @@ fn export<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) -> Result<Rest, 
     Ok(Rest::Head { head, sent: 0, more })
 }
 
+/// Backups have applied something: what could not be exported for want of that can be.
+pub(crate) fn changes_applied(cx: &mut Cx<'_>) {
+    let waits = |(_, it): &(&SlotNo, &Outgoing)| matches!(it.rest, Rest::All);
+    let waiting = cx.tables.gives.outgoing.iter().filter(waits).map(|(slot, _)| *slot);
+    for slot in waiting.collect::<Vec<_>>() {
+        if !cx.tables.replication.owes(slot) {
+            cx.export_now(slot);
+        }
+    }
+}
+
 /// The core was asked for the slot.
 fn begin<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo, rest: Rest) {
+    if let (Some(it), false) = (cx.tables.gives.outgoing.get(&slot), matches!(rest, Rest::All)) {
+        let to = it.to;
+        cx.send_answers(to);
+    }
     if let Some(it) = cx.tables.gives.outgoing.get_mut(&slot) {
         it.head_len = if let Rest::Head { head, .. } = &rest { head.len() } else { 0 };
         it.rest = rest;

@@ -50,7 +50,9 @@ impl<C: Core> Host<C> {
     }
 
     fn with(core: C, membership: Membership, (me, node): (ServerId, NodeId)) -> Self {
-        let inner = Inner { core, tables: Tables::new(), membership, scratch: None };
+        let mut tables = Tables::new();
+        tables.replication.on = core.is_replicated();
+        let inner = Inner { core, tables, membership, scratch: None };
         Self { me, node, inner: Lock::new(inner) }
     }
 
@@ -99,7 +101,7 @@ impl<C: Core> Host<C> {
             system::GIVE => self.answer_give(platform, msg),
             _ => {
                 let from = Client::Server { id: client, core };
-                match self.locked(platform, |it, cx| it.request(cx, from, op, msg, bulk)) {
+                match self.locked(platform, |it, cx| Self::run_local(it, cx, from, op, msg, bulk)) {
                     Answer::Done(reply) => {
                         *msg = reply;
                         Status::Done
@@ -116,6 +118,42 @@ impl<C: Core> Host<C> {
                     Answer::Moved(_) => Status::Failed(Errno::ESTALE),
                 }
             }
+        }
+    }
+
+    /// Runs a request of a server of this node. Its answer waits, as all that is told, while a backup has not
+    /// applied what it may show; but for bulk data, which cannot be given later.
+    fn run_local(
+        core: &mut C,
+        cx: &mut Cx<'_>,
+        from: Client,
+        op: u16,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Answer {
+        if cx.tables.replication.is_full() {
+            return Answer::NextView;
+        }
+        let answer = core.request(cx, from, op, msg, bulk);
+        if !cx.tables.replication.on {
+            return answer;
+        }
+        Self::end_step(core, cx);
+        let result = match answer {
+            Answer::Done(msg) if cx.tables.replication.holds() && !bulk.answered => Ok(msg),
+            Answer::Failed(errno) if cx.tables.replication.holds() => Err(errno),
+            Answer::Done(_)
+            | Answer::Failed(_)
+            | Answer::Pending(_)
+            | Answer::NextView
+            | Answer::Moved(_) => return answer,
+        };
+        match cx.open_ticket(from) {
+            Ok(ticket) => {
+                cx.complete_msg(ticket, result, vec![]);
+                Answer::Pending(ticket)
+            }
+            Err(_) => result.map_or_else(Answer::Failed, Answer::Done),
         }
     }
 
@@ -153,11 +191,15 @@ impl<C: Core> Host<C> {
             Self::end_calls(core, cx, *node);
         }
         Self::slots_turned(core, cx, &turn);
+        Self::copies_turned(core, cx, &turn);
         core.entered(cx, &turn.old);
         for node in turn.found {
             core.event(cx, Event::NodeUp(node));
         }
         Self::run_parked(core, cx);
+        Self::release_held(core, cx);
+        Self::follow_homes(core, cx);
+        Self::end_step(core, cx);
         self.run_released(&mut inner, platform);
         Status::Done
     }
@@ -168,7 +210,9 @@ impl<C: Core> Host<C> {
         let mut inner = self.inner.lock();
         let Inner { core, tables, membership, .. } = &mut *inner;
         if membership.lease(platform.now_ns(), lease) {
-            core.acting(&mut self.cx(platform, tables, membership));
+            let cx = &mut self.cx(platform, tables, membership);
+            core.acting(cx);
+            Self::end_step(core, cx);
             self.run_released(&mut inner, platform);
         }
         Status::Done
@@ -197,7 +241,9 @@ impl<C: Core> Host<C> {
     fn run_released(&self, inner: &mut Inner<C>, platform: &mut dyn Platform) {
         let Inner { core, tables, membership, .. } = inner;
         while let Some((from, message)) = membership.release(platform.now_ns()) {
-            self.run_message(core, &mut self.cx(platform, tables, membership), from, message);
+            let cx = &mut self.cx(platform, tables, membership);
+            self.run_message(core, cx, from, message);
+            Self::end_step(core, cx);
         }
     }
 
@@ -208,12 +254,7 @@ impl<C: Core> Host<C> {
         run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
     ) -> R {
         // Most steps ask for nothing: then the lock is not taken again to find that out.
-        let mut begun = false;
-        let result = self.locked(platform, |core, cx| {
-            let result = run(core, cx);
-            begun = !cx.tables.actions.is_empty();
-            result
-        });
+        let (result, begun) = self.locked_begun(platform, run);
         if begun {
             self.run_actions(platform);
         }
@@ -225,9 +266,22 @@ impl<C: Core> Host<C> {
         platform: &mut dyn Platform,
         run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
     ) -> R {
+        self.locked_begun(platform, run).0
+    }
+
+    /// A step; and whether it asked for anything.
+    fn locked_begun<R>(
+        &self,
+        platform: &mut dyn Platform,
+        run: impl FnOnce(&mut C, &mut Cx<'_>) -> R,
+    ) -> (R, bool) {
         let mut inner = self.inner.lock();
         let Inner { core, tables, membership, .. } = &mut *inner;
-        run(core, &mut self.cx(platform, tables, membership))
+        let cx = &mut self.cx(platform, tables, membership);
+        let result = run(core, cx);
+        Self::end_step(core, cx);
+        let begun = !cx.tables.actions.is_empty();
+        (result, begun)
     }
 
     pub(crate) fn cx<'a>(
@@ -376,6 +430,8 @@ impl<C: Core> Host<C> {
             inner.scratch.take().unwrap_or_else(|| vec![0; WINDOW_BYTES].into_boxed_slice());
         let more = self.take_message(&mut inner, platform, &mut buffer);
         inner.scratch = Some(buffer);
+        let (core, tables, membership) = inner.parts();
+        Self::end_step(core, &mut self.cx(platform, tables, membership));
         more
     }
 
@@ -405,12 +461,17 @@ impl<C: Core> Host<C> {
             }
             Taken::Down => {
                 if membership.link_down(from) {
-                    Self::node_down(core, &mut self.cx(platform, tables, membership), from);
+                    let cx = &mut self.cx(platform, tables, membership);
+                    Self::node_down(core, cx, from);
+                    Self::follow_homes(core, cx);
                 }
             }
             Taken::Up => {
                 if membership.link_up(from) {
-                    core.event(&mut self.cx(platform, tables, membership), Event::NodeUp(from));
+                    let cx = &mut self.cx(platform, tables, membership);
+                    Self::send_again(cx, from);
+                    Self::call_again(core, cx, from);
+                    core.event(cx, Event::NodeUp(from));
                 }
             }
             Taken::Nothing => return false,
@@ -450,6 +511,9 @@ impl<C: Core> Host<C> {
         let open =
             if Mutant::CallsOutliveTheirNode.is_on() { vec![] } else { cx.tables.calls_to(node) };
         for request in open {
+            if Self::goes_on(cx, node, request) {
+                continue;
+            }
             if let Some(cookie) = cx.tables.end_call(node, request) {
                 core.completion(cx, cookie, Err(Errno::EHOSTDOWN));
             }
@@ -515,8 +579,25 @@ impl<C: Core> Host<C> {
     }
 
     pub(crate) fn run_request(core: &mut C, cx: &mut Cx<'_>, from: NodeId, message: NodeMessage) {
-        let NodeMessage { kind, op, request, epoch, msg, bulk, .. } = message;
+        let NodeMessage { kind, op, request, epoch, floor, again, msg, bulk, .. } = message;
         let request = if kind == Kind::Call { request } else { 0 };
+        match op {
+            // What is wrong with it changes nothing; the sender waits for it, as for who does not answer.
+            system::CHANGES if kind == Kind::Tell => {
+                let _ = Self::take_changes(core, cx, from, &msg, &bulk);
+                return;
+            }
+            system::APPLIED if kind == Kind::Tell => {
+                Self::changes_applied(cx, from, &msg);
+                return Self::release_held(core, cx);
+            }
+            _ => {}
+        }
+        if kind == Kind::Call
+            && Self::answered_before(cx, (from, request), (floor, again)) != Ok(false)
+        {
+            return;
+        }
         if op == system::PART {
             let taken = Self::take_part(core, cx, from, (epoch, &msg), &bulk);
             return cx.reply_node(from, request, taken.map(|()| Msg::default()), vec![]);
@@ -526,7 +607,12 @@ impl<C: Core> Host<C> {
         body.resize(crate::limits::NODE_BODY_BYTES, 0);
         let mut bulk = Bulk { buf: &mut body, len, answered: false };
         let client = Client::Node { node: from, request };
-        match core.request(cx, client, op, &msg, &mut bulk) {
+        let answer = if cx.tables.replication.is_full() {
+            Answer::NextView
+        } else {
+            core.request(cx, client, op, &msg, &mut bulk)
+        };
+        match answer {
             Answer::Done(reply) => {
                 let data = if bulk.answered { bulk.data().to_vec() } else { vec![] };
                 cx.reply_node(from, request, Ok(reply), data);

@@ -41,6 +41,9 @@ mod mutant;
 pub mod node;
 mod op;
 mod parking;
+mod replication;
+#[cfg(test)]
+mod replication_tests;
 mod service;
 #[cfg(any(test, feature = "testing"))]
 pub mod stepping;
@@ -58,5 +61,6 @@ pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
 pub use mutant::Mutant;
 pub use op::{Crash, Freeze, Give, Given, Lease, Occupied, Operation, Platform, Status, system};
+pub use replication::{Alone, EVENT_ALONE};
 pub use service::{Service, handle_interrupt};
 pub use tables::Completion;

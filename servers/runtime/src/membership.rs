@@ -101,6 +101,11 @@ impl Membership {
         !self.dead_peers.contains(&node) && (self.agrees || self.view.contains(node))
     }
 
+    /// Whether a call to `node` can be answered, as far as is known.
+    pub(crate) fn reaches(&self, node: NodeId) -> bool {
+        node == self.me || self.reachable(node)
+    }
+
     fn reachable(&self, node: NodeId) -> bool {
         self.links.get(&node) != Some(&false) && self.speaks_to(node)
     }

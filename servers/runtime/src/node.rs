@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Version of this format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// net-server: send a message to a node; words: [`send_words`]; the message is the bulk data. A leaf.
 /// Fails with EHOSTDOWN or, where the queue is full and the message not [`Urge::Owed`], EAGAIN.
@@ -74,23 +74,24 @@ pub enum Kind {
     Gone = 5,
 }
 
-/// The header of every message between nodes, 64 bytes, little-endian.
+/// The header of every message between nodes, 72 bytes, little-endian.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Header {
     version: u8,
     kind: u8,
     server: u8,
-    zero: u8,
+    again: u8,
     op: U16,
     status: U16,
     epoch: U64,
     request: U64,
+    floor: U64,
     words: [U64; 4],
     bytes_len: U32,
     bulk_len: U32,
 }
-static_assertions::const_assert_eq!(size_of::<Header>(), 64);
+static_assertions::const_assert_eq!(size_of::<Header>(), 72);
 
 /// A message between nodes, decoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,6 +108,10 @@ pub struct NodeMessage {
     pub epoch: u64,
     /// The caller's number for the call.
     pub request: u64,
+    /// Of a call: the caller knows the answers to all its calls below this number.
+    pub floor: u64,
+    /// Of a call: it may have been sent before, here or to another home of its slot.
+    pub again: bool,
     /// Words and bytes.
     pub msg: Msg,
     /// Bulk data.
@@ -117,7 +122,9 @@ impl NodeMessage {
     /// What net-server sends to the other nodes when `server` died here. It is of no epoch.
     pub fn gone(server: ServerId) -> Self {
         let (msg, bulk) = (Msg::default(), Vec::new());
-        Self { kind: Kind::Gone, server, op: 0, status: 0, epoch: 0, request: 0, msg, bulk }
+        let (kind, op, status, epoch, request) = (Kind::Gone, 0, 0, 0, 0);
+        let (floor, again) = (0, false);
+        Self { kind, server, op, status, epoch, request, floor, again, msg, bulk }
     }
 
     /// The bytes that travel.
@@ -132,11 +139,12 @@ impl NodeMessage {
             version: VERSION,
             kind: self.kind as u8,
             server: self.server as u8,
-            zero: 0,
+            again: self.again.into(),
             op: self.op.into(),
             status: self.status.into(),
             epoch: self.epoch.into(),
             request: self.request.into(),
+            floor: self.floor.into(),
             words: self.msg.words.map(U64::new),
             bytes_len: U32::new(self.msg.bytes.len() as u32),
             bulk_len: U32::new(self.bulk.len() as u32),
@@ -169,7 +177,7 @@ impl NodeMessage {
         let sizes_fit = bytes_len <= MESSAGE_BYTES
             && bulk_len <= NODE_BODY_BYTES
             && rest.len() == bytes_len + bulk_len;
-        if header.version != VERSION || header.zero != 0 || !sizes_fit {
+        if header.version != VERSION || header.again > 1 || !sizes_fit {
             return Err(Errno::EPROTO);
         }
         let (bytes, bulk) = rest.split_at(bytes_len);
@@ -181,6 +189,8 @@ impl NodeMessage {
             status: header.status.get(),
             epoch: header.epoch.get(),
             request: header.request.get(),
+            floor: header.floor.get(),
+            again: header.again == 1,
             msg,
             bulk: bulk.to_vec(),
         })

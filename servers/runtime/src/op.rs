@@ -71,6 +71,13 @@ pub mod system {
     /// number of the part, the length of the state or head, which comes first, and whether the part is the
     /// last one (1, else 0).
     pub const PART: u16 = 0xff08;
+    /// Between nodes: a part of what a step changed at the primary of slots, for their backup, as bulk data;
+    /// words: the number of the step among those for this backup (0: of none, answers only), the bytes of
+    /// all parts, and where this one begins.
+    pub const CHANGES: u16 = 0xff09;
+    /// Between nodes: the backup has applied steps up to a number (word 0), or could not apply one to a slot
+    /// (word 1: its number and one).
+    pub const APPLIED: u16 = 0xff0a;
     /// What a worker performs that no server asked for: a Linux thread's fault or system call.
     pub const THREAD: u16 = 0xff10;
     /// The same: an interrupt.

@@ -57,7 +57,11 @@ impl<C: Core> Host<C> {
         }
         let mut bulk = Bulk { buf: &mut body, len, answered: false };
         cx.tables.reuse = ticket;
-        let answer = core.request(cx, from, op, &msg, &mut bulk);
+        let answer = if cx.tables.replication.is_full() {
+            Answer::NextView
+        } else {
+            core.request(cx, from, op, &msg, &mut bulk)
+        };
         cx.tables.reuse = None;
         let reply = if bulk.answered { bulk.data().to_vec() } else { vec![] };
         match (answer, ticket) {
@@ -92,6 +96,57 @@ impl<C: Core> Host<C> {
         }
     }
 
+    /// Whether a call to a node that is down goes on: its slot has another home that has all of it, or may get
+    /// one.
+    pub(crate) fn goes_on(cx: &Cx<'_>, node: NodeId, request: u64) -> bool {
+        let Some(slot) = cx.tables.slot_of_call(request) else { return false };
+        let row = cx.view().slot(slot);
+        if row.primary == node { row.backup.is_some() } else { row.lost < row.since }
+    }
+
+    /// A view was entered, or a link is down: calls to homes that cannot be reached go to who has the slot now.
+    pub(crate) fn follow_homes(core: &mut C, cx: &mut Cx<'_>) {
+        for (request, slot, at) in cx.tables.calls_to_homes() {
+            if cx.view().home(slot) != at && !cx.membership.reaches(at) {
+                Self::call_home_again(core, cx, request, slot);
+            }
+        }
+    }
+
+    /// A link is up again: calls that went there and were not answered are sent again.
+    pub(crate) fn call_again(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+        for (request, slot, at) in cx.tables.calls_to_homes() {
+            if at == node {
+                Self::call_home_again(core, cx, request, slot);
+            }
+        }
+    }
+
+    fn call_home_again(core: &mut C, cx: &mut Cx<'_>, request: u64, slot: SlotNo) {
+        let home = cx.view().home(slot);
+        if home == cx.node {
+            Self::call_here(core, cx, request);
+        } else {
+            Self::call_there(cx, request, home);
+        }
+    }
+
+    fn call_there(cx: &mut Cx<'_>, request: u64, to: NodeId) {
+        let Some((op, msg, bulk)) = cx.tables.call_again(request, to) else { return };
+        // A link that is down brings it again when it is up, or a view does.
+        let _ = cx.send(Urge::Owed, to, (Kind::Call, op, 0, request), msg, bulk);
+    }
+
+    fn call_here(core: &mut C, cx: &mut Cx<'_>, request: u64) {
+        let (me, floor) = (cx.node, cx.tables.floor());
+        let Some((op, msg, bulk)) = cx.tables.call_again(request, me) else { return };
+        let (kind, server, status, epoch) = (Kind::Call, cx.me, 0, cx.view().epoch().0);
+        let again = true;
+        let message =
+            NodeMessage { kind, server, op, status, epoch, request, floor, again, msg, bulk };
+        Self::run_request(core, cx, me, message);
+    }
+
     /// A node says that what a call of ours asks for is at the home of a slot.
     pub(crate) fn follow(core: &mut C, cx: &mut Cx<'_>, (from, request): (NodeId, u64), slot: u64) {
         let Some(call) = cx.tables.call_to(from, request) else { return };
@@ -101,13 +156,10 @@ impl<C: Core> Host<C> {
             (Some(_), None) => Err(Errno::EAGAIN),
             (Some(slot), Some((op, msg, bulk))) => {
                 let home = cx.view().home(slot);
-                cx.tables.redirect(request, home);
                 if home == cx.node {
-                    let (kind, server, epoch) = (Kind::Call, cx.me, cx.view().epoch().0);
-                    let message =
-                        NodeMessage { kind, server, op, status: 0, epoch, request, msg, bulk };
-                    return Self::run_request(core, cx, home, message);
+                    return Self::call_here(core, cx, request);
                 }
+                cx.tables.redirect(request, home);
                 let header = (Kind::Call, op, 0, request);
                 let sent = cx.send(Urge::Owed, home, header, msg, bulk);
                 sent.inspect_err(|_| cx.tables.redirect(request, from))

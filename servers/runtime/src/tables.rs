@@ -6,6 +6,7 @@ use crate::giving::Gives;
 use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
 use crate::limits::{KEPT_CALL_BYTES_MAX, PARKED_BYTES_MAX, PARKED_MAX};
 use crate::node::Lane;
+use crate::replication::Replication;
 use crate::{Client, Msg};
 use abi::limits::{CORES_MAX, MESSAGE_BYTES};
 use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
@@ -177,6 +178,10 @@ pub(crate) enum Action {
 /// A call to another node.
 pub(crate) struct NodeCall {
     cookie: u64,
+    /// It is for the home of this slot, whoever that is.
+    slot: Option<SlotNo>,
+    /// It may have been performed: it was sent before.
+    again: bool,
     /// Operation, message and bulk data, to be sent to a new home; `None` if there was no room.
     pub(crate) kept: Option<(u16, Msg, Vec<u8>)>,
 }
@@ -195,12 +200,13 @@ pub(crate) struct Tables {
     pub(crate) tickets: Tickets,
     pub(crate) waits: HashMap<u64, Wait>,
     pub(crate) by_ticket: HashMap<(ServerId, Ticket), u64>,
-    pub(crate) calls: HashMap<u64, NodeCall>,
+    pub(crate) calls: BTreeMap<u64, NodeCall>,
     kept_bytes: usize,
     pub(crate) parked: VecDeque<Parked>,
     /// The ticket of a parked request that runs again: the next one to be opened.
     pub(crate) reuse: Option<Ticket>,
     pub(crate) gives: Gives,
+    pub(crate) replication: Replication,
     pub(crate) next_request: u64,
     queues: HashMap<(ServerId, CoreId), VecDeque<Completion>>,
     pub(crate) events_dropped: u64,
@@ -217,11 +223,12 @@ impl Tables {
             tickets: Tickets::default(),
             waits: HashMap::new(),
             by_ticket: HashMap::new(),
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             kept_bytes: 0,
             parked: VecDeque::new(),
             reuse: None,
             gives: Gives::default(),
+            replication: Replication::default(),
             next_request: 1,
             queues: HashMap::new(),
             events_dropped: 0,
@@ -276,6 +283,7 @@ impl Tables {
     pub(crate) fn new_call(
         &mut self,
         (node, lane): (NodeId, Lane),
+        slot: Option<SlotNo>,
         cookie: u64,
         (op, msg, bulk): (u16, &Msg, &[u8]),
     ) -> Result<u64, Errno> {
@@ -287,7 +295,7 @@ impl Tables {
         let fits = self.kept_bytes + weight(msg, bulk) <= KEPT_CALL_BYTES_MAX;
         let kept = fits.then(|| (op, msg.clone(), bulk.to_vec()));
         self.kept_bytes += kept.as_ref().map_or(0, |(_, msg, bulk)| weight(msg, bulk));
-        self.calls.insert(request, NodeCall { cookie, kept });
+        self.calls.insert(request, NodeCall { cookie, slot, again: false, kept });
         self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
     }
@@ -313,6 +321,39 @@ impl Tables {
             Some(Wait::Node { node: asked, .. }) if *asked == node => Some(call),
             Some(_) | None => None,
         }
+    }
+
+    /// All our calls below this number have ended.
+    pub(crate) fn floor(&self) -> u64 {
+        self.calls.first_key_value().map_or(self.next_request, |(request, _)| *request)
+    }
+
+    /// Whether the call was sent before.
+    pub(crate) fn is_again(&self, request: u64) -> bool {
+        self.calls.get(&request).is_some_and(|call| call.again)
+    }
+
+    /// The slot whose home an open call is for, if it was kept to be sent again.
+    pub(crate) fn slot_of_call(&self, request: u64) -> Option<SlotNo> {
+        let call = self.calls.get(&request)?;
+        call.kept.as_ref().and(call.slot)
+    }
+
+    /// An open call is sent again, to `to`: what it asks.
+    pub(crate) fn call_again(&mut self, request: u64, to: NodeId) -> Option<(u16, Msg, Vec<u8>)> {
+        self.redirect(request, to);
+        let call = self.calls.get_mut(&request)?;
+        call.again = true;
+        call.kept.clone()
+    }
+
+    /// Open calls to homes of slots, and whom they wait for; in the order in which they were made.
+    pub(crate) fn calls_to_homes(&self) -> Vec<(u64, SlotNo, NodeId)> {
+        let row = |(request, call): (&u64, &NodeCall)| match self.waits.get(&call.cookie) {
+            Some(Wait::Node { node, .. }) => Some((*request, self.slot_of_call(*request)?, *node)),
+            Some(Wait::Asking { .. } | Wait::Local { .. }) | None => None,
+        };
+        self.calls.iter().filter_map(row).collect()
     }
 
     /// An open call waits for another node from now on.

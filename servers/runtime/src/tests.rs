@@ -231,7 +231,18 @@ fn message_that_waited_for_a_view_without_its_sender_is_dropped() {
     for from in [2, 3] {
         let (msg, bulk, epoch) = (Msg::default(), Vec::new(), 1);
         let (kind, server) = (Kind::Tell, ServerId::Fs);
-        let tell = NodeMessage { kind, server, op: 7, status: 0, epoch, request: 0, msg, bulk };
+        let tell = NodeMessage {
+            kind,
+            server,
+            op: 7,
+            status: 0,
+            epoch,
+            request: 0,
+            floor: 0,
+            again: false,
+            msg,
+            bulk,
+        };
         let data = tell.encode().expect("short");
         net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Message, node(from), data));
     }
