@@ -62,6 +62,10 @@ hot! {
     pub struct Seek { pub file: FileId, pub offset: i64, pub whence: u32 }
 }
 hot! {
+    /// fsync(2): ends when the backup of the file's slot has what was written before.
+    pub struct Fsync { pub file: FileId }
+}
+hot! {
     /// The offset, as an answer.
     pub struct Position { pub offset: u64 }
 }
@@ -245,4 +249,5 @@ operations! {
     17, slow, repeat: InodeOf => Inode;
     18, slow, once: TerminalRead => Moved;
     19, slow, repeat: SetAttributes => ();
+    20, slow, repeat: Fsync => ();
 }

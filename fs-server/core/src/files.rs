@@ -6,7 +6,7 @@ use crate::limits::FILES_MAX;
 use crate::lower::{Lower, LowerKind, LowerNo};
 use abi::linux::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH};
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use cluster::Slot;
 use fs_api::name::FileKind;
@@ -28,6 +28,8 @@ pub struct Description {
     pub kept: bool,
     /// How often each node holds it.
     holds: BTreeMap<NodeId, u32>,
+    /// The backup has it. One that its home alone holds ends with it: the backup needs it not.
+    copied: bool,
 }
 
 impl Description {
@@ -52,7 +54,7 @@ impl Description {
 }
 
 /// A description on its way to another home of its slot.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct SavedFile {
     id: FileId,
     inode: InodeId,
@@ -61,6 +63,13 @@ pub struct SavedFile {
     position: u64,
     kept: bool,
     holds: Vec<(NodeId, u32)>,
+}
+
+impl SavedFile {
+    /// The file.
+    pub fn inode(&self) -> InodeId {
+        self.inode
+    }
 }
 
 /// The descriptions of a slot; one at a time is copied while they are encoded.
@@ -83,9 +92,15 @@ impl Serialize for SavedFiles<'_> {
 }
 
 fn save(id: FileId, description: &Description) -> SavedFile {
-    let Description { inode, kind, flags, position, kept, ref holds } = *description;
+    let Description { inode, kind, flags, position, kept, ref holds, .. } = *description;
     let holds = holds.iter().map(|(node, count)| (*node, *count)).collect();
     SavedFile { id, inode, kind, flags, position, kept, holds }
+}
+
+/// Those that another node than `home` holds.
+pub fn held_elsewhere(mut saved: Vec<SavedFile>, home: NodeId) -> Vec<SavedFile> {
+    saved.retain(|it| it.holds.iter().any(|(node, _)| *node != home));
+    saved
 }
 
 /// Set in the serial of a device's description.
@@ -122,6 +137,10 @@ pub struct Files {
     /// Descriptions that this node has made.
     made: u64,
     devices: usize,
+    /// What the step under way has changed.
+    touched: BTreeSet<FileId>,
+    /// What it closed of which the backup has a copy.
+    closed: BTreeSet<FileId>,
 }
 
 impl Files {
@@ -149,7 +168,10 @@ impl Files {
         let id = row.serial(self.made).and_then(|serial| FileId::new(slot, serial));
         let id = id.ok_or(Errno::ENFILE)?;
         let holds = BTreeMap::from([(node, 1)]);
-        self.table.insert(id, Description { inode, kind, flags, position: 0, kept, holds });
+        let copied = false;
+        let it = Description { inode, kind, flags, position: 0, kept, holds, copied };
+        self.table.insert(id, it);
+        self.touched.insert(id);
         Ok(id)
     }
 
@@ -168,7 +190,8 @@ impl Files {
         let holds = BTreeMap::new();
         let kind = FileKind::Device;
         self.devices += 1;
-        let description = Description { inode, kind, flags, position: 0, kept: false, holds };
+        let (kept, copied) = (false, false);
+        let description = Description { inode, kind, flags, position: 0, kept, holds, copied };
         self.table.insert(file, description);
     }
 
@@ -185,6 +208,7 @@ impl Files {
     /// # Errors
     /// EBADF: there is none.
     pub fn get_mut(&mut self, file: FileId) -> Result<&mut Description, Errno> {
+        self.touched.insert(file);
         self.table.get_mut(&file).ok_or(Errno::EBADF)
     }
 
@@ -216,18 +240,31 @@ impl Files {
         if *count == 0 {
             description.holds.remove(&node);
         }
-        Ok(if description.holds.is_empty() { self.table.remove(&file) } else { None })
+        let is_last = description.holds.is_empty();
+        Ok(if is_last { self.remove(file) } else { None })
+    }
+
+    fn remove(&mut self, file: FileId) -> Option<Description> {
+        let gone = self.table.remove(&file)?;
+        self.touched.insert(file);
+        if gone.copied {
+            self.closed.insert(file);
+        }
+        Some(gone)
     }
 
     /// `node` is down and holds nothing any more; what nobody holds is handed out.
     pub fn drop_node(&mut self, node: NodeId) -> Vec<Description> {
-        for description in self.table.values_mut() {
-            description.holds.remove(&node);
+        let mut unheld = Vec::new();
+        for (file, description) in &mut self.table {
+            if description.holds.remove(&node).is_some() {
+                self.touched.insert(*file);
+            }
+            if description.holds.is_empty() && !is_device(*file) {
+                unheld.push(*file);
+            }
         }
-        self.table
-            .extract_if(|file, it| it.holds.is_empty() && !is_device(*file))
-            .map(|(_, it)| it)
-            .collect()
+        unheld.into_iter().filter_map(|file| self.remove(file)).collect()
     }
 
     /// The descriptions of a slot, to be encoded.
@@ -270,12 +307,70 @@ impl Files {
             let holds: BTreeMap<NodeId, u32> =
                 holds.into_iter().filter(|(node, _)| stays(*node)).collect();
             if !holds.is_empty() {
-                let description = Description { inode, kind, flags, position, kept, holds };
+                let copied = true;
+                let description = Description { inode, kind, flags, position, kept, holds, copied };
                 open.push(description.clone());
                 self.table.insert(id, description);
             }
         }
         open
+    }
+
+    /// The backup of a slot gets what [`Self::saved`] says.
+    pub fn mark_copied(&mut self, slot: SlotNo) {
+        let in_slot = self.table.iter_mut().filter(|(file, _)| file.slot() == slot);
+        in_slot.for_each(|(_, description)| description.copied = true);
+    }
+
+    /// What the step under way changed, and now begins anew: descriptions that are no devices'.
+    pub fn take_touched(&mut self) -> Vec<FileId> {
+        let all = core::mem::take(&mut self.touched);
+        all.into_iter().filter(|file| !is_device(*file)).collect()
+    }
+
+    /// A description as the backup of its slot, whose home is `me`, has to have it; `Some(None)` if it has one
+    /// that is no more, `None` if it needs not know.
+    pub fn for_backup(&mut self, file: FileId, me: NodeId) -> Option<Option<SavedFile>> {
+        let Some(it) = self.table.get_mut(&file) else {
+            return self.closed.remove(&file).then_some(None);
+        };
+        it.copied |= it.holds.keys().any(|node| *node != me);
+        it.copied.then(|| Some(save(file, it)))
+    }
+
+    /// Takes in a description as the home of its slot has it; how many more count on the inode.
+    ///
+    /// # Errors
+    /// EPROTO: it cannot be. ENFILE.
+    pub fn put_copy(&mut self, slot: SlotNo, saved: SavedFile) -> Result<i32, Errno> {
+        let one = core::slice::from_ref(&saved);
+        let former = self.table.remove(&saved.id);
+        self.check_saved(slot, one)?;
+        let more = i32::from(saved.kept) - i32::from(former.is_some_and(|it| it.kept));
+        self.install(Vec::from([saved]), |_| true);
+        Ok(more)
+    }
+
+    /// A description that is no more at the home of its slot.
+    pub fn drop_copy(&mut self, file: FileId) -> Option<Description> {
+        self.table.remove(&file)
+    }
+
+    /// Who is no member holds nothing in a slot that is taken over; what nobody holds is handed out.
+    pub fn drop_strangers(
+        &mut self,
+        slot: SlotNo,
+        member: impl Fn(NodeId) -> bool,
+    ) -> Vec<Description> {
+        let in_slot = |file: &FileId| file.slot() == slot && !is_device(*file);
+        let gone = self.table.extract_if(|file, it| {
+            if !in_slot(file) {
+                return false;
+            }
+            it.holds.retain(|node, _| member(*node));
+            it.holds.is_empty()
+        });
+        gone.map(|(_, it)| it).collect()
     }
 
     /// The slot is another home's now.
@@ -288,6 +383,7 @@ impl Files {
         self.table.keys().any(|file| file.slot() == slot && !is_device(*file))
     }
 
+    pub fn debug(&self) -> Vec<alloc::string::String> { self.table.iter().filter(|(f,_)| !is_device(**f)).map(|(f, d)| alloc::format!("{f:?} slot {:?} {d:?}", f.slot())).collect() }
     /// How many there are, beside the devices'.
     pub fn len(&self) -> usize {
         self.table.len() - self.devices

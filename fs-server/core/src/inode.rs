@@ -211,6 +211,34 @@ impl Folder {
         self.entries.insert(name.to_owned(), Entry::Present { inode, cookie });
     }
 
+    /// What its home says of a copy.
+    pub fn replaced(&mut self, parent: InodeId, next_cookie: u64, dead: bool) {
+        (self.parent, self.next_cookie, self.dead) = (parent, next_cookie, dead);
+    }
+
+    /// What its home says of a name in a copy.
+    ///
+    /// # Errors
+    /// EPROTO: a cookie that was not given yet.
+    pub fn set(&mut self, name: String, entry: Option<Entry>) -> Result<(), Errno> {
+        if let Some(Entry::Present { cookie, .. }) = self.entries.remove(&name) {
+            self.order.remove(&cookie);
+        }
+        match entry {
+            Some(Entry::Present { cookie, .. }) if cookie > self.next_cookie => {
+                return Err(Errno::EPROTO);
+            }
+            Some(Entry::Present { cookie, .. }) if cookie > UPPER_COOKIES => {
+                self.order.insert(cookie, name.clone());
+            }
+            Some(Entry::Present { .. } | Entry::Whiteout) | None => {}
+        }
+        if let Some(entry) = entry {
+            self.entries.insert(name, entry);
+        }
+        Ok(())
+    }
+
     /// Forgets a name; the image's file of that name, if there is one, is then hidden.
     pub fn take(&mut self, name: &str, in_lower: bool) {
         if let Some(Entry::Present { cookie, .. }) = self.entries.remove(name) {

@@ -28,6 +28,7 @@ pub mod limits;
 mod lower;
 mod names;
 mod pieces;
+mod replicate;
 mod requests;
 mod server;
 mod slots;

@@ -25,6 +25,9 @@ pub const MOVED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Pages that are looked at for one piece of a slot that moves, of which there is room for fifteen: what
 /// one step may take while others wait, where there are only zeroes.
 pub const PIECE_PAGES_MAX: usize = 64;
+/// Bytes of files that one step writes for the backup of a slot: with more (a file of the image that is opened
+/// to be written, and is copied) the slot has none until another has joined.
+pub const WRITTEN_BYTES_MAX: u64 = 128 * 1024;
 /// Times that one operation starts again because a page or a directory was elsewhere. A walk of the
 /// longest path crosses fewer directories.
 pub const TURNS_MAX: u32 = 1024;

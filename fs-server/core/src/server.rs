@@ -96,7 +96,7 @@ impl FsCore {
         let row = (slot, cx.view().slot(slot));
         let file = self.files.add(row, node, (inode, kind, flags & !OPENING), kept)?;
         if kept {
-            self.tree.inode_mut(inode)?.opens += 1;
+            self.tree.inode_here(inode)?.opens += 1;
         }
         Ok(file)
     }
@@ -117,7 +117,7 @@ impl FsCore {
         if !kept {
             return;
         }
-        if let Ok(file) = self.tree.inode_mut(inode) {
+        if let Ok(file) = self.tree.inode_here(inode) {
             file.opens -= 1;
         }
         self.tree.free_unused(inode);
@@ -167,6 +167,7 @@ impl Core for FsCore {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.tree.enter(old, cx.view());
+        self.settle_objects(cx);
         self.go_on(cx);
         self.release_freed(cx);
     }
@@ -207,6 +208,24 @@ impl Core for FsCore {
 
     fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
         self.forget_slot(slot);
+    }
+
+    fn is_replicated(&self) -> bool {
+        true
+    }
+
+    fn changes(&mut self, cx: &mut Cx<'_>) {
+        self.tell_changes(cx);
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, slot: SlotNo, change: &[u8]) -> Result<(), Errno> {
+        let applied = self.apply_change(cx, slot, change);
+        self.release_freed(cx);
+        applied
+    }
+
+    fn promoted(&mut self, cx: &mut Cx<'_>, _old: &View, slot: SlotNo) {
+        self.take_over(cx, slot);
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {

@@ -14,7 +14,7 @@
 //! ([`runtime::head_len`]), or with a file that others use: that is mapped, or has pages on other nodes.
 
 use crate::FsCore;
-use crate::files::{SavedFile, is_device};
+use crate::files::{SavedFile, held_elsewhere, is_device};
 use crate::job::Work;
 use crate::limits::MOVED_BYTES_MAX;
 use crate::lower::Lower;
@@ -63,6 +63,7 @@ fn about(op: u16, msg: &Msg) -> Result<Option<About>, Errno> {
         file::GetFlags::NUMBER => About::File(file::GetFlags::get(msg)?.file),
         file::Hold::NUMBER => About::File(file::Hold::get(msg)?.file),
         file::Release::NUMBER => About::File(file::Release::get(msg)?.file),
+        file::Fsync::NUMBER => About::File(file::Fsync::get(msg)?.file),
         file::ObjectOf::NUMBER => About::File(file::ObjectOf::get(msg)?.file),
         file::InodeOf::NUMBER => About::File(file::InodeOf::get(msg)?.file),
         file::SetAttributes::NUMBER => About::File(file::SetAttributes::get(msg)?.file),
@@ -147,6 +148,7 @@ impl FsCore {
         if self.has_too_much(slot) {
             return Export::Stays;
         }
+        self.files.mark_copied(slot);
         let mut any = false;
         for it in self.tree.file_bytes(slot) {
             any = true;
@@ -193,15 +195,20 @@ impl FsCore {
             // What names no place of the image marks nothing.
             let _ = self.tree.overlay(dir, place);
         }
+        let home = cx.view().home(slot);
+        let files = if home == cx.node() { files } else { held_elsewhere(files, home) };
         let held = |node: NodeId| old.keeps(cx.view(), node);
         for description in self.files.install(files, held) {
             if description.kept
-                && let Ok(inode) = self.tree.inode_mut(description.inode)
+                && let Ok(inode) = self.tree.inode_here(description.inode)
             {
                 inode.opens += 1;
             }
         }
-        self.tree.free_unused_in(slot);
+        // A backup keeps what its primary keeps.
+        if home == cx.node() {
+            self.tree.free_unused_in(slot);
+        }
     }
 
     pub(crate) fn forget_slot(&mut self, slot: SlotNo) {

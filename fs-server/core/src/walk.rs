@@ -4,7 +4,7 @@
 use crate::limits::{FOLLOWED_MAX, WALK_BYTES};
 use crate::tree::Tree;
 use abi::limits::{NAME_BYTES, PATH_BYTES};
-use abi::{Errno, InodeId, NodeId, ObjectId, SlotNo};
+use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use fs_api::file::{Attributes, Stat};
 use fs_api::name::{At, Credentials, FileKind};
@@ -240,8 +240,8 @@ pub enum Step {
 pub enum Stop {
     /// It failed.
     Fail(Errno),
-    /// The walk goes on at this node.
-    Go(NodeId),
+    /// The walk goes on at the home of this slot.
+    Go(SlotNo),
     /// Everyone must hear first that this place in a directory of the image is to change.
     Announce {
         /// The directory.

@@ -121,8 +121,8 @@ impl<C: Core> Host<C> {
         }
     }
 
-    /// Runs a request of a server of this node. Its answer waits, as all that is told, while a backup has not
-    /// applied what it may show; but for bulk data, which cannot be given later.
+    /// Runs a request of a server of this node. Its answer waits while a backup has not applied what it changed;
+    /// but for bulk data, which cannot be given later.
     fn run_local(
         core: &mut C,
         cx: &mut Cx<'_>,
@@ -139,9 +139,8 @@ impl<C: Core> Host<C> {
             return answer;
         }
         Self::end_step(core, cx);
-        let result = match answer {
-            Answer::Done(msg) if cx.tables.replication.holds() && !bulk.answered => Ok(msg),
-            Answer::Failed(errno) if cx.tables.replication.holds() => Err(errno),
+        let msg = match answer {
+            Answer::Done(msg) if cx.tables.replication.holds() && !bulk.answered => msg,
             Answer::Done(_)
             | Answer::Failed(_)
             | Answer::Pending(_)
@@ -150,10 +149,10 @@ impl<C: Core> Host<C> {
         };
         match cx.open_ticket(from) {
             Ok(ticket) => {
-                cx.complete_msg(ticket, result, vec![]);
+                cx.complete_msg(ticket, Ok(msg), vec![]);
                 Answer::Pending(ticket)
             }
-            Err(_) => result.map_or_else(Answer::Failed, Answer::Done),
+            Err(_) => Answer::Done(msg),
         }
     }
 

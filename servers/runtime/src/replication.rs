@@ -11,8 +11,9 @@
 //! A step's changes travel in one package, with the answers to other nodes that it gives. So the next home
 //! knows what it must not perform again: a client sends a call again when its slot has another home, or when
 //! the link was down.
-//! While anything has not been applied, all that this server tells leaves after it, in its order: a later
-//! answer may show what an earlier step changed.
+//! While anything has not been applied, all that this server tells other nodes leaves after it, in its order: a
+//! later answer may show what an earlier step changed. Servers of the same node are answered at once if their
+//! request changed nothing, or does not rely on it ([`Cx::answer_early`]): they end with the node.
 //!
 //! A backup is made as a slot is given ([`crate::giving`]): it imports the slot in the view that names it the
 //! backup, and gets the changes of that view and later ones.
@@ -117,6 +118,12 @@ pub(crate) struct Replication {
     /// Of the step under way: what it changed in slots with a backup, and whether it changed any.
     changes: Vec<(SlotNo, Vec<u8>)>,
     changed: bool,
+    /// Slots whose changes do not go to their backups.
+    alone: BTreeSet<SlotNo>,
+    /// Who asks on this node does not wait for the backups.
+    early: bool,
+    /// The step that ended last has changed something.
+    told: bool,
     outputs: Vec<Output>,
     /// The last number of a package, over all backups.
     last: u64,
@@ -149,9 +156,11 @@ impl Replication {
         self.unapplied.last_key_value().map(|(number, _)| *number)
     }
 
-    /// Whether what is told now would wait.
-    pub(crate) fn holds(&self) -> bool {
-        !self.unapplied.is_empty()
+    /// Whether the answer to a request of this node, whose step has ended, waits. One that changed nothing does
+    /// not: who asked is gone with this node, if it goes.
+    pub(crate) fn holds(&mut self) -> bool {
+        let early = core::mem::take(&mut self.early);
+        core::mem::take(&mut self.told) && !early && !self.unapplied.is_empty()
     }
 
     /// Whether requests must wait until backups have applied more.
@@ -225,9 +234,15 @@ impl<C: Core> Host<C> {
         }
         core.changes(cx);
         let it = &mut cx.tables.replication;
+        it.told = it.changed;
         let (changes, outputs) =
             (core::mem::take(&mut it.changes), core::mem::take(&mut it.outputs));
         if core::mem::take(&mut it.changed) {
+            for slot in core::mem::take(&mut it.alone) {
+                if let Some(backup) = backup_of(cx.view(), cx.node, slot) {
+                    go_alone(cx, slot, backup);
+                }
+            }
             ship(cx, changes, &outputs);
         }
         let after = cx.tables.replication.wait_for();
@@ -440,6 +455,24 @@ impl Cx<'_> {
     pub fn changed(&mut self, slot: SlotNo) -> bool {
         self.tables.replication.changed = true;
         backup_of(self.view(), self.node, slot).is_some()
+    }
+
+    /// What changed in a slot of this node is more than goes to its backup: the slot does without, until
+    /// another has joined.
+    pub fn leave_alone(&mut self, slot: SlotNo) {
+        self.tables.replication.changed = true;
+        self.tables.replication.alone.insert(slot);
+    }
+
+    /// If a server of this node asks, it is answered before backups have what this step changes: it does not
+    /// rely on that. Who asks with [`Self::sync`] does.
+    pub fn answer_early(&mut self) {
+        self.tables.replication.early = true;
+    }
+
+    /// The answer of this step waits until the backups have what was changed before.
+    pub fn sync(&mut self) {
+        self.tables.replication.changed = true;
     }
 
     /// Tells the backup of a slot of this node what has changed in it. [`Core::apply`] gets it there, once and

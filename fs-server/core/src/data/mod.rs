@@ -9,7 +9,7 @@ pub(crate) use copy::deliver;
 use copy::{object_in, object_out};
 
 use crate::FsCore;
-use crate::inode::{MAY_READ, MAY_WRITE};
+use crate::inode::{MAY_READ, MAY_WRITE, Meta};
 use crate::limits::{FILE_BYTES_MAX, REMOTE_BYTES};
 use crate::tree::Kind;
 use crate::walk::Stop;
@@ -113,7 +113,7 @@ impl FsCore {
             }
             Kind::LowerFile(number) => self.image_object(cx, number)?,
             Kind::File => {
-                let body = self.tree.file_mut(inode)?.0;
+                let body = self.tree.file(inode)?;
                 if at >= body.size { (ObjectId::from_raw(0), 0) } else { self.object(cx, inode)? }
             }
         };
@@ -134,8 +134,9 @@ impl FsCore {
     /// Access times as with Linux's `relatime`.
     fn note_read(&mut self, cx: &Cx<'_>, inode: InodeId) {
         let now_ns = self.now_ns(cx);
-        if let Ok(inode) = self.tree.inode_mut(inode)
-            && inode.meta.atime_ns <= inode.meta.mtime_ns
+        let old = |meta: &Meta| meta.atime_ns <= meta.mtime_ns;
+        if self.tree.inode(inode).is_ok_and(|inode| old(&inode.meta))
+            && let Ok(inode) = self.tree.inode_mut(inode)
         {
             inode.meta.atime_ns = now_ns;
         }
@@ -163,7 +164,7 @@ impl FsCore {
         if source.len() == 0 {
             return Ok(0);
         }
-        let size = self.tree.file_mut(inode)?.0.size;
+        let size = self.tree.file(inode)?.size;
         let appends = appends && !Mutant::AppendsWhereItStands.is_on();
         let at = if appends { size } else { offset.unwrap_or(position) };
         let room = FILE_BYTES_MAX.saturating_sub(at);
@@ -172,7 +173,7 @@ impl FsCore {
         }
         let len = source.len().min(COPY_BYTES).min(room);
         let pages = at / PAGE..(at + len).div_ceil(PAGE);
-        let missing = self.tree.file_mut(inode)?.0.extents.missing(pages);
+        let missing = self.tree.file(inode)?.extents.missing(pages);
         self.tree.room_for(missing)?;
         let (object, _) = self.object(cx, inode).map_err(no_memory_is_no_space)?;
         let moved = object_in(cx, object, at, len, source)?;
@@ -183,6 +184,7 @@ impl FsCore {
         meta.ctime_ns = now_ns;
         let more = body.extents.add(at / PAGE..(at + moved).div_ceil(PAGE));
         self.tree.charge(more, 0);
+        self.tree.touched.written.push((inode, at..at + moved));
         if offset.is_none() {
             self.files.get_mut(file)?.position = at + moved;
         }

@@ -60,17 +60,18 @@ impl FsCore {
         cx: &mut Cx<'_>,
         inode: InodeId,
     ) -> Result<(ObjectId, u64), Errno> {
-        let (file, _) = self.tree.file_mut(inode)?;
+        let file = self.tree.file(inode)?;
+        let size = file.size;
         if let Some(object) = file.object {
-            return Ok((object, file.size));
+            return Ok((object, size));
         }
         let slot = Some(inode.slot());
         let object = cx.leaf(&ObjectCreate { content: Content::Zero, slot })?.object;
-        file.object = Some(object);
-        if file.size > 0 {
-            cx.leaf(&ObjectResize { object, len: file.size })?;
+        self.tree.set_object(inode, object)?;
+        if size > 0 {
+            cx.leaf(&ObjectResize { object, len: size })?;
         }
-        Ok((object, file.size))
+        Ok((object, size))
     }
 
     /// Gives back the objects of files that are gone.
@@ -118,7 +119,11 @@ impl FsCore {
             self.tree.charge(0, pages);
             self.tree.freed_objects.extend(object);
         }
-        Ok(added?)
+        let added = added?;
+        if len > 0 && with_data {
+            self.tree.touched.written.push((added, 0..len));
+        }
+        Ok(added)
     }
 
     /// truncate(2) of a file of the writable tree whose home is here.

@@ -5,7 +5,7 @@ use super::{Announcement, Job, Raw, Waiting, Work, end, fail};
 use crate::FsCore;
 use crate::tree::Listing;
 use crate::walk::{NameOp, Step, Stop};
-use abi::{Errno, FileId, NodeId, SpaceId};
+use abi::{Errno, FileId, NodeId, SlotNo, SpaceId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use fs_api::file::{FileObject, Moved};
@@ -57,17 +57,17 @@ impl FsCore {
             None => {}
             Some(Waiting::Job(job, stop)) => self.job_answered(cx, job, &stop, result),
             Some(Waiting::Announced(number)) => self.announced(cx, number),
-            Some(Waiting::Forwarded(ticket, home)) => {
-                let result = result.map_err(|errno| lost_with(cx, home, errno));
+            Some(Waiting::Forwarded(ticket, slot)) => {
+                let result = result.map_err(|errno| lost_with(cx, slot, errno));
                 cx.complete(ticket, result.map(|reply| Raw(reply.msg)));
             }
-            Some(Waiting::ReadBack { ticket, home, file, space, addr }) => {
-                let result = result.map_err(|errno| lost_with(cx, home, errno));
+            Some(Waiting::ReadBack { ticket, file, space, addr }) => {
+                let result = result.map_err(|errno| lost_with(cx, file.slot(), errno));
                 let moved = result.and_then(|reply| self.read_back(cx, file, space, addr, reply));
                 cx.complete(ticket, moved.map(|bytes| Moved { bytes }));
             }
-            Some(Waiting::Behind(ticket, home)) => {
-                let result = result.map_err(|errno| lost_with(cx, home, errno));
+            Some(Waiting::Behind(ticket, slot)) => {
+                let result = result.map_err(|errno| lost_with(cx, slot, errno));
                 let behind = result.and_then(|reply| BehindFile::get(&reply.msg));
                 let object = behind.and_then(|behind| self.object_behind(cx, behind, true));
                 cx.complete(ticket, object);
@@ -86,7 +86,7 @@ impl FsCore {
             Ok(reply) => reply,
             Err(errno) => {
                 let errno = match stop {
-                    Stop::Go(home) => lost_with(cx, *home, errno),
+                    Stop::Go(slot) => lost_with(cx, *slot, errno),
                     _ => errno,
                 };
                 return fail(cx, &job, errno);
@@ -164,7 +164,8 @@ impl FsCore {
     }
 }
 
-/// Why a call at a home failed: one that left the cluster does not only not answer, what it had is gone.
-fn lost_with(cx: &Cx<'_>, home: NodeId, errno: Errno) -> Errno {
-    if errno == Errno::EHOSTDOWN && !cx.view().contains(home) { Errno::EIO } else { errno }
+/// Why a call at a slot's home failed: one that left the cluster does not only not answer, what it had is gone.
+fn lost_with(cx: &Cx<'_>, slot: SlotNo, errno: Errno) -> Errno {
+    let row = cx.view().slot(slot);
+    if errno == Errno::EHOSTDOWN && row.lost == row.since { Errno::EIO } else { errno }
 }

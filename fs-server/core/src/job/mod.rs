@@ -15,7 +15,7 @@ use crate::data::{Sink, Source};
 use crate::limits::{JOBS_MAX, TURNS_MAX};
 use crate::tree::Listing;
 use crate::walk::{NameOp, Stop, Walk};
-use abi::{Errno, FileId, InodeId, NodeId, SpaceId, Ticket};
+use abi::{Errno, FileId, InodeId, NodeId, SlotNo, SpaceId, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -94,11 +94,11 @@ pub(crate) enum Waiting {
     /// One of the answers that an announcement needs.
     Announced(u64),
     /// A request that the file's home performs.
-    Forwarded(Ticket, NodeId),
+    Forwarded(Ticket, SlotNo),
     /// A read that the file's home performs: where the bytes go.
-    ReadBack { ticket: Ticket, home: NodeId, file: FileId, space: SpaceId, addr: u64 },
+    ReadBack { ticket: Ticket, file: FileId, space: SpaceId, addr: u64 },
     /// ObjectOf.
-    Behind(Ticket, NodeId),
+    Behind(Ticket, SlotNo),
 }
 
 /// A directory of the image gets a writable part; the job goes on when everyone has heard.
@@ -206,7 +206,7 @@ impl FsCore {
         match &stop {
             // Asked already, or over: nothing more to ask.
             Stop::Fetch { .. } | Stop::Fail(_) | Stop::View | Stop::Moved(_) => {}
-            Stop::Go(node) => {
+            Stop::Go(slot) => {
                 let bulk = match &job.work {
                     Work::Name { walk, op, .. } => postcard::to_allocvec(&(walk, op)).ok(),
                     Work::Read { .. }
@@ -214,16 +214,15 @@ impl FsCore {
                     | Work::Resize { .. }
                     | Work::List { .. } => None,
                 };
-                cx.call_node(*node, &NameStep {}, bulk.unwrap_or_default(), cookie);
+                cx.call_home(*slot, &NameStep {}, bulk.unwrap_or_default(), cookie);
             }
             Stop::Announce { dir, place } => return self.announce(cx, job, *dir, *place),
             Stop::Seal(inode) => {
-                let home = self.tree.home(*inode);
-                cx.call_node(home, &Seal { inode: *inode }, Vec::new(), cookie);
+                cx.call_home(inode.slot(), &Seal { inode: *inode }, Vec::new(), cookie);
             }
             Stop::Records { dir, after, len } => {
                 let records = Records { inode: *dir, after: *after, len: *len };
-                cx.call_node(self.tree.home(*dir), &records, Vec::new(), cookie);
+                cx.call_home(dir.slot(), &records, Vec::new(), cookie);
             }
         }
         self.waiting.insert(cookie, Waiting::Job(job, stop));

@@ -56,7 +56,7 @@ impl FsCore {
         place: u64,
     ) -> Result<(), Stop> {
         if !self.tree.is_home(dir) {
-            return Err(Stop::Go(self.tree.home(dir)));
+            return Err(Stop::Go(dir.slot()));
         }
         if cx.is_frozen(dir.slot()) {
             return Err(Stop::View);

@@ -87,7 +87,7 @@ impl FsCore {
         let is_here = self.tree.is_here(dir);
         let about_to_go = self.tree.is_home(dir) && cx.is_frozen(dir.slot());
         if (!is_here || about_to_go) && !self.next_is_unchanged(walk)? {
-            return Err(if about_to_go { Stop::View } else { Stop::Go(self.tree.home(dir)) });
+            return Err(if about_to_go { Stop::View } else { Stop::Go(dir.slot()) });
         }
         let kind = self.tree.kind(dir)?;
         if kind == Kind::Elsewhere {

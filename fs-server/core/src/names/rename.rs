@@ -28,7 +28,7 @@ impl FsCore {
             return Err(Errno::EXDEV.into());
         }
         if !self.tree.is_home(to.dir) {
-            return Err(Stop::Go(self.tree.home(to.dir)));
+            return Err(Stop::Go(to.dir.slot()));
         }
         self.check_change(to.dir, who)?;
         self.writable(cx, to.dir, &to.name)

@@ -8,7 +8,7 @@ mod on_peer;
 
 use crate::FsCore;
 use crate::job::{Reply, Waiting};
-use abi::{Errno, FileId, NodeId};
+use abi::{Errno, FileId, SlotNo};
 use alloc::vec::Vec;
 use runtime::{Answer, Client, Cx, Operation};
 
@@ -24,7 +24,7 @@ impl FsCore {
         match self.is_mine(cx, file) {
             Ok(true) => {}
             Ok(false) => {
-                return self.forward(cx, from, cx.view().home(file.slot()), op, Vec::new());
+                return self.forward(cx, from, file.slot(), op, Vec::new());
             }
             Err(errno) => return Answer::Failed(errno),
         }
@@ -38,7 +38,7 @@ impl FsCore {
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,
-        home: NodeId,
+        slot: SlotNo,
         op: &O,
         bulk: Vec<u8>,
     ) -> Answer {
@@ -46,23 +46,23 @@ impl FsCore {
         if matches!(from, Client::Node { .. }) {
             return Answer::Failed(Errno::EBADF);
         }
-        self.call(cx, from, home, op, bulk, Waiting::Forwarded)
+        self.call(cx, from, slot, op, bulk, Waiting::Forwarded)
     }
 
     pub(super) fn call<O: Operation>(
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,
-        home: NodeId,
+        slot: SlotNo,
         op: &O,
         bulk: Vec<u8>,
-        waiting: impl FnOnce(abi::Ticket, NodeId) -> Waiting,
+        waiting: impl FnOnce(abi::Ticket, SlotNo) -> Waiting,
     ) -> Answer {
         match cx.open_ticket(from) {
             Ok(ticket) => {
                 let cookie = self.new_cookie();
-                self.waiting.insert(cookie, waiting(ticket, home));
-                cx.call_node(home, op, bulk, cookie);
+                self.waiting.insert(cookie, waiting(ticket, slot));
+                cx.call_home(slot, op, bulk, cookie);
                 Answer::Pending(ticket)
             }
             Err(errno) => Answer::Failed(errno),

@@ -58,8 +58,7 @@ impl FsCore {
                 let resize = file::Resize::get(msg)?;
                 let file::Resize { file, len } = resize;
                 if !self.is_mine(cx, file)? {
-                    let home = cx.view().home(file.slot());
-                    return Ok(self.forward(cx, from, home, &resize, Vec::new()));
+                    return Ok(self.forward(cx, from, file.slot(), &resize, Vec::new()));
                 }
                 self.start(cx, from, bulk, Work::Resize { file, len })
             }
@@ -72,6 +71,15 @@ impl FsCore {
                 let set = file::SetAttributes::get(msg)?;
                 let op = NameOp::Change { follow: false, attributes: set.attributes };
                 self.by_inode(cx, from, bulk, (set.file, &set), op)?
+            }
+            file::Fsync::NUMBER => {
+                let sync = file::Fsync::get(msg)?;
+                if !self.is_mine(cx, sync.file)? {
+                    return Ok(self.forward(cx, from, sync.file.slot(), &sync, Vec::new()));
+                }
+                self.files.get(sync.file)?;
+                cx.sync();
+                Answer::reply(&())
             }
             file::ObjectOf::NUMBER => {
                 let file::ObjectOf { file } = file::ObjectOf::get(msg)?;
@@ -100,12 +108,10 @@ impl FsCore {
         if len > 0 {
             cx.leaf(&Prepare { space, addr, len, access: Access::Write })?;
         }
-        let home = cx.view().home(file.slot());
         let offset = offset.unwrap_or(AT_POSITION);
         let op = peer::Bytes { file, offset, len };
-        Ok(self.call(cx, from, home, &op, Vec::new(), |ticket, home| Waiting::ReadBack {
+        Ok(self.call(cx, from, file.slot(), &op, Vec::new(), |ticket, _| Waiting::ReadBack {
             ticket,
-            home,
             file,
             space,
             addr,
@@ -123,6 +129,8 @@ impl FsCore {
     ) -> Result<Answer, Errno> {
         local_only(from)?;
         if self.is_mine(cx, file)? {
+            // fsync(2) is for who relies on it.
+            cx.answer_early();
             return Ok(self.start(cx, from, bulk, Work::Write { file, offset, source }));
         }
         let Source::Space { space, addr, len } = source else { return Err(Errno::EPROTO) };
@@ -131,9 +139,8 @@ impl FsCore {
         if len > 0 {
             cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut data))?;
         }
-        let home = cx.view().home(file.slot());
         let op = peer::PutBytes { file, offset: offset.unwrap_or(AT_POSITION) };
-        Ok(self.forward(cx, from, home, &op, data))
+        Ok(self.forward(cx, from, file.slot(), &op, data))
     }
 
     /// An operation on an open file's inode, which may have another home than the description.
@@ -146,8 +153,7 @@ impl FsCore {
         op: NameOp,
     ) -> Result<Answer, Errno> {
         if !self.is_mine(cx, file)? {
-            let home = cx.view().home(file.slot());
-            return Ok(self.forward(cx, from, home, request, Vec::new()));
+            return Ok(self.forward(cx, from, file.slot(), request, Vec::new()));
         }
         let inode = self.files.get(file)?.inode;
         if self.tree.is_lost(inode) {
@@ -173,8 +179,7 @@ impl FsCore {
             let object: FileObject = self.object_behind(cx, behind, false)?;
             return Ok(Answer::reply(&object));
         }
-        let home = cx.view().home(file.slot());
-        Ok(self.call(cx, from, home, &peer::Behind { file }, Vec::new(), Waiting::Behind))
+        Ok(self.call(cx, from, file.slot(), &peer::Behind { file }, Vec::new(), Waiting::Behind))
     }
 
     /// What is behind an open file; `node` refers to the object from now on.

@@ -41,8 +41,7 @@ impl FsCore {
             return Err(Errno::EIO);
         }
         if !Lower::is_lower(request.inode) && !self.tree.is_home(request.inode) {
-            let home = self.tree.home(request.inode);
-            return Ok(self.forward(cx, from, home, &request, Vec::new()));
+            return Ok(self.forward(cx, from, request.inode.slot(), &request, Vec::new()));
         }
         let path = self.tree.path(request.inode);
         let gone = |errno| if errno == Errno::ESTALE { Errno::ENOENT } else { errno };

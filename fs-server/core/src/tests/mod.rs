@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server as programs and other nodes see it.
 
+mod backups;
 mod cluster;
 mod model;
 mod moves;

@@ -219,37 +219,44 @@ impl Shared {
                 self.range(at, addr, data.len() as u64)?.copy_from_slice(&data);
             }
             ObjectCreate::NUMBER => {
-                let content = ObjectCreate::get(msg)?.content;
+                let ObjectCreate { content, slot } = ObjectCreate::get(msg)?;
                 if let Some(object) = self.roots.get(&(at, content)) {
                     *self.refs.get_mut(object).expect("never freed") += 1;
                     return Msg::of(&ObjectCreated { object: ObjectId::from_raw(*object) });
                 }
-                self.serial += 1;
+                // Of each node's slots one that is its own in the first view.
+                let own = SlotNo::new(at as u16).expect("a slot");
+                let object = self.new_id(slot.unwrap_or(own));
                 let bytes = match content {
                     Content::Zero => Vec::new(),
                     Content::Root { offset, len } => {
-                        self.roots.insert((at, content), self.serial);
+                        self.roots.insert((at, content), object.raw());
                         self.root[offset as usize..(offset + len) as usize].to_vec()
                     }
                 };
-                self.objects.insert(self.serial, bytes);
-                self.refs.insert(self.serial, 1);
-                return Msg::of(&ObjectCreated { object: ObjectId::from_raw(self.serial) });
+                self.objects.insert(object.raw(), bytes);
+                self.refs.insert(object.raw(), 1);
+                return Msg::of(&ObjectCreated { object });
             }
             _ => return self.object_op(at, op, msg, bulk),
         }
         Ok(Msg::default())
     }
 
+    fn new_id(&mut self, slot: SlotNo) -> ObjectId {
+        self.serial += 1;
+        ObjectId::new(slot, self.serial).expect("a small number")
+    }
+
     fn rename(&mut self, op: &ObjectRename) -> Result<ObjectId, Errno> {
         let former = op.object.raw();
         let bytes = self.objects.remove(&former).ok_or(Errno::ESTALE)?;
         let refs = self.refs.remove(&former).ok_or(Errno::ESTALE)?;
-        self.serial += 1;
-        self.objects.insert(self.serial, bytes);
-        self.refs.insert(self.serial, refs);
-        self.renamed.push((self.serial, op.slot));
-        Ok(ObjectId::from_raw(self.serial))
+        let object = self.new_id(op.slot);
+        self.objects.insert(object.raw(), bytes);
+        self.refs.insert(object.raw(), refs);
+        self.renamed.push((object.raw(), op.slot));
+        Ok(object)
     }
 
     fn object_op(
@@ -373,6 +380,24 @@ impl World {
             shared.queues.push(VecDeque::new());
         }
         Self { shared: RefCell::new(shared), fs, programs }
+    }
+
+    /// A cluster in a first view, with backups.
+    pub fn with_backups(count: u16) -> (Self, View) {
+        let mut it = Self::new(count);
+        let members: Vec<NodeId> = (1..=count).map(node).collect();
+        let view = View::fixed(members.clone()).expect("a view").with_backups();
+        for (at, id) in members.into_iter().enumerate() {
+            let (wall_ns, bytes_max) = (1_000_000_000_000, 1 << 20);
+            let config = Config { root: image().0, wall_ns, seed: [7; 32], bytes_max };
+            let core = FsCore::new(id, View::outside(id), config).expect("a sound image");
+            it.fs[at] = Host::outside(ServerId::Fs, id, core);
+            let mut surroundings = Surroundings { world: &it, at };
+            runtime::testing::lease(&it.fs[at], &mut surroundings, u64::MAX);
+            it.enter(at, &view);
+        }
+        it.settle();
+        (it, view)
     }
 
     /// Starts a call of the program on node `at` (from 0).

@@ -6,6 +6,7 @@ use crate::inode::{Body, Entry, Folder, Inode, Meta};
 use crate::limits::{INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
 use abi::{Errno, InodeId, SlotNo};
+use alloc::borrow::ToOwned;
 use fs_api::name::Credentials;
 use runtime::Mutant;
 
@@ -33,8 +34,9 @@ impl Tree {
             let (links, meta) = (node.links, self.meta(dir)?);
             self.room_for_inode()?;
             self.inodes.insert(dir, Inode { meta, links, opens: 0, body });
+            self.touched.inodes.insert(dir);
         }
-        match &mut self.inode_mut(dir)?.body {
+        match &mut self.inode_here(dir)?.body {
             Body::Directory(folder) if folder.dead => Err(Errno::ENOENT),
             Body::Directory(folder) => Ok(folder),
             Body::File(_) | Body::Link(_) => Err(Errno::ENOTDIR),
@@ -74,6 +76,7 @@ impl Tree {
         let serial = self.view.slot(slot).serial(self.made).ok_or(Errno::ENOSPC)?;
         let id = InodeId::new(slot, serial).ok_or(Errno::ENOSPC)?;
         self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body });
+        self.touched.inodes.insert(id);
         Ok(id)
     }
 
@@ -100,7 +103,7 @@ impl Tree {
         }
         let number = self.lower.number(dir);
         let place = number.and_then(|number| self.lower.find(number, name)).map(|(at, _)| at);
-        self.edit(dir, |folder| folder.put(name, inode, place))?;
+        self.edit(dir, name, |folder| folder.put(name, inode, place))?;
         let target = self.inode_mut(inode)?;
         target.meta.ctime_ns = now_ns;
         let is_directory = if let Body::Directory(folder) = &mut target.body {
@@ -145,7 +148,7 @@ impl Tree {
         let in_lower =
             self.lower.number(dir).is_some_and(|number| self.lower.find(number, name).is_some());
         let is_directory = matches!(self.kind(inode)?, Kind::Directory);
-        self.edit(dir, |folder| folder.take(name, in_lower))?;
+        self.edit(dir, name, |folder| folder.take(name, in_lower))?;
         if !Lower::is_lower(inode) {
             let target = self.inode_mut(inode)?;
             target.links -= u32::from(!is_directory);
@@ -155,13 +158,20 @@ impl Tree {
         Ok(inode)
     }
 
-    /// Changes a directory's names and counts them.
-    fn edit(&mut self, dir: InodeId, change: impl FnOnce(&mut Folder)) -> Result<(), Errno> {
+    /// Changes a name of a directory, and counts names.
+    fn edit(
+        &mut self,
+        dir: InodeId,
+        name: &str,
+        change: impl FnOnce(&mut Folder),
+    ) -> Result<(), Errno> {
         let folder = self.folder_mut(dir)?;
         let before = folder.entries.len();
         change(folder);
         let after = folder.entries.len();
         self.names = self.names + after - before;
+        self.touched.inodes.insert(dir);
+        self.touched.names.insert((dir, name.to_owned()));
         Ok(())
     }
 
@@ -179,6 +189,7 @@ impl Tree {
         if Lower::is_lower(id) || !self.inodes.get(&id).is_some_and(unused) {
             return;
         }
+        self.touched.inodes.insert(id);
         match self.inodes.remove(&id).map(|inode| inode.body) {
             Some(Body::File(file)) => {
                 self.pages_used -= file.extents.pages();

@@ -14,10 +14,12 @@
 mod links;
 mod list;
 mod places;
+mod replicated;
 mod saved;
 mod views;
 
 pub use list::Listing;
+pub use replicated::{Shape, Touched};
 pub use saved::{FileBytes, SavedInode};
 
 use crate::device::Device;
@@ -56,6 +58,8 @@ pub struct Tree {
     pages_max: u64,
     /// Objects that no file has any more.
     pub freed_objects: Vec<ObjectId>,
+    /// What the step under way has changed.
+    pub touched: Touched,
 }
 
 /// What an inode is, as far as a walk must know.
@@ -90,6 +94,7 @@ impl Tree {
             pages_used: 0,
             pages_max: bytes_max / PAGE_BYTES as u64,
             freed_objects: Vec::new(),
+            touched: Touched::default(),
             lower,
         }
     }
@@ -107,15 +112,35 @@ impl Tree {
         self.inodes.get(&id).ok_or(Errno::ESTALE)
     }
 
-    /// The same.
+    /// The same, to be changed.
     ///
     /// # Errors
     /// As [`Self::inode`].
     pub fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Errno> {
+        self.touched.inodes.insert(id);
+        self.inodes.get_mut(&id).ok_or(Errno::ESTALE)
+    }
+
+    /// The same, for what each node counts by itself: objects and open files.
+    ///
+    /// # Errors
+    /// As [`Self::inode`].
+    pub fn inode_here(&mut self, id: InodeId) -> Result<&mut Inode, Errno> {
         self.inodes.get_mut(&id).ok_or(Errno::ESTALE)
     }
 
     /// A writable regular file's data.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn file(&self, id: InodeId) -> Result<&FileBody, Errno> {
+        match &self.inode(id)?.body {
+            Body::File(file) => Ok(file),
+            Body::Directory(_) | Body::Link(_) => Err(Errno::ESTALE),
+        }
+    }
+
+    /// The same, and the inode's state, to be changed.
     ///
     /// # Errors
     /// ESTALE: there is no such file here.

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
 use abi::linux::general::{SEEK_CUR, SEEK_END, SEEK_SET};
-use fs_api::file::{ListDirectory, Moved, Position, Resize, Seek};
+use fs_api::file::{Fsync, ListDirectory, Moved, Position, Resize, Seek};
 use fs_api::name::FileKind;
 use runtime::{NodeReply, Wire};
 
@@ -76,11 +76,15 @@ pub fn ftruncate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     Ok(call.ask(&Resize { file: file.file, len }, glue::wait(Wait::Zero)))
 }
 
-/// fsync(2), fdatasync(2): files are memory, there is nothing to write.
+/// fsync(2), fdatasync(2): files are in memory, of two nodes if there are two.
 pub fn fsync<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &call.process().own.files.get(call.args[0])?.target {
         Target::File(file) if matches!(file.kind, FileKind::Pipe | FileKind::Terminal) => {
             Err(Errno::EINVAL.into())
+        }
+        Target::File(file) if file.kind == FileKind::Regular => {
+            let file = file.file;
+            Ok(call.ask(&Fsync { file }, glue::wait(Wait::Zero)))
         }
         Target::File(_) | Target::Local(_) => Ok(Next::Done(0)),
     }

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Inodes at the backup of their slot: what changed, and how it is taken in.
+//!
+//! What comes is another node's word: a change that no tree can have is refused.
+
+use super::Tree;
+use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
+use crate::limits::{FILE_BYTES_MAX, INODES_MAX, NAMES_MAX};
+use crate::lower::{Lower, LowerKind};
+use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
+use abi::{Errno, InodeId, ObjectId, SlotNo};
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+use serde::{Deserialize, Serialize};
+
+/// What a step has changed.
+#[derive(Default, Debug)]
+pub struct Touched {
+    /// Inodes that changed, came or went.
+    pub inodes: BTreeSet<InodeId>,
+    /// Directories and names in them.
+    pub names: BTreeSet<(InodeId, String)>,
+    /// Bytes of files.
+    pub written: Vec<(InodeId, Range<u64>)>,
+}
+
+/// An inode without its names and bytes.
+#[derive(Serialize, Deserialize)]
+pub enum Shape {
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+    },
+    /// A directory.
+    Directory {
+        /// The one that it is in.
+        parent: InodeId,
+        /// The last cookie that was given.
+        next_cookie: u64,
+        /// It was removed.
+        dead: bool,
+    },
+    /// A symbolic link.
+    Link(String),
+}
+
+impl Tree {
+    /// An inode of this home as its backup has to have it; `None` if it is no more.
+    pub fn shape(&self, id: InodeId) -> Option<(Meta, u32, Shape)> {
+        let inode = self.inodes.get(&id)?;
+        let shape = match &inode.body {
+            Body::File(file) => Shape::File { size: file.size },
+            Body::Link(target) => Shape::Link(target.clone()),
+            Body::Directory(folder) => Shape::Directory {
+                parent: folder.parent,
+                next_cookie: folder.next_cookie(),
+                dead: folder.dead,
+            },
+        };
+        Some((inode.meta, inode.links, shape))
+    }
+
+    /// What a directory of this home knows of a name.
+    pub fn entry(&self, dir: InodeId, name: &str) -> Option<Entry> {
+        match &self.inodes.get(&dir)?.body {
+            Body::Directory(folder) => folder.entries.get(name).copied(),
+            Body::File(_) | Body::Link(_) => None,
+        }
+    }
+
+    /// Takes in an inode of another home; an object of a file that has to be cut to its size.
+    ///
+    /// # Errors
+    /// EPROTO: it cannot be. ENOSPC.
+    pub fn put_shape(
+        &mut self,
+        slot: SlotNo,
+        (id, meta, links): (InodeId, Meta, u32),
+        shape: Shape,
+    ) -> Result<Option<(ObjectId, u64)>, Errno> {
+        if id.slot() != slot || !self.can_be(id, &shape) {
+            return Err(Errno::EPROTO);
+        }
+        if !self.inodes.contains_key(&id) {
+            if self.inodes.len() >= INODES_MAX {
+                return Err(Errno::ENOSPC);
+            }
+            let body = match &shape {
+                Shape::File { .. } => Body::File(FileBody::default()),
+                Shape::Link(target) => Body::Link(target.clone()),
+                Shape::Directory { parent, .. } => {
+                    Body::Directory(Folder::new(*parent, self.lower.number(id)))
+                }
+            };
+            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+        }
+        let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
+        (inode.meta, inode.links) = (meta, links);
+        match (&mut inode.body, shape) {
+            (Body::File(file), Shape::File { size }) => {
+                let cut = file.object.filter(|_| size != file.size);
+                file.size = size;
+                let freed = file.extents.cut(size.div_ceil(PAGE_BYTES as u64));
+                self.charge(0, freed);
+                Ok(cut.map(|object| (object, size)))
+            }
+            (Body::Link(link), Shape::Link(target)) => {
+                *link = target;
+                Ok(None)
+            }
+            (Body::Directory(folder), Shape::Directory { parent, next_cookie, dead }) => {
+                folder.replaced(parent, next_cookie, dead);
+                Ok(None)
+            }
+            (Body::File(_) | Body::Link(_) | Body::Directory(_), _) => Err(Errno::EPROTO),
+        }
+    }
+
+    fn can_be(&self, id: InodeId, shape: &Shape) -> bool {
+        let number = self.lower.number(id);
+        match shape {
+            Shape::File { size } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
+            Shape::Link(target) => !Lower::is_lower(id) && target.len() < PATH_BYTES,
+            Shape::Directory { .. } => {
+                let is_directory =
+                    |number| matches!(self.lower.node(number).kind, LowerKind::Directory(_));
+                !Lower::is_lower(id) || number.is_some_and(is_directory)
+            }
+        }
+    }
+
+    /// Takes in what a directory of another home knows of a name.
+    ///
+    /// # Errors
+    /// EPROTO: it cannot be. ENOSPC.
+    pub fn put_name(
+        &mut self,
+        slot: SlotNo,
+        (dir, name): (InodeId, String),
+        entry: Option<Entry>,
+    ) -> Result<(), Errno> {
+        let named = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('/');
+        let is_here = |inode: InodeId| inode.slot() == slot && self.inodes.contains_key(&inode);
+        let leads = match entry {
+            Some(Entry::Present { inode, .. }) => !Lower::is_lower(inode) && is_here(inode),
+            Some(Entry::Whiteout) | None => true,
+        };
+        if !named || !leads || dir.slot() != slot {
+            return Err(Errno::EPROTO);
+        }
+        if self.names >= NAMES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        let inode = self.inodes.get_mut(&dir).ok_or(Errno::EPROTO)?;
+        let Body::Directory(folder) = &mut inode.body else { return Err(Errno::EPROTO) };
+        let before = folder.entries.len();
+        folder.set(name, entry)?;
+        self.names = self.names + folder.entries.len() - before;
+        if Lower::is_lower(dir) {
+            self.overlaid.insert(dir);
+        }
+        Ok(())
+    }
+
+    /// An inode of another home is no more.
+    pub fn drop_copy(&mut self, id: InodeId) {
+        match self.inodes.remove(&id).map(|inode| inode.body) {
+            Some(Body::File(file)) => {
+                self.charge(0, file.extents.pages());
+                self.freed_objects.extend(file.object);
+            }
+            Some(Body::Directory(folder)) => self.names -= folder.entries.len(),
+            Some(Body::Link(_)) | None => {}
+        }
+    }
+
+    /// Counts bytes of a file that were written at its home, or will be.
+    ///
+    /// # Errors
+    /// EPROTO: it has not so many. ENOSPC.
+    pub fn grow_copy(&mut self, id: InodeId, range: Range<u64>) -> Result<(), Errno> {
+        let page = PAGE_BYTES as u64;
+        let pages = range.start / page..range.end.div_ceil(page);
+        let file = self.file(id)?;
+        if range.end > file.size || range.start >= range.end {
+            return Err(Errno::EPROTO);
+        }
+        self.room_for(file.extents.missing(pages.clone()))?;
+        let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::EPROTO) };
+        let more = file.extents.add(pages);
+        self.charge(more, 0);
+        Ok(())
+    }
+
+    /// Notes where a file's bytes are on this node.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn set_object(&mut self, id: InodeId, object: ObjectId) -> Result<(), Errno> {
+        match &mut self.inode_here(id)?.body {
+            Body::File(file) => file.object = Some(object),
+            Body::Directory(_) | Body::Link(_) => return Err(Errno::ESTALE),
+        }
+        Ok(())
+    }
+
+    /// Files with the objects that hold their bytes here, in no order.
+    pub fn objects(&self) -> Vec<(InodeId, ObjectId)> {
+        let all = self.inodes.iter().filter_map(|(id, inode)| match &inode.body {
+            Body::File(FileBody { object: Some(object), .. }) => Some((*id, *object)),
+            Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
+        });
+        all.collect()
+    }
+}
