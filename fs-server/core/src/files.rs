@@ -383,7 +383,6 @@ impl Files {
         self.table.keys().any(|file| file.slot() == slot && !is_device(*file))
     }
 
-    pub fn debug(&self) -> Vec<alloc::string::String> { self.table.iter().filter(|(f,_)| !is_device(**f)).map(|(f, d)| alloc::format!("{f:?} slot {:?} {d:?}", f.slot())).collect() }
     /// How many there are, beside the devices'.
     pub fn len(&self) -> usize {
         self.table.len() - self.devices

@@ -153,7 +153,7 @@ pub(crate) fn home(cx: &Cx<'_>, object: ObjectId) -> NodeId {
 
 /// Whether the object is gone, with a home that left.
 pub(crate) fn is_lost(cx: &Cx<'_>, object: ObjectId) -> bool {
-    cx.view().has_lost(object.slot(), object.serial())
+    cx.view().has_broken(object.slot(), object.serial())
 }
 
 /// Whether this node is the object's home. Who took over a lost slot is no home of what was in it.

@@ -123,6 +123,9 @@ impl<'a> Draft<'a> {
             Request::Abort(slot) => self.change_slot(from, *slot, |slot, _| {
                 slot.joining.map(|_| Slot { joining: None, ..slot })
             }),
+            Request::Alone(slot) => self.change_slot(from, *slot, |slot, _| {
+                slot.backup.map(|_| Slot { backup: None, ..slot })
+            }),
             Request::Drain(wish) if self.members[at].draining == *wish => Err(Refused::Nothing),
             Request::Drain(wish) => {
                 self.members[at].draining = *wish;

@@ -4,7 +4,7 @@
 //! # Model
 //! | request | from |
 //! |---|---|
-//! | joined, moved, abort | the slot's primary, in this very view |
+//! | joined, moved, abort, alone | the slot's primary, in this very view |
 //! | drain | the member itself |
 //! | voters | a node that votes |
 //!
@@ -24,6 +24,8 @@ pub enum Request {
     Joined(SlotNo, Goal),
     /// The slot's joiner shall not join.
     Abort(SlotNo),
+    /// The slot's backup has not all of it, and shall be none.
+    Alone(SlotNo),
     /// I wish to leave (or to stay after all).
     Drain(bool),
     /// These shall vote. From the next view on voters follow the members again

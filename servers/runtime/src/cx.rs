@@ -227,11 +227,12 @@ impl Cx<'_> {
         }
     }
 
-    /// Whether a call to the home of a slot that cannot be reached waits for that, or for the next home.
-    fn may_follow(&self, home: NodeId, request: u64) -> bool {
-        let slot = self.tables.slot_of_call(request);
-        let row = slot.map(|slot| self.view().slot(slot));
-        row.is_some_and(|row| row.primary == home && row.backup.is_some())
+    /// Whether a call to a node that cannot be reached goes on: its slot has another home that has all of it, or
+    /// may get one.
+    pub(crate) fn may_follow(&self, node: NodeId, request: u64) -> bool {
+        let Some(slot) = self.tables.slot_of_call(request) else { return false };
+        let row = self.view().slot(slot);
+        if row.primary == node { row.backup.is_some() } else { row.lost < row.since }
     }
 
     /// Tells the same server on another node something, without an answer. Messages to one node and
@@ -462,7 +463,9 @@ impl Cx<'_> {
         let bears = !it.bulk.is_empty();
         let Err(errno) = transmit(self, it) else { return };
         match kind {
-            Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request) => {}
+            Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request) => {
+                self.tables.replication.stranded = true;
+            }
             Kind::Call => {
                 if let Some(cookie) = self.tables.end_call(to, request) {
                     self.tables.actions.push_back(Action::Complete { cookie, result: Err(errno) });

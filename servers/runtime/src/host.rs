@@ -134,6 +134,7 @@ impl<C: Core> Host<C> {
         if cx.tables.replication.is_full() {
             return Answer::NextView;
         }
+        cx.tables.replication.begin();
         let answer = core.request(cx, from, op, msg, bulk);
         if !cx.tables.replication.on {
             return answer;
@@ -191,6 +192,7 @@ impl<C: Core> Host<C> {
         }
         Self::slots_turned(core, cx, &turn);
         Self::copies_turned(core, cx, &turn);
+        Self::ask_alone_again(cx);
         core.entered(cx, &turn.old);
         for node in turn.found {
             core.event(cx, Event::NodeUp(node));
@@ -510,7 +512,7 @@ impl<C: Core> Host<C> {
         let open =
             if Mutant::CallsOutliveTheirNode.is_on() { vec![] } else { cx.tables.calls_to(node) };
         for request in open {
-            if Self::goes_on(cx, node, request) {
+            if cx.may_follow(node, request) {
                 continue;
             }
             if let Some(cookie) = cx.tables.end_call(node, request) {

@@ -96,14 +96,6 @@ impl<C: Core> Host<C> {
         }
     }
 
-    /// Whether a call to a node that is down goes on: its slot has another home that has all of it, or may get
-    /// one.
-    pub(crate) fn goes_on(cx: &Cx<'_>, node: NodeId, request: u64) -> bool {
-        let Some(slot) = cx.tables.slot_of_call(request) else { return false };
-        let row = cx.view().slot(slot);
-        if row.primary == node { row.backup.is_some() } else { row.lost < row.since }
-    }
-
     /// A view was entered, or a link is down: calls to homes that cannot be reached go to who has the slot now.
     pub(crate) fn follow_homes(core: &mut C, cx: &mut Cx<'_>) {
         for (request, slot, at) in cx.tables.calls_to_homes() {

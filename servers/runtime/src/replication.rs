@@ -122,8 +122,10 @@ pub(crate) struct Replication {
     alone: BTreeSet<SlotNo>,
     /// Who asks on this node does not wait for the backups.
     early: bool,
-    /// The step that ended last has changed something.
+    /// Something was changed since a request of this node began.
     told: bool,
+    /// A call that waited could not be sent to the home that its slot had.
+    pub(crate) stranded: bool,
     outputs: Vec<Output>,
     /// The last number of a package, over all backups.
     last: u64,
@@ -158,9 +160,8 @@ impl Replication {
 
     /// Whether the answer to a request of this node, whose step has ended, waits. One that changed nothing does
     /// not: who asked is gone with this node, if it goes.
-    pub(crate) fn holds(&mut self) -> bool {
-        let early = core::mem::take(&mut self.early);
-        core::mem::take(&mut self.told) && !early && !self.unapplied.is_empty()
+    pub(crate) fn holds(&self) -> bool {
+        self.told && !self.early && !self.unapplied.is_empty()
     }
 
     /// Whether requests must wait until backups have applied more.
@@ -171,6 +172,11 @@ impl Replication {
     /// Whether a change of this slot has not been applied.
     pub(crate) fn owes(&self, slot: SlotNo) -> bool {
         self.unapplied.values().any(|it| it.slots.contains(&slot))
+    }
+
+    /// A request of this node begins.
+    pub(crate) fn begin(&mut self) {
+        (self.told, self.early) = (false, false);
     }
 
     /// A node has the answers to all its calls below this number.
@@ -232,25 +238,31 @@ impl<C: Core> Host<C> {
         if !cx.tables.replication.on {
             return;
         }
-        core.changes(cx);
-        let it = &mut cx.tables.replication;
-        it.told = it.changed;
-        let (changes, outputs) =
-            (core::mem::take(&mut it.changes), core::mem::take(&mut it.outputs));
-        if core::mem::take(&mut it.changed) {
-            for slot in core::mem::take(&mut it.alone) {
-                if let Some(backup) = backup_of(cx.view(), cx.node, slot) {
-                    go_alone(cx, slot, backup);
+        loop {
+            core.changes(cx);
+            let it = &mut cx.tables.replication;
+            it.told |= it.changed;
+            let changes = core::mem::take(&mut it.changes);
+            let outputs = core::mem::take(&mut it.outputs);
+            if core::mem::take(&mut it.changed) {
+                for slot in core::mem::take(&mut it.alone) {
+                    if let Some(backup) = backup_of(cx.view(), cx.node, slot) {
+                        go_alone(cx, slot, backup);
+                    }
+                }
+                ship(cx, changes, &outputs);
+            }
+            let after = cx.tables.replication.wait_for();
+            for output in outputs {
+                match after {
+                    Some(number) => cx.tables.replication.held.push_back((number, output)),
+                    None => tell_now(cx, output),
                 }
             }
-            ship(cx, changes, &outputs);
-        }
-        let after = cx.tables.replication.wait_for();
-        for output in outputs {
-            match after {
-                Some(number) => cx.tables.replication.held.push_back((number, output)),
-                None => tell_now(cx, output),
+            if !core::mem::take(&mut cx.tables.replication.stranded) {
+                return;
             }
+            Self::follow_homes(core, cx);
         }
     }
 
@@ -414,6 +426,16 @@ impl<C: Core> Host<C> {
                     Self::forget_copy(core, cx, slot);
                 }
             }
+        }
+    }
+
+    /// A view was entered that does not do what it was asked for.
+    pub(crate) fn ask_alone_again(cx: &mut Cx<'_>) {
+        let stuck = cx.tables.replication.unapplied.values().filter(|it| it.number == 0);
+        let slots: BTreeSet<(SlotNo, NodeId)> =
+            stuck.flat_map(|it| it.slots.iter().map(|slot| (*slot, it.to))).collect();
+        for (slot, backup) in slots {
+            say_alone(cx, slot, backup);
         }
     }
 

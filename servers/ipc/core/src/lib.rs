@@ -114,7 +114,7 @@ pub(crate) fn node_of(cx: &Cx<'_>, from: Client) -> NodeId {
 /// # Errors
 /// EIO: it is gone, with a home that left.
 pub(crate) fn home_of(cx: &Cx<'_>, file: FileId) -> Result<NodeId, Errno> {
-    if cx.view().has_lost(file.slot(), file.serial()) {
+    if cx.view().has_broken(file.slot(), file.serial()) {
         return Err(Errno::EIO);
     }
     Ok(cx.view().home(file.slot()))

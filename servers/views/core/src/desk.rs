@@ -241,7 +241,7 @@ impl Desk {
             let epoch = if R::holds(Rule::ChecksEpoch) { epoch } else { view.epoch() };
             // What is refused is void: who asked sees the next view, or asks again.
             let answer = draft.request(node, life, epoch, &request);
-            if let (Ok(()), Request::Abort(slot)) = (answer, request) {
+            if let (Ok(()), Request::Abort(slot) | Request::Alone(slot)) = (answer, request) {
                 self.aborted.insert(slot, now);
             }
         }

@@ -334,6 +334,7 @@ impl<R: Rules> Views<R> {
         let (founders, nodes) = (founding.founders.clone(), members.clone());
         // 0 is the cluster that has no name.
         let Some(view) = View::begun(self.rng.next() | 1, members, &founders) else { return };
+        let view = if self.config.policy.backups { view.with_backups() } else { view };
         let bytes = view.encode();
         self.found(now, view);
         if let Some(raft) = &mut self.raft {

@@ -86,6 +86,8 @@ pub enum Wish {
     Drain(bool),
     /// [`Request::Voters`].
     Voters(Vec<VoterId>),
+    /// [`Request::Alone`].
+    Alone(u16),
 }
 
 impl Wish {
@@ -96,6 +98,7 @@ impl Wish {
                 Self::Joined(slot.index() as u16, *goal == Goal::Primary)
             }
             Request::Abort(slot) => Self::Abort(slot.index() as u16),
+            Request::Alone(slot) => Self::Alone(slot.index() as u16),
             Request::Drain(wish) => Self::Drain(*wish),
             Request::Voters(voters) => Self::Voters(voters.iter().map(VoterId::of).collect()),
         }
@@ -109,6 +112,7 @@ impl Wish {
                 Request::Joined(SlotNo::new(*slot)?, goal)
             }
             Self::Abort(slot) => Request::Abort(SlotNo::new(*slot)?),
+            Self::Alone(slot) => Request::Alone(SlotNo::new(*slot)?),
             Self::Drain(wish) => Request::Drain(*wish),
             Self::Voters(voters) => {
                 Request::Voters(voters.iter().map(|id| id.voter()).collect::<Option<_>>()?)

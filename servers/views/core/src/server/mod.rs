@@ -30,14 +30,15 @@ use crate::server::disk::{Disk, News};
 use crate::server::moves::Moves;
 use crate::server::queue::Cookies;
 use crate::views::{Output, Start, Views};
-use abi::{Errno, NodeId, ServerId, Ticket};
+use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use cluster::{Request, View};
 use disk_api::EVENT_ROOM;
-use runtime::{Answer, Bulk, Client, Core, Cx, Event, Lease, Msg, NodeReply, Operation, Wire};
+use runtime::{Alone, Answer, Bulk, Client, Core, Cx, EVENT_ALONE, Event, Lease};
+use runtime::{Msg, NodeReply, Operation, Wire};
 use shell_api::{EVENT_WISH, Wish};
 use views_api::Agree;
 
@@ -373,6 +374,17 @@ impl<M: Machine> Core for ViewsServer<M> {
             Event::Upcall { from: ServerId::Shell, number: EVENT_WISH, msg } => {
                 if let Ok(Wish { leaves }) = Wish::get(&msg) {
                     self.leaves = Some(leaves);
+                }
+            }
+            Event::Upcall { number: EVENT_ALONE, msg, .. } => {
+                let now = self.time(cx);
+                let alone = Alone::get(&msg).ok();
+                let slot = alone.and_then(|it| Some((SlotNo::new(it.slot)?, it.backup)));
+                if let (Some(views), Some((slot, backup))) = (&mut self.views, slot)
+                    && views.view().is_some_and(|view| view.slot(slot).backup == Some(backup))
+                {
+                    // A server that still needs it says so again in the next view.
+                    let _ = views.request(now, Request::Alone(slot));
                 }
             }
             Event::Upcall { .. } => {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Slots of this node that the view wants to be elsewhere.
+//! Slots of this node that the view wants to be elsewhere, or to have a copy elsewhere.
 //!
 //! # Model
 //! ```text
@@ -14,13 +14,14 @@ use crate::views::Views;
 use abi::{Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use cluster::{Goal, Request, View};
+use cluster::{Goal, Joining, Request, View};
 use runtime::{Cx, Give, Given, NodeReply, Wire};
 
 /// A slot that is being given away.
 struct Move {
     slot: SlotNo,
     to: NodeId,
+    goal: Goal,
     epoch: Epoch,
     /// The keepers give it; else they say whether they would.
     really: bool,
@@ -44,7 +45,7 @@ impl Moves {
         self.moves.clear();
     }
 
-    /// Asks the keepers about each slot that is to leave this node, once in a view.
+    /// Asks the keepers about each slot that another node joins, once in a view.
     pub(crate) fn begin(&mut self, cx: &mut Cx<'_>, views: &Views, now: u64, keepers: &[ServerId]) {
         let Some(view) = views.view().filter(|view| self.begun != Some(view.epoch())) else {
             return;
@@ -54,12 +55,9 @@ impl Moves {
         }
         self.begun = Some(view.epoch());
         let epoch = view.epoch();
-        for (slot, to) in leaving(view, cx.node()) {
-            self.ask(
-                cx,
-                keepers,
-                Move { slot, to, epoch, really: false, waiting: 0, stays: false },
-            );
+        for (slot, Joining { node: to, goal }) in joined(view, cx.node()) {
+            let (really, waiting, stays) = (false, 0, false);
+            self.ask(cx, keepers, Move { slot, to, goal, epoch, really, waiting, stays });
         }
     }
 
@@ -97,7 +95,7 @@ impl Moves {
         let request = match (it.stays, it.really) {
             (true, _) => Request::Abort(it.slot),
             (false, false) => return self.ask(cx, keepers, Move { really: true, ..it }),
-            (false, true) => Request::Joined(it.slot, Goal::Primary),
+            (false, true) => Request::Joined(it.slot, it.goal),
         };
         // A node that is no member any more has no slots either.
         let _ = views.request(now, request);
@@ -107,11 +105,7 @@ impl Moves {
 /// More than the servers that keep things in slots.
 const KEEPERS_MAX: u64 = 16;
 
-/// The slots of `me` that the view wants to be elsewhere, and where.
-fn leaving(view: &View, me: NodeId) -> Vec<(SlotNo, NodeId)> {
-    let moves = |slot: SlotNo| {
-        let joining = view.slot(slot).joining.filter(|joining| joining.goal == Goal::Primary)?;
-        Some((slot, joining.node))
-    };
-    view.slots_of(me).filter_map(moves).collect()
+/// The slots of `me` that another node joins.
+fn joined(view: &View, me: NodeId) -> Vec<(SlotNo, Joining)> {
+    view.slots_of(me).filter_map(|slot| Some((slot, view.slot(slot).joining?))).collect()
 }

@@ -53,7 +53,7 @@ impl Setup {
         let voters = voters.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
         let founders: Vec<NodeId> = voters.collect();
         let others = nodes.into_iter().filter(|node| !founders.contains(node)).collect();
-        let (contacts, policy) = (founders.clone(), Policy { backups: false });
+        let (contacts, policy) = (founders.clone(), Policy { backups: true });
         Self {
             servers,
             keepers,
