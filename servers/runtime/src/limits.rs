@@ -42,9 +42,9 @@ pub const KEPT_CALL_BYTES_MAX: usize = 384 * 1024;
 pub const NODE_BODY_BYTES: usize = abi::limits::WINDOW_BYTES - 1024;
 /// Bytes of what one step changes that go to a backup. A step that changes more (a file of the image that is
 /// copied to be written) leaves the slot without a backup, until another has joined.
-pub const CHANGES_BYTES_MAX: usize = 256 * 1024;
+pub const CHANGES_BYTES_MAX: usize = 192 * 1024;
 /// Bytes of changes that no backup has applied yet, per server: beyond, requests wait.
-pub const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
+pub const UNAPPLIED_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of answers that are kept because who asked may ask again, per server; beyond, the oldest of who
 /// has the newest are forgotten.
-pub const RESULTS_BYTES_MAX: usize = 256 * 1024;
+pub const RESULTS_BYTES_MAX: usize = 128 * 1024;

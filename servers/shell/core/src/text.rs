@@ -6,7 +6,7 @@ use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
-use cluster::View;
+use cluster::{Goal, Slot, View};
 use disk_api::limits::{CHECK_SECTORS, SECTOR_BYTES};
 use disk_api::{DiskInfo, Extent, State};
 use mem_api::MemoryFigures;
@@ -179,13 +179,20 @@ pub(crate) fn nodes_line(
 
 /// The last line of `nodes`.
 pub(crate) fn view_line(view: &View, leader: Option<NodeId>, may_act: bool) -> String {
-    let moving = View::slot_numbers().filter(|slot| view.slot(*slot).joining.is_some()).count();
+    let slots = || View::slot_numbers().map(|number| view.slot(number));
+    let moves = |slot: &&Slot| slot.joining.is_some_and(|it| it.goal == Goal::Primary);
+    let moving = slots().filter(moves).count();
+    // A lone member has nobody to keep copies.
+    let alone = slots().filter(|slot| slot.backup.is_none() && view.members().len() > 1).count();
     let mut line = format!("view {}", view.epoch().0);
     if let Some(leader) = leader.filter(|_| may_act) {
         line.push_str(&format!(", led by node {leader}"));
     }
     if moving > 0 {
         line.push_str(&format!(", {moving} slots on their way"));
+    }
+    if alone > 0 {
+        line.push_str(&format!(", {alone} slots with one copy only"));
     }
     if !may_act {
         line.push_str(", which this node has lost: it waits for a majority of the voters");
