@@ -237,7 +237,9 @@ impl<'a> Draft<'a> {
             let to_be = |goal| slot.joining.filter(|j| j.goal == goal).map(|j| j.node);
             let primary = to_be(Goal::Primary).unwrap_or(slot.primary);
             loads.primaries[usize::from(primary.get())] += 1;
-            if let Some(backup) = to_be(Goal::Backup).or(slot.backup) {
+            // Who gives a slot to its backup takes that one's place.
+            let swapped = slot.backup.filter(|backup| *backup == primary).map(|_| slot.primary);
+            if let Some(backup) = to_be(Goal::Backup).or(swapped).or(slot.backup) {
                 loads.others[usize::from(backup.get())] += 1;
             }
         }
@@ -309,7 +311,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Names a joiner for a slot whose `holder` has too much: at least two more than the joiner, or
-    /// anything at all though it wishes to leave. High slots first: low ones are those in use.
+    /// anything at all though it wishes to leave. High slots first: low ones are those in use. A slot may go to
+    /// its backup, which has it.
     fn begin_move(
         &mut self,
         loads: &mut [u32],
@@ -323,8 +326,11 @@ impl<'a> Draft<'a> {
             let slots = self.slots.iter_mut().zip(&self.avoided).rev();
             let free = slots.filter(|(slot, avoided)| slot.joining.is_none() && !**avoided);
             for (slot, _) in free.filter(|(slot, _)| holder(slot) == Some(source)) {
-                let may =
-                    |node| !slot.involves(node) && (by == 0 || load(node) + by <= load(source));
+                let free = |node| match goal {
+                    Goal::Primary => slot.primary != node,
+                    Goal::Backup => !slot.involves(node),
+                };
+                let may = |node| free(node) && (by == 0 || load(node) + by <= load(source));
                 let Some(node) = least(staying.iter().copied(), loads, may) else { continue };
                 slot.joining = Some(Joining { node, goal });
                 loads[usize::from(source.get())] -= 1;

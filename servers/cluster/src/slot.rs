@@ -5,6 +5,7 @@
 //! ```text
 //!   (P, -, -) --joining--> (P, -, J) --joined--> (P, J, -)
 //!   (P, B, -) --move-----> (P, B, J!) --moved--> (J, B, -)       J! : joins to be primary
+//!   (P, B, -) --swap-----> (P, B, B!) --moved--> (B, P, -)
 //!   P dies: (B, -, ..)     P and B die: (fresh, -, -), marked lost
 //! ```
 //! The functions here are pure, so that the model checker runs the same ones.
@@ -89,17 +90,20 @@ impl Slot {
     }
 
     /// The joiner has the state and becomes primary in the view `next`; the former one becomes
-    /// backup if there is none. `None` if none joins to be that.
+    /// backup if there is none else. `None` if none joins to be that.
     pub fn moved(self, next: Epoch) -> Option<Self> {
         match self.joining {
-            Some(Joining { node, goal: Goal::Primary }) => Some(Self {
-                primary: node,
-                backup: self.backup.or(Some(self.primary)),
-                joining: None,
-                since: next,
-                backed: if self.backup.is_some() { self.backed } else { next },
-                ..self
-            }),
+            Some(Joining { node, goal: Goal::Primary }) => {
+                let other = self.backup.filter(|backup| *backup != node);
+                Some(Self {
+                    primary: node,
+                    backup: other.or(Some(self.primary)),
+                    joining: None,
+                    since: next,
+                    backed: if other.is_some() { self.backed } else { next },
+                    ..self
+                })
+            }
             Some(Joining { goal: Goal::Backup, .. }) | None => None,
         }
     }
@@ -120,6 +124,7 @@ impl Slot {
         match backup {
             Some(primary) => {
                 // It was to become primary of a primary that is gone: now a backup is missing.
+                let joining = joining.filter(|joining| joining.node != primary);
                 let joining = joining.map(|j| Joining { goal: Goal::Backup, ..j });
                 Self { primary, backup: None, joining, since: next, broken: next, ..self }
             }
@@ -172,12 +177,13 @@ impl Slot {
             && new.backup.is_none_or(has_state)
     }
 
-    /// Whether all roles are held by different members.
+    /// Whether all roles are held by different members, but that the backup may join to be primary.
     pub(crate) fn is_well_formed(&self, member: impl Fn(NodeId) -> bool) -> bool {
+        let swaps = self.joining.is_some_and(|joining| joining.goal == Goal::Primary);
         let joining = self.joining.map(|joining| joining.node);
         let apart = self.backup != Some(self.primary)
             && joining != Some(self.primary)
-            && (joining.is_none() || joining != self.backup);
+            && (joining.is_none() || swaps || joining != self.backup);
         apart && [Some(self.primary), self.backup, joining].into_iter().flatten().all(member)
     }
 }

@@ -115,6 +115,30 @@ fn slot_that_its_backup_took_over_says_what_had_no_copy() {
 }
 
 #[test]
+fn member_that_leaves_gives_its_slots_to_their_backups_if_nobody_else_is_there() {
+    let view = fixed(2).with_backups();
+    let life = view.member(node(2)).expect("a member").incarnation;
+    let leaving = settled(&view, WITH_BACKUPS, |draft| {
+        draft.request(node(2), life, view.epoch(), &Request::Drain(true)).expect("it may");
+    });
+    let view = at_rest(leaving, WITH_BACKUPS);
+    assert_eq!(view.slots_of(node(2)).count(), 0);
+    assert!(View::slot_numbers().all(|number| view.slot(number).backup == Some(node(2))));
+    let after = settled(&view, WITH_BACKUPS, |draft| draft.leave(node(2)));
+    assert!(View::slot_numbers().all(|number| after.slot(number).broken == Epoch(0)));
+}
+
+#[test]
+fn member_that_comes_to_one_gets_copies_and_then_slots() {
+    let view = settled(&fixed(1), WITH_BACKUPS, |draft| {
+        draft.admit(node(2), 5, None).expect("there is room");
+    });
+    let view = at_rest(view, WITH_BACKUPS);
+    assert_eq!([1, 2].map(|n| view.slots_of(node(n)).count()), [512, 512]);
+    assert!(View::slot_numbers().all(|number| view.slot(number).backup.is_some()));
+}
+
+#[test]
 fn few_slots_get_a_backup_at_a_time_and_low_ones_first() {
     let view = settled(&fixed(3), WITH_BACKUPS, |_| {});
     let joins: Vec<usize> = View::slot_numbers()

@@ -193,7 +193,10 @@ impl<C: Core> Host<C> {
                 Self::copy_came(core, cx, (&turn.old, slot), &it.head);
             // Its former home may have left with that view: then the slot begins anew here.
             } else if it.stage == Stage::Complete && is_home && row.lost <= it.epoch {
-                core.import(cx, &turn.old, slot, &it.head);
+                // A backup has it all.
+                if it.head_len > 0 {
+                    core.import(cx, &turn.old, slot, &it.head);
+                }
             } else if it.stage != Stage::Head && it.head_len > 0 {
                 core.abandon(cx, slot);
             }
@@ -316,9 +319,14 @@ fn joins_as(cx: &Cx<'_>, slot: SlotNo) -> Option<Goal> {
 
 /// Asks the core for a slot: what is to be sent then; or at once, whether it is given.
 fn export<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) -> Result<Rest, bool> {
-    // The backup stays, and must have what the joiner gets.
+    // The backup stays, and must have what the joiner gets; or it is the joiner, and has it all. That it is in
+    // this view, and so has what it was given before, its answer says.
     if cx.tables.replication.owes(slot) {
         return Ok(Rest::All);
+    }
+    let row = cx.view().slot(slot);
+    if core.is_replicated() && row.joining.is_some_and(|it| row.backup == Some(it.node)) {
+        return Ok(Rest::Head { head: Vec::new(), sent: 0, more: false });
     }
     let (head, more) = match core.export(cx, slot) {
         // A backup must know that it has all, also of nothing.

@@ -471,6 +471,31 @@ fn slot_that_moves_keeps_its_backup_and_its_answers() {
 }
 
 #[test]
+fn slot_goes_to_its_backup_and_back() {
+    let mut world = World::new(2);
+    world.put(2, 4);
+    for (home, to) in [(1, 2), (2, 1)] {
+        let joining = Some(Joining { node: node(to), goal: Goal::Primary });
+        world.agree_row(Slot { joining, ..world.row() });
+        world.enter_all();
+        world.put(home, 5 + u32::from(home));
+        world.put(to, 7 + u32::from(to));
+        world.join();
+        world.settle();
+        let row = world.row();
+        assert_eq!((row.primary, row.backup), (node(to), Some(node(home))));
+        world.check("swapped");
+    }
+    world.kill(1);
+    world.agree(|draft| draft.leave(node(1)));
+    world.enter_all();
+    world.put(2, 20);
+    world.settle();
+    world.check("taken over");
+    assert_eq!(world.lines(2).len(), 6);
+}
+
+#[test]
 fn who_gave_a_slot_away_without_a_backup_is_its_backup() {
     let mut world = World::new(3);
     world.agree_row(Slot { backup: None, ..world.row() });
@@ -584,7 +609,8 @@ fn storm(seed: u64) {
             17 if world.row().joining.is_none() => {
                 let row = world.row();
                 let goal = if row.backup.is_some() { Goal::Primary } else { Goal::Backup };
-                if !row.involves(node(at)) && world.view.contains(node(at)) {
+                let swaps = goal == Goal::Primary && row.backup == Some(node(at));
+                if (swaps || !row.involves(node(at))) && world.view.contains(node(at)) {
                     world
                         .agree_row(Slot { joining: Some(Joining { node: node(at), goal }), ..row });
                 }
