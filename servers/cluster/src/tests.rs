@@ -139,6 +139,19 @@ fn member_that_comes_to_one_gets_copies_and_then_slots() {
 }
 
 #[test]
+fn two_members_that_come_to_one_are_served_in_few_views() {
+    let view = settled(&fixed(1), WITH_BACKUPS, |draft| {
+        for n in [2, 3] {
+            draft.admit(node(n), u64::from(n), None).expect("there is room");
+        }
+    });
+    let view = at_rest(view, WITH_BACKUPS);
+    let homes = [1, 2, 3].map(|n| view.slots_of(node(n)).count());
+    assert!(homes.iter().all(|count| (341..=342).contains(count)), "{homes:?}");
+    assert!(view.epoch().0 < 80, "{}", view.epoch().0);
+}
+
+#[test]
 fn few_slots_get_a_backup_at_a_time_and_low_ones_first() {
     let view = settled(&fixed(3), WITH_BACKUPS, |_| {});
     let joins: Vec<usize> = View::slot_numbers()

@@ -184,9 +184,15 @@ impl Desk {
             .filter(|member| self.is_gone::<R>(now, member.node, member.incarnation))
             .map(|member| member.node)
             .collect();
-        let urgent = !gone.is_empty() || !self.joins.is_empty();
-        if !urgent && !self.requests.is_empty() && now < self.published_at + REQUESTS_NS {
-            return None;
+        let admitted = |(node, join): (&NodeId, &Join)| {
+            view.member(*node).is_some_and(|member| member.boot == join.boot)
+        };
+        let urgent = !gone.is_empty() || !self.joins.iter().all(admitted);
+        if !urgent && !self.requests.is_empty() {
+            let wait = if self.waits_for_slots(view) { SLOTS_NS } else { REQUESTS_NS };
+            if now < self.published_at + wait {
+                return None;
+            }
         }
         let news = urgent || !self.requests.is_empty();
         if !news && self.settled == Some(view.epoch()) {
@@ -210,6 +216,17 @@ impl Desk {
             self.leaving = delta.leave.iter().copied().collect();
         }
         delta
+    }
+
+    /// Whether all that is asked for is about slots, and more of it is on its way: each view ends what is under
+    /// way for all slots that wait, and names joiners again.
+    fn waits_for_slots(&self, view: &View) -> bool {
+        let is_one = |(.., epoch, request): &&(NodeId, Incarnation, Epoch, Request)| {
+            let about = matches!(request, Request::Joined(..) | Request::Abort(_));
+            about && *epoch == view.epoch()
+        };
+        let joining = View::slot_numbers().filter(|slot| view.slot(*slot).joining.is_some());
+        self.requests.iter().all(|it| is_one(&it)) && self.requests.len() < joining.count()
     }
 
     /// Forgets what is over, and judges who is to go.

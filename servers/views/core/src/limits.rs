@@ -38,6 +38,8 @@ pub const DESK_NS: u64 = 10 * MS;
 /// What only members ask for waits so long after a view for more of its kind: every view makes
 /// those who copy slots begin again.
 pub const REQUESTS_NS: u64 = 50 * MS;
+/// How long those about slots wait for the others of the same view, unless all are there.
+pub const SLOTS_NS: u64 = 1000 * MS;
 /// An admission that is not asked for again for so long is forgotten.
 pub const JOIN_KEPT_NS: u64 = 1000 * MS;
 /// A node that hears that another one leads asks it at once, but not more often than this.
