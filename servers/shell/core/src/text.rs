@@ -138,7 +138,7 @@ pub(crate) fn enrolled(node: NodeId, result: Result<Enrolled, Errno>) -> (String
         Ok(Enrolled { public, counts: false }) => {
             let digits: String = public.iter().map(|byte| format!("{byte:02x}")).collect();
             let text = format!(
-                "this node has this key too, but knows another one as its own. If it is to be its key, say on a \
+                "this node has this key too, and uses it with the nodes that know it. If they do not yet, say on a \
                  member:\n  node key {node} {digits}\n"
             );
             (text, 0)
