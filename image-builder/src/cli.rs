@@ -26,6 +26,8 @@ pub enum Command {
     Ctl(CtlArgs),
     /// Write the boot images, one per node, and say how to boot them by hand.
     Image(ImageArgs),
+    /// Change the keys of a cluster's nodes, and say what to do with them.
+    Key(KeyArgs),
     /// Run the checks and tests: what CI runs.
     Test(TestArgs),
     /// Measure the figures of docs/bench.md.
@@ -222,6 +224,30 @@ pub struct ImageArgs {
     /// Leave the nodes' private keys out, for images that travel over a network.
     #[arg(long)]
     pub without_keys: bool,
+}
+
+/// `key`'s arguments.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What `key` does.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Make a new key pair for a node, keep the old one beside it, and say how a cluster that runs is told.
+    New {
+        /// The node's number.
+        node: u16,
+        /// Configuration of the cluster [default: that of `run`].
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Nodes of the cluster, if no configuration names them [default: 3].
+        #[arg(long, value_name = "N")]
+        nodes: Option<u16>,
+    },
 }
 
 /// `test`'s arguments.

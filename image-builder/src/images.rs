@@ -55,8 +55,7 @@ pub fn write(
     fs::copy(&guest.kernel.elf32, &kernel)
         .with_context(|| format!("cannot write {}", kernel.display()))?;
     let domain = elf::slim(&guest.domain)?;
-    let own = workspace.target().join("keys").join(&cluster.name);
-    let keys = keys::load(cluster.keys.as_ref().unwrap_or(&own), &cluster.nodes)?;
+    let keys = keys::load(&keys::folder(workspace, cluster), &cluster.nodes)?;
     let public: Vec<_> =
         keys.iter().map(|(&node, key)| MemberKey { node, key: key.public }).collect();
     let mut modules = Vec::new();

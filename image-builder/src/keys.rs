@@ -5,11 +5,14 @@
 //! Two files for a node: `node-N.key` with its private key, which only the owner may read, and
 //! `node-N.pub` with the public one; each is a line of hexadecimal digits. If only `node-N.pub` is
 //! there, the private key is elsewhere, and the node's image holds none. Who removes both gives the
-//! node another key at its next image, and refuses the old one wherever that image runs.
+//! node another key at its next image, and refuses the old one wherever that image runs; [`renew`] keeps the
+//! old ones, as `node-N.key.1` and so on, because a cluster that runs needs them a while longer.
 //!
 //! # Failure
 //! A key that others can read, or a file that holds none, is an error and is never replaced.
 
+use crate::config::Cluster;
+use crate::workspace::Workspace;
 use abi::image::{KEY_BYTES, NodeEntry};
 use anyhow::{Context, Result, bail, ensure};
 use net_core::Secret;
@@ -33,6 +36,59 @@ impl NodeKey {
     pub fn private(&self) -> Option<[u8; KEY_BYTES]> {
         self.private
     }
+}
+
+/// Old key pairs of a node that are kept.
+const KEPT_MAX: u32 = 1000;
+
+/// The folder of a cluster's keys.
+pub fn folder(workspace: &Workspace, cluster: &Cluster) -> PathBuf {
+    let own = || workspace.target().join("keys").join(&cluster.name);
+    cluster.keys.clone().unwrap_or_else(own)
+}
+
+/// A new key pair.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Renewed {
+    /// The public key.
+    pub public: [u8; KEY_BYTES],
+    /// The file of the private one.
+    pub private: PathBuf,
+    /// The file of the private key before, or of the public one if that is all there was.
+    pub before: PathBuf,
+}
+
+/// Makes a new key pair for a node that has one, and keeps that one.
+///
+/// # Errors
+/// The node has no keys in the folder, or they cannot be used or moved.
+pub fn renew(folder: &Path, node: u16) -> Result<Renewed> {
+    let path = |kind: &str| folder.join(format!("node-{node}.{kind}"));
+    let (private, public) = (path("key"), path("pub"));
+    ensure!(
+        private.exists() || public.exists(),
+        "node {node} has no keys in {} yet: the first image makes them",
+        folder.display()
+    );
+    node_key(folder, node)?;
+    let kept = |number: u32| ["key", "pub"].map(|kind| path(&format!("{kind}.{number}")));
+    let free = (1..=KEPT_MAX).map(kept).find(|files| files.iter().all(|file| !file.exists()));
+    let Some([old_private, old_public]) = free else {
+        bail!("{} holds too many old keys of node {node}: remove some", folder.display());
+    };
+    let keep = |from: &Path, to: &Path| {
+        fs::rename(from, to).with_context(|| format!("cannot rename {}", from.display()))
+    };
+    // The public one first: without it the private one still says what it is.
+    keep(&public, &old_public)?;
+    let before = if private.exists() {
+        keep(&private, &old_private)?;
+        old_private
+    } else {
+        old_public
+    };
+    let key = node_key(folder, node)?;
+    Ok(Renewed { public: key.public, private, before })
 }
 
 /// The keys of these nodes, by number; those that are missing are made.
@@ -105,14 +161,17 @@ fn check_mode(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn hex(key: &[u8; KEY_BYTES]) -> String {
-    let mut text = key.iter().fold(String::new(), |mut text, byte| {
+/// A key as people read and type it.
+pub fn digits(key: &[u8; KEY_BYTES]) -> String {
+    key.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
-    });
-    text.push('\n');
-    text
+    })
+}
+
+fn hex(key: &[u8; KEY_BYTES]) -> String {
+    digits(key) + "\n"
 }
 
 fn read(path: &Path) -> Result<[u8; KEY_BYTES]> {
@@ -167,6 +226,27 @@ mod tests {
         }
         let new = load(folder.path(), &nodes(1)).expect("made");
         assert!(old[&1].public != new[&1].public);
+    }
+
+    #[test]
+    fn key_that_is_renewed_keeps_those_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = renew(folder.path(), 1).expect_err("it has none").to_string();
+        assert!(error.contains("has no keys"), "{error}");
+        let first = load(folder.path(), &nodes(1)).expect("made");
+        let second = renew(folder.path(), 1).expect("made");
+        let third = renew(folder.path(), 1).expect("made");
+        let now = load(folder.path(), &nodes(1)).expect("read");
+        assert_eq!(now[&1].public, third.public);
+        assert_eq!(read(&second.before).ok(), first[&1].private());
+        assert_eq!(third.before, folder.path().join("node-1.key.2"));
+        assert_eq!(read(&folder.path().join("node-1.pub.2")).ok(), Some(second.public));
+        assert_eq!(fs::metadata(&third.private).expect("a file").mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&third.before).expect("a file").mode() & 0o777, 0o600);
+        // Only the public one is here.
+        fs::remove_file(&third.private).expect("it was there");
+        let fourth = renew(folder.path(), 1).expect("made");
+        assert_eq!(read(&fourth.before).ok(), Some(third.public));
     }
 
     #[test]

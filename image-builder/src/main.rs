@@ -58,6 +58,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Exec(args) => command::exec::exec(&workspace, args),
         Command::Ctl(args) => command::ctl::ctl(&workspace, args),
         Command::Image(args) => command::image::image(&workspace, args),
+        Command::Key(args) => command::key::key(&workspace, args),
         Command::Bench(args) => command::bench::bench(&workspace, args),
         Command::Sim(args) => command::sim::sim(&workspace, args),
         Command::Test(args) => testing::test(&workspace, args),

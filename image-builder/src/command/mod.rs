@@ -5,6 +5,7 @@ pub mod bench;
 pub mod ctl;
 pub mod exec;
 pub mod image;
+pub mod key;
 pub mod keys;
 pub mod run;
 pub mod sim;

@@ -53,7 +53,7 @@ hot! {
     pub struct StrayUse {}
 }
 
-/// Gives a node whose image holds none its private key. Only the shell server may, for the console.
+/// Gives the node another private key. Only the shell server may, for the console. EEXIST: it has that one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrol {
     /// The key.
@@ -64,6 +64,24 @@ impl fmt::Debug for Enrol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Enrol { .. }")
     }
+}
+
+/// What became of [`Enrol`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The key's public half.
+    pub public: [u8; abi::image::KEY_BYTES],
+    /// Whether the cluster has that for this node's key, as far as this node knows.
+    pub counts: bool,
+}
+
+/// What the agreed view says of a node's key, instead of the image. Only the views server may say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerKey {
+    /// The node; this one, too.
+    pub node: NodeId,
+    /// Its public key; none if it was revoked.
+    pub key: Option<[u8; abi::image::KEY_BYTES]>,
 }
 
 /// What a link that is not up is doing.
@@ -124,7 +142,7 @@ impl LinkFigures {
     }
 }
 
-cold!(Enrol, LinkFigures, Drops, PingFigures);
+cold!(Enrol, Enrolled, PeerKey, LinkFigures, Drops, PingFigures);
 
 operations! {
     ServerId::Net;
@@ -132,5 +150,6 @@ operations! {
     4, leaf, once: PingStart => ();
     5, leaf, repeat: PingUse => PingFigures;
     8, leaf, repeat: StrayUse => Drops;
-    9, leaf, once: Enrol => ();
+    9, leaf, once: Enrol => Enrolled;
+    10, leaf, repeat: PeerKey => ();
 }

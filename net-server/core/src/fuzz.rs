@@ -231,6 +231,10 @@ impl Run {
                 Notice::Silent { .. } => 43,
                 Notice::Answers(_) => 44,
                 Notice::Slow(_) => 45,
+                Notice::Renewed(_) => 51,
+                Notice::OldKey(_) => 52,
+                Notice::Revoked(_) => 53,
+                Notice::OwnKey(_) => 54,
             };
             self.seen |= 1 << bit;
         }

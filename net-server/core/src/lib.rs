@@ -35,6 +35,7 @@ mod envelope;
 pub mod fuzz;
 mod greeting;
 mod inbox;
+mod keys;
 pub mod limits;
 mod link;
 #[cfg(any(test, feature = "fuzz"))]
@@ -54,14 +55,15 @@ use alloc::vec::Vec;
 pub use envelope::Mac;
 use inbox::Inbox;
 pub use inbox::Item;
+pub use keys::Enrolled;
 use limits::{MTU_MAX, MTU_MIN, STANDSTILL_NS, Versions};
 use link::{Link, Local};
 use net_api::{Cause, Drops, LinkFigures, Phase, PingFigures};
 pub use notice::Notice;
 use opening::Myself;
 use runtime::node::{Lane, Urge};
-use secure::{LinkKeys, Random, Side, TAG_BYTES};
 pub use secure::{PublicKey, Secret};
+use secure::{Random, Side, TAG_BYTES};
 
 /// Bytes of a frame's payload that are not a message's.
 const OVERHEAD_BYTES: usize = envelope::HEADER_BYTES + wire::HEADER_BYTES + TAG_BYTES;
@@ -117,6 +119,8 @@ pub struct Net {
 #[derive(Debug)]
 struct Linked {
     local: Local,
+    /// This node's private keys, the newest first; at most [`limits::SECRETS_MAX`], and one at least.
+    secrets: Vec<Secret>,
     links: Vec<Link>,
 }
 
@@ -125,17 +129,17 @@ impl Linked {
         let mtu = usize::from(config.mtu.clamp(MTU_MIN, MTU_MAX));
         let me = Myself {
             side: Side { node: config.node, versions: config.versions },
-            secret: secret.clone(),
             random: Random::new(&config.seed, secret),
         };
-        let mut local = Local { me, mac: config.mac, payload_max: mtu - OVERHEAD_BYTES };
-        let mut links = Vec::new();
+        let local = Local { me, mac: config.mac, payload_max: mtu - OVERHEAD_BYTES };
+        let secrets = Vec::from([secret.clone()]);
+        let mut linked = Self { local, secrets, links: Vec::new() };
         for peer in config.peers.iter().filter(|peer| peer.node != config.node) {
-            let Some(key) = peer.key else { continue };
-            let keys = LinkKeys::new(secret, key);
-            links.push(Link::new(peer.node, peer.mac, keys, &mut local, now_ns));
+            if let Some(key) = peer.key {
+                linked.meet(peer, key, 0, now_ns);
+            }
         }
-        Self { local, links }
+        linked
     }
 }
 
@@ -152,22 +156,6 @@ impl Net {
             ticked_ns: now_ns,
             notice: secret.is_none().then_some(Notice::NoKey(config.node)),
         }
-    }
-
-    /// Gives a node that has none its private key; its links greet at once.
-    ///
-    /// # Errors
-    /// EEXIST: it has one. EINVAL: it is not the one whose public key the cluster knows as this node's.
-    pub fn enrol(&mut self, secret: &Secret, now_ns: u64) -> Result<(), Errno> {
-        if self.linked.is_some() {
-            return Err(Errno::EEXIST);
-        }
-        let own = self.config.peers.iter().find(|peer| peer.node == self.config.node);
-        if own.and_then(|peer| peer.key) != Some(secret.public()) {
-            return Err(Errno::EINVAL);
-        }
-        self.linked = Some(Linked::new(&self.config, secret, now_ns));
-        Ok(())
     }
 
     /// Whether this is another node of the cluster, linked or not.
@@ -196,7 +184,7 @@ impl Net {
             return Err(Errno::EINVAL);
         }
         let Self { linked, inbox, ticked_ns, .. } = self;
-        let Some(Linked { local, links }) = linked else { return Err(Errno::EHOSTDOWN) };
+        let Some(Linked { local, links, .. }) = linked else { return Err(Errno::EHOSTDOWN) };
         let link = links.iter_mut().find(|link| link.node == node).ok_or(Errno::EHOSTDOWN)?;
         match link.send(server, lane, urge, data) {
             Err(Errno::EAGAIN) if urge == Urge::Owed => {
@@ -223,7 +211,7 @@ impl Net {
         let taken = self.inbox.take(server, capacity).map_err(|_| Errno::EMSGSIZE)?;
         if had_room != room(&self.inbox) {
             let Self { linked, inbox, .. } = self;
-            if let Some(Linked { local, links }) = linked {
+            if let Some(Linked { local, links, .. }) = linked {
                 links.iter_mut().for_each(|link| link.resume(local, now_ns, inbox));
             }
             self.take_own(now_ns);
@@ -236,7 +224,7 @@ impl Net {
     pub fn server_down(&mut self, server: ServerId, now_ns: u64) {
         self.inbox.remove(server);
         let Self { linked, inbox, .. } = self;
-        if let Some(Linked { local, links }) = linked {
+        if let Some(Linked { local, links, .. }) = linked {
             for link in links {
                 link.server_down(server);
                 link.resume(local, now_ns, inbox);
@@ -251,7 +239,7 @@ impl Net {
             Err((from, cause)) => (from, Err(cause)),
         };
         let Self { linked, inbox, strays, .. } = self;
-        let found = linked.as_mut().and_then(|Linked { local, links }| {
+        let found = linked.as_mut().and_then(|Linked { local, links, .. }| {
             let link = links.iter_mut().find(|link| Some(link.node) == from)?;
             Some((local, link))
         });
@@ -304,7 +292,7 @@ impl Net {
         let Self { linked, inbox, ticked_ns, .. } = self;
         let stood_ns = now_ns.saturating_sub(*ticked_ns);
         *ticked_ns = now_ns;
-        if let Some(Linked { local, links }) = linked {
+        if let Some(Linked { local, links, .. }) = linked {
             if stood_ns >= STANDSTILL_NS {
                 links.iter_mut().for_each(|link| link.excuse(stood_ns, now_ns));
             }
@@ -315,7 +303,7 @@ impl Net {
     /// Writes the next Ethernet frame to send into `out`; false if there is none now. A frame that
     /// was written counts as sent.
     pub fn next_frame(&mut self, now_ns: u64, out: &mut Vec<u8>) -> bool {
-        let Some(Linked { local, links }) = &mut self.linked else { return false };
+        let Some(Linked { local, links, .. }) = &mut self.linked else { return false };
         let count = links.len();
         for step in 0..count {
             let index = (self.turn + step) % count;

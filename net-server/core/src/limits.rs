@@ -5,8 +5,8 @@ use core::fmt;
 
 const MS: u64 = 1_000_000;
 
-/// The formats of frames that a node can speak. Format 1, of frames that nobody authenticated, is not
-/// spoken any more.
+/// The formats of frames that a node can speak. Not spoken any more are format 1, of frames that nobody
+/// authenticated, and format 2, whose handshakes renew no session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Versions {
     /// The oldest one: at most one before the newest.
@@ -16,7 +16,7 @@ pub struct Versions {
 }
 
 /// What this build speaks.
-pub const VERSIONS: Versions = Versions { oldest: 2, newest: 2 };
+pub const VERSIONS: Versions = Versions { oldest: 3, newest: 3 };
 
 impl Versions {
     /// The newest format that both speak.
@@ -89,6 +89,12 @@ pub const STANDSTILL_NS: u64 = 2 * KEEPALIVE_NS;
 pub const HELLO_NS: u64 = 200 * MS;
 /// A handshake that got no further for so long is begun anew.
 pub const ATTEMPT_NS: u64 = SILENCE_NS;
+/// A session that was made with a key that does not count any more ends after so long, if it was not renewed
+/// with the new one: time for several attempts, none to settle down.
+pub const RENEWAL_NS: u64 = 2 * SILENCE_NS;
+/// Private keys that a node holds: that of its image, and two that its disk kept; the oldest that does not
+/// count makes room for one more.
+pub const SECRETS_MAX: usize = 3;
 /// A frame counts as lost when so many later ones have arrived.
 pub const REORDER_FRAMES: usize = 3;
 /// Requests of one series of null requests; more get EINVAL.

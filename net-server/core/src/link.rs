@@ -7,17 +7,19 @@
 //!   Down ----------------------------------> Up
 //!    ^   an attempt after the other           |
 //!    +----------------------------------------+
-//!        silence, a new session of the peer, or what a correct peer never sends
+//!        silence, a new session of the peer, or what a correct peer never sends;
+//!        the peer's key was changed, and the session not renewed with the new one
 //! ```
 //! `crate::opening` says how a session comes about. Frames of an earlier session cannot be opened with
 //! the present one's keys.
 //!
 //! # Invariants
-//! Both lanes begin empty with every session. While the link is down nothing waits in it. A frame that
+//! Both lanes begin empty with every session, but for one that renews the one before: they go on. While the link is down nothing waits in it. A frame that
 //! was not authentic changes a count and nothing else.
 
 mod incoming;
 mod outgoing;
+mod renewal;
 
 use crate::envelope::Mac;
 use crate::inbox::{Inbox, Item};
@@ -30,8 +32,10 @@ use crate::secure::{LinkKeys, Session};
 use crate::sender::{Rtt, Sender};
 use crate::wire::LANES;
 use abi::{Errno, NodeId, ServerId};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use net_api::{Cause, LinkFigures, Phase, PingFigures};
+use renewal::Renewal;
 use runtime::node::{Lane, NodeMessage, Urge};
 
 const LANE: [Lane; LANES] = [Lane::Control, Lane::Pages];
@@ -39,7 +43,7 @@ const LANE: [Lane; LANES] = [Lane::Control, Lane::Pages];
 #[derive(Debug)]
 enum State {
     Down(Attempt),
-    Up { session: Session, heard_ns: u64 },
+    Up { session: Session, heard_ns: u64, renewal: Option<Box<Renewal>> },
 }
 
 /// When the next acknowledgement must leave.
@@ -86,7 +90,10 @@ pub(crate) struct Local {
 pub(crate) struct Link {
     pub(crate) node: NodeId,
     mac: Mac,
-    keys: LinkKeys,
+    /// One for each private key of this node, the newest first.
+    keys: Vec<LinkKeys>,
+    /// Which of them the peer greets with, as far as this node knows.
+    greets: usize,
     state: State,
     answering: Answering,
     lanes: Lanes,
@@ -106,7 +113,8 @@ impl Link {
     pub(crate) fn new(
         node: NodeId,
         mac: Mac,
-        keys: LinkKeys,
+        keys: Vec<LinkKeys>,
+        greets: usize,
         local: &mut Local,
         now_ns: u64,
     ) -> Self {
@@ -115,6 +123,7 @@ impl Link {
             node,
             mac,
             keys,
+            greets,
             state: State::Down(Attempt::new(random, now_ns)),
             answering: Answering::new(random),
             lanes: Lanes::default(),
@@ -206,7 +215,7 @@ impl Link {
             self.pings.link_down();
             inbox.mark(&Item::Down(self.node));
         }
-        self.state = State::Up { session, heard_ns: now_ns };
+        self.state = State::Up { session, heard_ns: now_ns, renewal: None };
         self.lanes = Lanes::default();
         (self.refused, self.key_doubted) = (None, false);
         self.figures.lives += 1;
@@ -232,7 +241,7 @@ impl Link {
         self.lanes.senders[Lane::Control as usize].push_always(server, message);
     }
 
-    fn down(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
+    pub(crate) fn down(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
         if matches!(self.state, State::Up { .. }) {
             inbox.mark(&Item::Down(self.node));
         }
@@ -278,7 +287,13 @@ impl Link {
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, local: &mut Local, now_ns: u64, inbox: &mut Inbox) {
-        let State::Up { heard_ns, .. } = self.state else { return };
+        let State::Up { heard_ns, renewal, .. } = &self.state else { return };
+        let (heard_ns, renewal) = (*heard_ns, renewal.as_ref());
+        if renewal.is_some_and(|it| it.is_over(now_ns)) {
+            self.notice = Some(Notice::OldKey(self.node));
+            self.down(local, now_ns, inbox);
+            return;
+        }
         if now_ns >= heard_ns + SILENCE_NS {
             let silent_ms = now_ns.saturating_sub(heard_ns) / 1_000_000;
             self.notice = Some(Notice::Silent { node: self.node, silent_ms });
@@ -298,13 +313,14 @@ impl Link {
         }
         match &self.state {
             State::Down(attempt) => attempt.due_ns(),
-            State::Up { heard_ns, .. } => {
+            State::Up { heard_ns, renewal, .. } => {
                 let senders = self.lanes.senders.iter();
                 let again = senders.filter_map(|sender| sender.deadline_ns(&self.lanes.rtt));
                 let fixed = [heard_ns + SILENCE_NS, self.sent_ns + KEEPALIVE_NS];
                 again
                     .chain(self.lanes.ack.due_ns)
                     .chain(self.pings.deadline_ns())
+                    .chain(renewal.as_ref().map(|renewal| renewal.due_ns()))
                     .chain(fixed)
                     .min()
                     .unwrap_or(u64::MAX)

@@ -50,9 +50,9 @@ pub(crate) struct Member {
     session: Session,
 }
 
-fn myself(secret: Secret, versions: Versions) -> Myself {
-    let random = Random::new(&[77; 32], &secret);
-    Myself { side: Side { node: node_id(1), versions }, secret, random }
+fn myself(secret: &Secret, versions: Versions) -> Myself {
+    let random = Random::new(&[77; 32], secret);
+    Myself { side: Side { node: node_id(1), versions }, random }
 }
 
 /// All that the node wants to send now.
@@ -76,7 +76,7 @@ pub(crate) fn greeting(keys: &LinkKeys, version: u8, session: u64, greeting: &Gr
 impl Member {
     /// Comes to a session with `net`, which is node 1 of two.
     pub(crate) fn connect(net: &mut Net, now_ns: u64) -> Self {
-        let mut me = myself(secret(1), VERSIONS);
+        let mut me = myself(&secret(1), VERSIONS);
         let keys = LinkKeys::new(&secret(1), secret(0).public());
         let peer = Peer { node: node_id(0), keys: &keys };
         let mut attempt = Attempt::new(&mut me.random, now_ns);
@@ -89,7 +89,8 @@ impl Member {
                 match greeting::read(&envelope, &frame, &keys) {
                     Ok(Greeting::Challenge { challenge, versions }) => {
                         let said = (envelope.session, challenge);
-                        attempt.challenged(&mut me, peer, said, versions, now_ns).expect("asked");
+                        let met = attempt.challenged(&mut me, peer, said, versions, None, now_ns);
+                        met.expect("asked");
                     }
                     Ok(Greeting::Response { noise }) => {
                         let answered = attempt.answered(envelope.version, envelope.session, &noise);

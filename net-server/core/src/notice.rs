@@ -17,6 +17,14 @@ pub enum Notice {
         /// What it speaks.
         theirs: Versions,
     },
+    /// A link goes on with a node's new key.
+    Renewed(NodeId),
+    /// A node's key was changed, and it has not shown the new one.
+    OldKey(NodeId),
+    /// A node's key was revoked.
+    Revoked(NodeId),
+    /// The cluster takes another key for this node's than any that it holds.
+    OwnKey(NodeId),
     /// Who greets in the node's name has not its key.
     OtherKey(NodeId),
     /// This node has no private key.
@@ -52,8 +60,21 @@ impl fmt::Display for Notice {
             Self::Answers(node) => write!(f, "node {node} answers"),
             Self::OtherKey(node) => write!(
                 f,
-                "somebody greets as node {node} with another key than the image names: an older image, \
-                 or a stranger"
+                "somebody greets as node {node} with another key than this node knows, or for another of \
+                 this node's: an older image, a key that was changed, or a stranger"
+            ),
+            Self::Renewed(node) => write!(f, "node {node} has shown its new key"),
+            Self::OldKey(node) => write!(
+                f,
+                "node {node} counts as down: its key was changed, and it has not shown the new one"
+            ),
+            Self::Revoked(node) => {
+                write!(f, "the key of node {node} was revoked: it is a stranger")
+            }
+            Self::OwnKey(node) => write!(
+                f,
+                "the cluster has another key for node {node} than those that it holds: `linkkey KEY` at the \
+                 rescue prompt (Ctrl-]) gives it the one that belongs to it"
             ),
             Self::NoKey(node) => {
                 write!(

@@ -13,6 +13,10 @@
 //! Either side asks while its link is down, and either answers at any time. If both ask at once and
 //! both proposals are under way, that of the node with the lower number counts.
 //!
+//! A side that has learned of a new key of the other one asks while the link is up: that handshake *renews*
+//! the session that is there. Both name it, so that what waits in the lanes goes on only if both mean the same;
+//! who answers and has no such session answers as to a node that has just started.
+//!
 //! # Invariants
 //! What is heard again from earlier changes nothing: a Hello is answered and forgotten, a Challenge and
 //! a Response name an attempt that is over, a Proposal names a challenge that was used up. A session is
@@ -22,7 +26,7 @@
 use crate::greeting::{ETERNAL, Greeting};
 use crate::limits::{ATTEMPT_NS, HELLO_NS, Versions};
 use crate::secure::{
-    Initiator, LinkKeys, PROPOSAL_BYTES, Prologue, RESPONSE_BYTES, Random, Secret, Session, Side,
+    Forged, Initiator, LinkKeys, PROPOSAL_BYTES, Prologue, RESPONSE_BYTES, Random, Session, Side,
     respond,
 };
 use abi::NodeId;
@@ -32,7 +36,6 @@ use net_api::Cause;
 #[derive(Debug)]
 pub(crate) struct Myself {
     pub(crate) side: Side,
-    pub(crate) secret: Secret,
     pub(crate) random: Random,
 }
 
@@ -102,21 +105,24 @@ impl Attempt {
         })
     }
 
-    /// The peer answered the Hello of the session that it calls `session`.
+    /// The peer answered the Hello of the session that it calls `session`. `renews` is what this node and the
+    /// peer call the one that is to go on.
     pub(crate) fn challenged(
         &mut self,
         me: &mut Myself,
         peer: Peer<'_>,
         (session, challenge): (u64, u64),
         versions: Versions,
+        renews: Option<[u64; 2]>,
         now_ns: u64,
     ) -> Result<(), Cause> {
         if session != self.mine || self.is_proposing() {
             return Err(Cause::Replayed);
         }
         let version = me.side.versions.common(versions).ok_or(Cause::BadVersion)?;
-        let prologue = Prologue::new(me.side, peer.side(versions), version, self.mine, challenge);
-        let (initiator, noise) = Initiator::new(&me.secret, peer.keys, &prologue, &mut me.random);
+        let sides = (me.side, peer.side(versions));
+        let prologue = Prologue::new(sides.0, sides.1, version, self.mine, challenge, renews);
+        let (initiator, noise) = Initiator::new(peer.keys, &prologue, &mut me.random);
         self.step = Step::Proposing { initiator, noise, challenge, version };
         (self.since_ns, self.due_ns) = (now_ns, now_ns);
         Ok(())
@@ -145,9 +151,22 @@ impl Attempt {
 #[derive(Debug)]
 struct Pending {
     session: Session,
+    renews: Option<[u64; 2]>,
+    /// The peer's key was changed since it proposed.
+    outdated: bool,
     challenge: u64,
     proposal: [u8; PROPOSAL_BYTES],
     response: [u8; RESPONSE_BYTES],
+}
+
+/// A session that the peer uses.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) session: Session,
+    /// What this node and the peer call the session that it renews.
+    pub(crate) renews: Option<[u64; 2]>,
+    /// It was made with a key of the peer's that does not count any more.
+    pub(crate) outdated: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,12 +211,21 @@ impl Answering {
         }
     }
 
+    /// The peer's key was changed: no proposal that was made with the old one is answered any more. The peer
+    /// may have the answer to one, and use what it proposed.
+    pub(crate) fn outdate(&mut self, random: &mut Random) {
+        self.challenge = random.number();
+        if let Some(pending) = &mut self.pending {
+            pending.outdated = true;
+        }
+    }
+
     /// The peer wants a session, and calls it so.
     pub(crate) fn greeted(&mut self, session: u64) {
         self.owed = Owed::Challenge(session);
     }
 
-    /// The peer proposed. True if this is not the repetition of a proposal that was answered.
+    /// The peer proposed; `present` is what this node and the peer call the session that is there. True if this is not the repetition of a proposal that was answered.
     pub(crate) fn proposed(
         &mut self,
         me: &mut Myself,
@@ -205,11 +233,12 @@ impl Answering {
         (version, challenge): (u8, u64),
         (session, versions): (u64, Versions),
         noise: &[u8; PROPOSAL_BYTES],
+        present: Option<[u64; 2]>,
     ) -> Result<bool, Cause> {
         if self
             .pending
             .as_ref()
-            .is_some_and(|it| it.challenge == challenge && it.proposal == *noise)
+            .is_some_and(|it| !it.outdated && it.challenge == challenge && it.proposal == *noise)
         {
             self.owed = Owed::Response;
             return Ok(false);
@@ -220,11 +249,26 @@ impl Answering {
         if me.side.versions.common(versions) != Some(version) {
             return Err(Cause::BadVersion);
         }
-        let prologue = Prologue::new(peer.side(versions), me.side, version, session, challenge);
-        let answer = respond(&me.secret, peer.keys, &prologue, &mut me.random, noise);
-        let (session, response) = answer.map_err(|_| Cause::Unauthentic)?;
+        let mut answer = |renews: Option<[u64; 2]>| {
+            let sides = (peer.side(versions), me.side);
+            let renewed = renews.map(|[mine, theirs]| [theirs, mine]);
+            let prologue = Prologue::new(sides.0, sides.1, version, session, challenge, renewed);
+            let (session, response) = respond(peer.keys, &prologue, &mut me.random, noise)?;
+            Ok::<_, Forged>((session, response, renews))
+        };
+        // Which of the two it is the proposal shows by what it was made with.
+        let answer =
+            present.map_or(Err(Forged), |names| answer(Some(names))).or_else(|_| answer(None));
+        let (session, response, renews) = answer.map_err(|_| Cause::Unauthentic)?;
         self.challenge = me.random.number();
-        self.pending = Some(Pending { session, challenge, proposal: *noise, response });
+        self.pending = Some(Pending {
+            session,
+            renews,
+            outdated: false,
+            challenge,
+            proposal: *noise,
+            response,
+        });
         self.owed = Owed::Response;
         Ok(true)
     }
@@ -235,7 +279,7 @@ impl Answering {
         session: u64,
         version: u8,
         open: impl FnOnce(&mut Session) -> Result<(), Cause>,
-    ) -> Result<Session, Cause> {
+    ) -> Result<Confirmed, Cause> {
         let Some(pending) = self.pending.as_mut().filter(|it| it.session.mine == session) else {
             return Err(Cause::Stale);
         };
@@ -244,6 +288,7 @@ impl Answering {
         }
         open(&mut pending.session)?;
         let pending = self.pending.take().expect("it was there just now");
-        Ok(pending.session)
+        let Pending { session, renews, outdated, .. } = pending;
+        Ok(Confirmed { session, renews, outdated })
     }
 }

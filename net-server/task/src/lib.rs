@@ -11,7 +11,7 @@ extern crate alloc;
 use abi::startup::Startup;
 use abi::{CoreId, Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::{Enrol, LinkUse, PingStart, PingUse, StrayUse};
+use net_api::{Enrol, Enrolled, LinkUse, PeerKey, PingStart, PingUse, StrayUse};
 use net_core::limits::VERSIONS;
 use net_core::{Config, Item, Net, Notice, Peer, PublicKey, Secret};
 use nic_driver::Nic;
@@ -214,9 +214,17 @@ impl Service for NetService {
             Enrol::NUMBER if client != ServerId::Shell => Err(Errno::EPERM),
             Enrol::NUMBER => {
                 let key = Enrol::get(msg).map(|enrol| Secret::new(enrol.key));
-                let now_ns = platform.now_ns();
-                key.and_then(|key| state.net.enrol(&key, now_ns)).map(|()| Msg::default())
+                let enrolled = key.and_then(|key| state.net.enrol(&key, platform.now_ns()));
+                enrolled.and_then(|net_core::Enrolled { public, counts }| {
+                    Msg::of(&Enrolled { public: public.0, counts })
+                })
             }
+            PeerKey::NUMBER if client != ServerId::Views => Err(Errno::EPERM),
+            PeerKey::NUMBER => PeerKey::get(msg)
+                .and_then(|PeerKey { node, key }| {
+                    state.net.change_key(node, key.map(PublicKey), platform.now_ns())
+                })
+                .map(|()| Msg::default()),
             StrayUse::NUMBER => Msg::of(&state.net.strays()),
             _ => Err(Errno::ENOSYS),
         };

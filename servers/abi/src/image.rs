@@ -116,8 +116,8 @@ pub struct NodeConfig {
     pub node: u16,
     /// All nodes of the cluster, this one too, in ascending order of id.
     pub nodes: Vec<NodeEntry>,
-    /// Public keys of the cluster's members, in ascending order of node. A node that has none here is
-    /// no member: its frames are dropped.
+    /// Public keys of the cluster's members, in ascending order of node. A node that has none here, nor in
+    /// the agreed view, is no member: its frames are dropped.
     pub keys: Vec<MemberKey>,
     /// The domains to start, in order.
     pub domains: Vec<DomainEntry>,

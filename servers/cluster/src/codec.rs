@@ -6,9 +6,11 @@
 //! allocated for them, numbers are checked, and a view that could not be is refused as a whole.
 
 use crate::delta::checked_voters;
+use crate::keys::checked_keys;
 use crate::limits::{EPOCH_MAX, FORMAT_VERSION, MEMBERS_MAX, VIEW_BYTES_MAX};
-use crate::{Delta, Goal, Incarnation, Joining, Member, Slot, View, Voter};
+use crate::{ChangedKey, Delta, Goal, Incarnation, Joining, Member, PublicKey, Slot, View, Voter};
 use abi::id::SLOTS;
+use abi::image::KEY_BYTES;
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -44,6 +46,8 @@ impl fmt::Display for Malformed {
 type RawMember = (u16, u32, u64, u32, bool);
 /// primary, backup or 0, joiner or 0, whether it is to be primary, since, lost, broken, backed.
 type RawSlot = (u16, u16, u16, bool, u64, u64, u64, u64);
+/// A public key; none if it was revoked.
+type RawKey = Option<[u8; KEY_BYTES]>;
 
 #[derive(Serialize, Deserialize)]
 struct RawView {
@@ -53,6 +57,8 @@ struct RawView {
     members: Vec<RawMember>,
     voters: Vec<(u16, u32)>,
     slots: Vec<RawSlot>,
+    /// node, key, since.
+    keys: Vec<(u16, RawKey, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +68,7 @@ struct RawDelta {
     join: Vec<RawMember>,
     voters: Option<Vec<(u16, u32)>>,
     slots: Vec<(u16, RawSlot)>,
+    keys: Vec<(u16, RawKey)>,
 }
 
 fn pack<T: Serialize>(raw: &T) -> Vec<u8> {
@@ -144,6 +151,18 @@ fn voters(raw: &[(u16, u32)]) -> Result<Vec<Voter>, Malformed> {
     raw.iter().map(voter).collect()
 }
 
+fn raw_key(entry: &ChangedKey) -> (u16, RawKey, u64) {
+    (entry.node.get(), entry.key.map(PublicKey::bytes), entry.since.0)
+}
+
+fn key(raw: RawKey) -> Result<Option<PublicKey>, Malformed> {
+    raw.map(|bytes| PublicKey::new(bytes).ok_or(Malformed::Content)).transpose()
+}
+
+fn changed_key((number, raw, since): (u16, RawKey, u64)) -> Result<ChangedKey, Malformed> {
+    Ok(ChangedKey { node: node(number)?, key: key(raw)?, since: Epoch(since) })
+}
+
 impl View {
     /// Its bytes, at most [`VIEW_BYTES_MAX`].
     pub fn encode(&self) -> Vec<u8> {
@@ -154,6 +173,7 @@ impl View {
             members: self.roster.iter().map(raw_member).collect(),
             voters: raw_voters(&self.voters),
             slots: self.slots.iter().map(raw_slot).collect(),
+            keys: self.keys.iter().map(raw_key).collect(),
         })
     }
 
@@ -166,6 +186,9 @@ impl View {
         let roster: Vec<Member> = raw.members.into_iter().map(member).collect::<Result<_, _>>()?;
         let slots: Vec<Slot> = raw.slots.into_iter().map(slot).collect::<Result<_, _>>()?;
         let voters = checked_voters(&voters(&raw.voters)?, raw.admitted);
+        let keys: Vec<ChangedKey> =
+            raw.keys.into_iter().map(changed_key).collect::<Result<_, _>>()?;
+        let keys = checked_keys(keys, Epoch(raw.epoch)).ok_or(Malformed::Content)?;
         let view = Self {
             cluster: raw.cluster,
             epoch: Epoch(raw.epoch),
@@ -174,6 +197,7 @@ impl View {
             roster: Arc::new(roster),
             voters: Arc::new(voters.map_err(|_| Malformed::Content)?),
             slots: Arc::new(slots),
+            keys: Arc::new(keys),
         };
         if view.could_be() { Ok(view) } else { Err(Malformed::Content) }
     }
@@ -208,6 +232,7 @@ impl Delta {
             join: self.join.iter().map(raw_member).collect(),
             voters: self.voters.as_deref().map(raw_voters),
             slots: self.slots.iter().map(|(n, s)| (n.index() as u16, raw_slot(s))).collect(),
+            keys: self.keys.iter().map(|(n, k)| (n.get(), k.map(PublicKey::bytes))).collect(),
         })
     }
 
@@ -225,6 +250,11 @@ impl Delta {
             join: raw.join.into_iter().map(member).collect::<Result<_, _>>()?,
             voters: raw.voters.map(|raw| voters(&raw)).transpose()?,
             slots: raw.slots.into_iter().map(changed).collect::<Result<_, _>>()?,
+            keys: raw
+                .keys
+                .into_iter()
+                .map(|(number, raw)| Ok((node(number)?, key(raw)?)))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

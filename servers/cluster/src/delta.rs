@@ -6,7 +6,7 @@
 //! [`View::apply`] takes the same decision on every node, and refuses whatever no view may become.
 
 use crate::limits::{EPOCH_MAX, MEMBERS_MAX, VOTERS_MAX};
-use crate::{Member, Slot, View, Voter};
+use crate::{ChangedKey, Member, PublicKey, Slot, View, Voter};
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,6 +26,8 @@ pub struct Delta {
     pub voters: Option<Vec<Voter>>,
     /// Slots that change, ascending.
     pub slots: Vec<(SlotNo, Slot)>,
+    /// Keys that change, or are revoked, ascending by node.
+    pub keys: Vec<(NodeId, Option<PublicKey>)>,
 }
 
 /// Why a change is void: the view stays as it is.
@@ -43,6 +45,11 @@ pub enum Void {
     Voters,
     /// The slot would have a holder that may not be it.
     Slot(SlotNo),
+    /// The node's key is this one already, or another's, or may not be revoked: no majority of the voters
+    /// would be left.
+    Key(NodeId),
+    /// More keys would be changed than there is room for.
+    Keys,
 }
 
 impl fmt::Display for Void {
@@ -54,6 +61,8 @@ impl fmt::Display for Void {
             Self::Members => f.write_str("no member, or too many, would be left"),
             Self::Voters => f.write_str("not a set of voters"),
             Self::Slot(slot) => write!(f, "{slot} may not change so"),
+            Self::Key(node) => write!(f, "the key of node {node} may not change so"),
+            Self::Keys => f.write_str("too many keys would be changed"),
         }
     }
 }
@@ -71,6 +80,7 @@ impl View {
             && delta.join.is_empty()
             && delta.voters.is_none()
             && delta.slots.is_empty()
+            && delta.keys.is_empty()
         {
             return Err(Void::Nothing);
         }
@@ -78,11 +88,18 @@ impl View {
         if epoch.0 > EPOCH_MAX {
             return Err(Void::Nothing);
         }
-        let (roster, admitted) = self.roster_after(delta)?;
+        let keys = self.keys_after(delta, epoch)?;
+        let (roster, admitted) = self.roster_after(delta, &keys)?;
         let voters = match &delta.voters {
             Some(voters) => Arc::new(checked_voters(voters, admitted)?),
             None => self.voters.clone(),
         };
+        if let Some((node, _)) = delta.keys.iter().find(|(_, key)| key.is_none())
+            && 2 * voters.iter().filter(|voter| is_revoked(&keys, voter.node)).count()
+                >= voters.len()
+        {
+            return Err(Void::Key(*node));
+        }
         let members = Arc::new(roster.iter().map(|member| member.node).collect());
         let mut next = Self {
             cluster: self.cluster,
@@ -92,12 +109,13 @@ impl View {
             roster: Arc::new(roster),
             voters,
             slots: self.slots.clone(),
+            keys: if delta.keys.is_empty() { self.keys.clone() } else { Arc::new(keys) },
         };
         next.change_slots(self, delta)?;
         Ok(next)
     }
 
-    fn roster_after(&self, delta: &Delta) -> Result<(Vec<Member>, u32), Void> {
+    fn roster_after(&self, delta: &Delta, keys: &[ChangedKey]) -> Result<(Vec<Member>, u32), Void> {
         let mut roster = Vec::clone(&self.roster);
         for node in &delta.leave {
             let at = roster.binary_search_by_key(node, |member| member.node);
@@ -116,7 +134,8 @@ impl View {
                 }
                 Err(at) => {
                     let number = admitted.checked_add(1).ok_or(refused)?;
-                    if member.incarnation.get() != number || member.disk.get() > number {
+                    let in_turn = member.incarnation.get() == number && member.disk.get() <= number;
+                    if !in_turn || is_revoked(keys, member.node) {
                         return Err(refused);
                     }
                     admitted = number;
@@ -160,6 +179,10 @@ impl View {
         }
         Ok(())
     }
+}
+
+fn is_revoked(keys: &[ChangedKey], node: NodeId) -> bool {
+    keys.iter().any(|entry| entry.node == node && entry.key.is_none())
 }
 
 /// The voters, if they are a set that a view may have.

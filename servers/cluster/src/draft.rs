@@ -12,7 +12,9 @@ mod voters;
 
 use crate::delta::checked_voters;
 use crate::limits::{MEMBERS_MAX, MOVES_MAX};
-use crate::{Delta, Goal, Incarnation, Joining, Member, Refused, Request, Slot, View, Voter};
+use crate::{
+    Delta, Goal, Incarnation, Joining, Member, PublicKey, Refused, Request, Slot, View, Voter,
+};
 use abi::id::NODES_MAX;
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec;
@@ -35,6 +37,8 @@ pub struct Draft<'a> {
     left: Vec<NodeId>,
     voters: Option<Vec<Voter>>,
     slots: Vec<Slot>,
+    /// Keys that change: one at most, as what may change depends on the others.
+    keys: Vec<(NodeId, Option<PublicKey>)>,
     /// Slots that get no joiner in this view.
     avoided: Vec<bool>,
 }
@@ -56,6 +60,7 @@ impl<'a> Draft<'a> {
             left: Vec::new(),
             voters: None,
             slots: Vec::clone(&old.slots),
+            keys: Vec::new(),
             avoided: vec![false; old.slots.len()],
         }
     }
@@ -72,7 +77,7 @@ impl<'a> Draft<'a> {
     /// says that it is, if it says anything. Idempotent.
     ///
     /// # Errors
-    /// Another incarnation of it is still a member, or there is no room or number left.
+    /// Another incarnation of it is still a member, its key is revoked, or there is no room or number left.
     pub fn admit(
         &mut self,
         node: NodeId,
@@ -84,6 +89,9 @@ impl<'a> Draft<'a> {
             Ok(_) => return Err(Refused::StillMember),
             Err(at) => at,
         };
+        if self.is_revoked(node) {
+            return Err(Refused::Revoked);
+        }
         let number = self.admitted.checked_add(1).ok_or(Refused::Full)?;
         if self.members.len() == MEMBERS_MAX {
             return Err(Refused::Full);
@@ -132,7 +140,19 @@ impl<'a> Draft<'a> {
                 Ok(())
             }
             Request::Voters(voters) => self.change_voters(from, voters),
+            // The next view takes the next one: it is asked for again.
+            Request::Key(..) if !self.keys.is_empty() => Err(Refused::Epoch(self.next)),
+            Request::Key(node, key) => {
+                self.old.may_change_key(from, *node, *key)?;
+                self.keys.push((*node, *key));
+                Ok(())
+            }
         }
+    }
+
+    fn is_revoked(&self, node: NodeId) -> bool {
+        let now = self.keys.iter().find(|(changed, _)| *changed == node);
+        now.map_or(self.old.is_revoked(node), |(_, key)| key.is_none())
     }
 
     /// `slot` is not to be given a joiner: its primary said lately that it cannot be copied now.
@@ -185,10 +205,20 @@ impl<'a> Draft<'a> {
             })
             .map(|(number, slot)| (number, *slot))
             .collect();
-        let nothing =
-            leave.is_empty() && join.is_empty() && self.voters.is_none() && slots.is_empty();
+        let nothing = leave.is_empty()
+            && join.is_empty()
+            && self.voters.is_none()
+            && slots.is_empty()
+            && self.keys.is_empty();
         let base = self.old.epoch;
-        (!nothing).then_some(Delta { base, leave, join, voters: self.voters, slots })
+        (!nothing).then_some(Delta {
+            base,
+            leave,
+            join,
+            voters: self.voters,
+            slots,
+            keys: self.keys,
+        })
     }
 
     fn place(&self, node: NodeId) -> Result<usize, usize> {

@@ -8,6 +8,7 @@
 //!
 //! # Invariants
 //! - Epochs grow by one. An [`Incarnation`] is given once.
+//! - Voters whose keys were revoked are no majority, and nobody whose key was revoked is admitted.
 //! - A slot's roles are held by different members. Its primary changes only if it left, or gave the
 //!   slot to a joiner that it named; nobody becomes primary or backup without the state unless all
 //!   who had it are gone, and then the slot is marked lost.
@@ -23,6 +24,7 @@ extern crate alloc;
 mod codec;
 mod delta;
 mod draft;
+mod keys;
 pub mod limits;
 mod member;
 mod request;
@@ -34,6 +36,7 @@ mod tests;
 pub use codec::Malformed;
 pub use delta::{Delta, Void};
 pub use draft::{Draft, Policy};
+pub use keys::{ChangedKey, LOW_ORDER, PublicKey};
 pub use member::{Incarnation, Member, Voter};
 pub use request::{Refused, Request};
 pub use serial::COUNT_MAX;
@@ -58,6 +61,7 @@ pub struct View {
     roster: Arc<Vec<Member>>,
     voters: Arc<Vec<Voter>>,
     slots: Arc<Vec<Slot>>,
+    keys: Arc<Vec<ChangedKey>>,
 }
 
 impl View {
@@ -115,6 +119,7 @@ impl View {
             members: Arc::new(members),
             roster: Arc::new(roster),
             voters: Arc::new(chosen),
+            keys: Arc::default(),
         })
     }
 
@@ -144,6 +149,7 @@ impl View {
             roster: Arc::new(Vec::from([founder(1, node, 0)])),
             voters: Arc::new(Vec::new()),
             slots: Arc::new((0..SLOTS).map(|_| Slot::new(node)).collect()),
+            keys: Arc::default(),
         }
     }
 

@@ -6,13 +6,13 @@
 //! |---|---|
 //! | joined, moved, abort, alone | the slot's primary, in this very view |
 //! | drain | the member itself |
-//! | voters | a node that votes |
+//! | voters, key | a node that votes |
 //!
 //! Everything else (who is dead, who is admitted, who joins which slot, and who votes unless it is asked for)
 //! the leader decides.
 
-use crate::{Goal, Voter};
-use abi::{Epoch, SlotNo};
+use crate::{Goal, PublicKey, Voter};
+use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -31,6 +31,9 @@ pub enum Request {
     /// These shall vote. From the next view on voters follow the members again
     /// ([`Draft::settle_voters`](crate::Draft::settle_voters)).
     Voters(Vec<Voter>),
+    /// The node's key shall be this one, or it shall have none any more. An administrator wants it: the
+    /// node that asks has seen to that.
+    Key(NodeId, Option<PublicKey>),
 }
 
 /// Why a request changes nothing.
@@ -50,6 +53,16 @@ pub enum Refused {
     StillMember,
     /// There are as many members as there can be.
     Full,
+    /// Who asks would revoke its own key.
+    Itself,
+    /// Without the node the voters that are members were no majority.
+    Majority,
+    /// The key is that of another node.
+    OthersKey,
+    /// As many keys have been changed as there is room for.
+    Keys,
+    /// The node's key is revoked.
+    Revoked,
 }
 
 impl fmt::Display for Refused {
@@ -62,6 +75,11 @@ impl fmt::Display for Refused {
             Self::Voters => f.write_str("not a set of voters"),
             Self::StillMember => f.write_str("the node's former life is not over yet"),
             Self::Full => f.write_str("there are as many members as there can be"),
+            Self::Itself => f.write_str("a node does not revoke its own key"),
+            Self::Majority => f.write_str("no majority of the voters would be left"),
+            Self::OthersKey => f.write_str("it is another node's key"),
+            Self::Keys => f.write_str("no more keys can be changed"),
+            Self::Revoked => f.write_str("the node's key is revoked"),
         }
     }
 }

@@ -521,6 +521,7 @@ fn unlawful_changes_are_void() {
         join: Vec::new(),
         voters: None,
         slots: vec![(number, slot)],
+        keys: Vec::new(),
     };
     for slot in unlawful {
         assert_eq!(view.apply(&delta(slot)), Err(Void::Slot(number)), "{slot:?}");
@@ -554,6 +555,13 @@ fn largest_view_fits_its_bound() {
         (slot.since, slot.lost, slot.broken, slot.backed) = (last, last, last, last);
     }
     (view.cluster, view.epoch) = (u64::MAX, Epoch(limits::EPOCH_MAX));
+    let keys = (961..=1024).map(|number| ChangedKey {
+        node: node(number),
+        key: PublicKey::new([number as u8; 32]),
+        since: view.epoch,
+    });
+    view.keys = Arc::new(keys.collect());
+    assert_eq!(view.keys.len(), limits::CHANGED_KEYS_MAX);
     let bytes = view.encode();
     assert!(bytes.len() <= limits::VIEW_BYTES_MAX);
     assert_eq!(View::decode(&bytes), Ok(view));
@@ -584,8 +592,11 @@ fn encoded_form_stays_as_it_is() {
         join: vec![Member { boot: 7, ..founder(5, node(6), 0) }],
         voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1), 0).disk }]),
         slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
+        keys: vec![(node(2), None), (node(300), PublicKey::new([9; 32]))],
     };
-    let bytes = [3, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
+    let rest = [4, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
+    let keys = [2, 2, 0, 0xac, 2, 1];
+    let bytes = [&rest[..], &keys, &[9; 32]].concat();
     assert_eq!(delta.encode(), bytes);
     assert_eq!(Delta::decode(&bytes), Ok(delta));
 }

@@ -267,7 +267,8 @@ impl World {
 
     fn agree_row(&mut self, row: Slot) {
         let (base, leave, join) = (self.view.epoch(), Vec::new(), Vec::new());
-        let delta = Delta { base, leave, join, voters: None, slots: vec![(slot(), row)] };
+        let delta =
+            Delta { base, leave, join, voters: None, slots: vec![(slot(), row)], keys: Vec::new() };
         self.view = self.view.apply(&delta).expect("it is lawful");
     }
 

@@ -4,8 +4,8 @@
 
 use crate::node::Node;
 use abi::{CoreId, Errno, ServerId};
-use net_api::{LinkUse, StrayUse};
-use net_core::Item;
+use net_api::{LinkUse, PeerKey, StrayUse};
+use net_core::{Item, PublicKey};
 use runtime::node::{Kind, NET_SEND, NET_TAKE, NodeMessage, Taken, read_send_words};
 use runtime::{Bulk, Msg, Operation, Status, Wire};
 
@@ -40,6 +40,12 @@ impl Node {
             LinkUse::NUMBER => LinkUse::get(msg)
                 .and_then(|link| self.around.borrow().net.figures(link.node))
                 .and_then(|figures| Msg::of(&figures)),
+            PeerKey::NUMBER => PeerKey::get(msg)
+                .and_then(|PeerKey { node, key }| {
+                    let net = &mut self.around.borrow_mut().net;
+                    net.change_key(node, key.map(PublicKey), now_ns)
+                })
+                .map(|()| Msg::default()),
             StrayUse::NUMBER => Msg::of(&self.around.borrow().net.strays()),
             _ => Err(Errno::ENOSYS),
         };

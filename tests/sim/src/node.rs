@@ -18,10 +18,10 @@ use disk_api::testing::{Medium, TestDisk};
 use fs_core::FsCore;
 use ipc_core::Ipc;
 use mem_core::MemCore;
-use net_core::{Net, Peer, Secret};
+use net_core::{Net, Peer, PublicKey, Secret};
 use proc_core::ProcCore;
 use runtime::{Bulk, Core, Event, Host, Msg, Operation, Status, Wire};
-use shell_api::{EVENT_WISH, Wish};
+use shell_api::{EVENT_KEY, EVENT_WISH, KeyWish, Wish};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -250,8 +250,33 @@ impl Node {
 
     /// Tells the node that it is to leave the cluster, or to stay after all.
     pub fn wish(&self, leaves: bool, now_ns: u64) {
-        let msg = Msg::of(&Wish { leaves }).expect("it fits");
-        let event = Event::Upcall { from: ServerId::Shell, number: EVENT_WISH, msg };
+        self.tell_views(EVENT_WISH, &Wish { leaves }, now_ns);
+    }
+
+    /// An administrator on this node wants another key for a node, or none.
+    pub fn wish_key(&self, node: NodeId, key: Option<PublicKey>, now_ns: u64) {
+        self.tell_views(EVENT_KEY, &KeyWish { node, key: key.map(|key| key.0) }, now_ns);
+    }
+
+    /// Gives the node another private key; its public half.
+    pub fn enrol(&self, secret: &Secret, now_ns: u64) -> PublicKey {
+        let now_ns = self.local_ns(now_ns);
+        let enrolled = self.around.borrow_mut().net.enrol(secret, now_ns).expect("another one");
+        self.settle_net(now_ns);
+        enrolled.public
+    }
+
+    /// Whether the link to a node has been up all the time, and goes on with its new key.
+    pub fn renewed(&self, with: NodeId) -> bool {
+        let net = &mut self.around.borrow_mut().net;
+        let lives = net.figures(with).expect("a node of the cluster").lives;
+        let renewed = net_core::Notice::Renewed(with);
+        lives == 1 && core::iter::from_fn(|| net.next_notice()).any(|notice| notice == renewed)
+    }
+
+    fn tell_views<T: Wire>(&self, number: u16, what: &T, now_ns: u64) {
+        let msg = Msg::of(what).expect("it fits");
+        let event = Event::Upcall { from: ServerId::Shell, number, msg };
         let worker = &mut self.hand(ServerId::Views, self.local_ns(now_ns));
         self.views.step(worker, |it, cx| it.event(cx, event));
         self.settle_net(self.local_ns(now_ns));

@@ -7,6 +7,7 @@ use crate::programs;
 use crate::root::Image;
 use crate::world::{Setting, World, node};
 use abi::{Errno, NodeId, Pid, ServerId, Ticket};
+use net_core::Secret;
 use proc_api::{List, Migrate, Migrated, ProcessInfo, Signal};
 use runtime::{Msg, Status, Wire};
 
@@ -287,6 +288,8 @@ pub enum Disaster {
     Cut,
     /// The link is cut for one second.
     ShortCut,
+    /// The source's key is changed, which it has got: nothing is lost, and the move succeeds.
+    NewKey,
 }
 
 /// While a program moves from node 2 to node 3, something goes wrong `steps` steps after it was asked
@@ -310,6 +313,10 @@ pub fn migration_disturbed(setting: &Setting, disaster: Disaster, steps: u64) ->
         Disaster::Target => world.crash(target),
         Disaster::Source => world.crash(source),
         Disaster::Cut | Disaster::ShortCut => world.wire.set_cut(source, target, true),
+        Disaster::NewKey => {
+            let key = world.node(source).enrol(&Secret::new([200; 32]), world.now_ns);
+            world.node(one).wish_key(source, Some(key), world.now_ns);
+        }
     }
     if disaster == Disaster::ShortCut {
         world.run_for(SECOND);
@@ -321,7 +328,14 @@ pub fn migration_disturbed(setting: &Setting, disaster: Disaster, steps: u64) ->
         result.is_some()
     });
     assert!(ended, "a disturbed move ends too");
-    after_disaster(&mut world, pid, disaster, &result.expect("it has ended").map(|_| ()));
+    let result = result.expect("it has ended").map(|_| ());
+    if disaster == Disaster::NewKey {
+        assert_eq!(result, Ok(()), "a new key disturbs nothing");
+    }
+    after_disaster(&mut world, pid, disaster, &result);
+    if disaster == Disaster::NewKey {
+        assert!([one, target].iter().all(|to| world.node(*to).renewed(source)));
+    }
     true
 }
 
@@ -345,7 +359,7 @@ fn after_disaster(world: &mut World, pid: Pid, disaster: Disaster, result: &Resu
         );
         let may_be_lost = match disaster {
             Disaster::Target | Disaster::Source | Disaster::Cut => true,
-            Disaster::ShortCut => false,
+            Disaster::ShortCut | Disaster::NewKey => false,
         };
         assert!(may_be_lost, "nothing is lost where no node is: {result:?}, {output:?}");
         return;

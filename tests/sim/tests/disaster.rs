@@ -41,6 +41,11 @@ fn link_is_cut_at_every_step() {
 }
 
 #[test]
+fn key_is_changed_at_every_step() {
+    at_every_step(Disaster::NewKey);
+}
+
+#[test]
 fn link_is_cut_for_a_second_at_every_step() {
     at_every_step(Disaster::ShortCut);
 }

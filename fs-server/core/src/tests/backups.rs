@@ -33,7 +33,7 @@ fn backed(w: &World, view: &View, nodes: [usize; 2]) -> View {
     let with = |view: &View, change: &dyn Fn(cluster::Slot) -> cluster::Slot| {
         let rows = slots.iter().map(|slot| (*slot, change(*view.slot(*slot)))).collect();
         let (base, leave, join) = (view.epoch(), Vec::new(), Vec::new());
-        let delta = Delta { base, leave, join, voters: None, slots: rows };
+        let delta = Delta { base, leave, join, voters: None, slots: rows, keys: Vec::new() };
         view.apply(&delta).expect("it is lawful")
     };
     let other = |row: &cluster::Slot| {

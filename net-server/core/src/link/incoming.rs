@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a link does with frames that claim to come from its peer.
 
+use super::renewal::attempt_of;
 use super::{Link, Local, State};
 use crate::envelope::{BODY, Envelope, Kind};
-use crate::greeting::{self, Greeting};
+use crate::greeting::Greeting;
 use crate::inbox::Inbox;
 use crate::limits::SILENCE_NS;
 use crate::notice::Notice;
@@ -51,7 +52,7 @@ impl Link {
     ) -> Result<(), Cause> {
         let Envelope { session: number, version, .. } = *envelope;
         match &mut self.state {
-            State::Up { session, heard_ns } if session.mine == number => {
+            State::Up { session, heard_ns, .. } if session.mine == number => {
                 if session.version != version {
                     return Err(Cause::BadVersion);
                 }
@@ -60,8 +61,8 @@ impl Link {
             }
             State::Up { .. } | State::Down(_) => {
                 let open = |it: &mut Session| it.opener.open(envelope.number, frame, BODY);
-                let session = self.answering.confirmed(number, version, open)?;
-                self.up(session, now_ns, inbox);
+                let confirmed = self.answering.confirmed(number, version, open)?;
+                self.confirmed(local, confirmed, now_ns, inbox)?;
             }
         }
         let said = &frame[BODY..frame.len() - TAG_BYTES];
@@ -77,51 +78,58 @@ impl Link {
         now_ns: u64,
         inbox: &mut Inbox,
     ) -> Result<(), Cause> {
-        let greeting = greeting::read(envelope, frame, &self.keys);
+        let greeting = self.read_greeting(envelope, frame);
         if greeting == Err(Cause::Unauthentic) && !self.key_doubted {
             self.key_doubted = true;
             self.notice = Some(Notice::OtherKey(self.node));
         }
-        let peer = Peer { node: self.node, keys: &self.keys };
+        let present = self.names();
+        let peer = Peer { node: self.node, keys: &self.keys[self.greets] };
         let me = &mut local.me;
+        let attempt = attempt_of(&mut self.state);
         let Envelope { session: number, version, .. } = *envelope;
-        match (greeting?, &mut self.state) {
+        match (greeting?, attempt) {
             (Greeting::Hello { session, versions }, _) => {
                 self.answering.greeted(session);
                 self.compare(me.side.versions, versions);
             }
-            (Greeting::Challenge { challenge, versions }, State::Down(attempt)) => {
-                let met = attempt.challenged(me, peer, (number, challenge), versions, now_ns);
+            (Greeting::Challenge { challenge, versions }, Some(attempt)) => {
+                let said = (number, challenge);
+                let met = attempt.challenged(me, peer, said, versions, present, now_ns);
                 if met != Err(Cause::Replayed) {
                     self.compare(me.side.versions, versions);
                 }
                 // That the versions do not meet is no fault of the frame.
                 return met.or_else(|it| if it == Cause::BadVersion { Ok(()) } else { Err(it) });
             }
-            (Greeting::Proposal { session, versions, noise }, state) => {
+            (Greeting::Proposal { session, versions, noise }, mut attempt) => {
                 let mine_counts = me.side.node < self.node;
-                if let State::Down(attempt) = state
+                if let Some(attempt) = &mut attempt
                     && attempt.is_proposing()
                     && mine_counts
                 {
                     return Ok(());
                 }
                 let (answering, said) = (&mut self.answering, (version, number));
-                let new = answering.proposed(me, peer, said, (session, versions), &noise)?;
-                if let State::Down(attempt) = state
+                let proposed = (session, versions);
+                let new = answering.proposed(me, peer, said, proposed, &noise, present)?;
+                if let Some(attempt) = attempt
                     && new
                 {
                     // The peer's attempt goes on, and this node's only if nothing comes of it.
                     *attempt = Attempt::new(&mut me.random, now_ns + SILENCE_NS);
                 }
             }
-            (Greeting::Response { noise }, State::Down(attempt)) => {
+            (Greeting::Response { noise }, Some(attempt)) => {
                 let session = attempt.answered(version, number, &noise)?;
                 // What the peer proposed meanwhile must not be used later.
                 self.answering = Answering::new(&mut me.random);
-                self.up(session, now_ns, inbox);
+                match present {
+                    Some(_) => self.renewed(session, now_ns),
+                    None => self.up(session, now_ns, inbox),
+                }
             }
-            (Greeting::Challenge { .. } | Greeting::Response { .. }, State::Up { .. }) => {
+            (Greeting::Challenge { .. } | Greeting::Response { .. }, None) => {
                 return Err(Cause::Replayed);
             }
         }

@@ -18,7 +18,7 @@ impl Link {
     pub(crate) fn next_frame(&mut self, local: &mut Local, now_ns: u64, out: &mut Vec<u8>) -> bool {
         let mut said = self.answering.next(&local.me);
         if said.is_none()
-            && let State::Down(attempt) = &mut self.state
+            && let Some(attempt) = self.attempt()
         {
             said = attempt.next(&mut local.me, now_ns);
         }
@@ -38,7 +38,7 @@ impl Link {
         let kind = Kind::Hello;
         let (from, to) = (local.me.side.node, self.node);
         let envelope = Envelope { version, kind, from, to, session, number: 0 };
-        greeting.encode(envelope, &self.keys, (local.mac, self.mac), out);
+        greeting.encode(envelope, &self.keys[self.greets], (local.mac, self.mac), out);
     }
 
     fn next_sealed(&mut self, local: &Local, now_ns: u64, out: &mut Vec<u8>) -> bool {

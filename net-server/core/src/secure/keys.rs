@@ -66,6 +66,7 @@ pub(super) fn hmac(key: &[u8; KEY_BYTES], data: &[u8]) -> Zeroizing<[u8; KEY_BYT
 /// What this node and one peer know of each other's keys.
 #[derive(Debug)]
 pub(crate) struct LinkKeys {
+    pub(super) mine: Secret,
     pub(super) peer: PublicKey,
     /// Both ends compute it from their static keys; nobody else can.
     greeting: Secret,
@@ -74,10 +75,11 @@ pub(crate) struct LinkKeys {
 impl LinkKeys {
     pub(crate) fn new(secret: &Secret, peer: PublicKey) -> Self {
         let mut shared = Zeroizing::new([0; KEY_BYTES]);
-        // X25519 has no failures; a peer whose key is no proper point shares a key that is no secret,
-        // and then the handshake's keys still are none of its.
+        // X25519 has no failures. A peer whose key is a point of low order would share a key that is no
+        // secret: who writes images, and who agrees on views, names none.
         let _ = secret.dh().dh(&peer.0, &mut *shared);
-        Self { peer, greeting: Secret(hmac(&shared, b"korrigan greeting")) }
+        let greeting = Secret(hmac(&shared, b"korrigan greeting"));
+        Self { mine: secret.clone(), peer, greeting }
     }
 
     /// The code of a greeting.
@@ -112,6 +114,18 @@ mod tests {
         let dh = Secret::new(bytes(scalar)).dh();
         dh.dh(&bytes::<32>(point), &mut out).expect("it cannot fail");
         assert_eq!(out, bytes(result));
+    }
+
+    /// What views refuse as keys is what hides nothing.
+    #[test]
+    fn points_of_low_order_share_zero_with_everybody() {
+        for point in cluster::LOW_ORDER {
+            for byte in 1..=50 {
+                let mut out = [1; 32];
+                let _ = Secret::new([byte; 32]).dh().dh(&point, &mut out);
+                assert_eq!(out, [0; 32], "{point:?}");
+            }
+        }
     }
 
     #[test]

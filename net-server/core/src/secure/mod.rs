@@ -38,3 +38,10 @@ pub(crate) struct Session {
     pub(crate) sealer: Sealer,
     pub(crate) opener: Opener,
 }
+
+impl Session {
+    /// How this node and the peer name it.
+    pub(crate) fn names(&self) -> [u64; 2] {
+        [self.mine, self.theirs]
+    }
+}

@@ -9,7 +9,7 @@
 use super::keys::LinkKeys;
 use super::random::Random;
 use super::seal::{Key, Opener, Sealer};
-use super::{Forged, Secret, Session};
+use super::{Forged, Session};
 use crate::limits::Versions;
 use abi::NodeId;
 use alloc::boxed::Box;
@@ -46,6 +46,8 @@ pub(crate) struct Prologue {
     /// How the initiator names the session.
     session: U64,
     challenge: U64,
+    /// How initiator and responder named the session that goes on under new keys; 0 if none does.
+    renews: [U64; 2],
 }
 
 impl Prologue {
@@ -55,6 +57,7 @@ impl Prologue {
         version: u8,
         session: u64,
         challenge: u64,
+        renews: Option<[u64; 2]>,
     ) -> Self {
         let range = |versions: Versions| [versions.oldest, versions.newest];
         Self {
@@ -64,6 +67,7 @@ impl Prologue {
             versions: [range(initiator.versions), range(responder.versions)],
             session: session.into(),
             challenge: challenge.into(),
+            renews: renews.unwrap_or_default().map(U64::new),
         }
     }
 }
@@ -99,7 +103,6 @@ impl CryptoResolver for Seeded {
 }
 
 fn state(
-    secret: &Secret,
     keys: &LinkKeys,
     prologue: &Prologue,
     random: &mut Random,
@@ -107,7 +110,7 @@ fn state(
 ) -> Result<HandshakeState, Error> {
     let params: NoiseParams = PATTERN.parse()?;
     let builder = Builder::with_resolver(params, Box::new(Seeded(random.seed())))
-        .local_private_key(secret.bytes())?
+        .local_private_key(keys.mine.bytes())?
         .remote_public_key(&keys.peer.0)?
         .prologue(prologue.as_bytes())?;
     if initiates { builder.build_initiator() } else { builder.build_responder() }
@@ -126,12 +129,11 @@ pub(crate) struct Initiator {
 impl Initiator {
     /// Begins, and gives the first message.
     pub(crate) fn new(
-        secret: &Secret,
         keys: &LinkKeys,
         prologue: &Prologue,
         random: &mut Random,
     ) -> (Self, [u8; PROPOSAL_BYTES]) {
-        let mut state = state(secret, keys, prologue, random, true).expect(BUILT);
+        let mut state = state(keys, prologue, random, true).expect(BUILT);
         let mut proposal = [0; PROPOSAL_BYTES];
         let len = state.write_message(&[], &mut proposal).expect("the message has its place");
         assert_eq!(len, PROPOSAL_BYTES, "an ephemeral key and a tag");
@@ -159,13 +161,12 @@ impl Initiator {
 
 /// The responder: the session that a proposal opens, and the message that answers it.
 pub(crate) fn respond(
-    secret: &Secret,
     keys: &LinkKeys,
     prologue: &Prologue,
     random: &mut Random,
     proposal: &[u8],
 ) -> Result<(Session, [u8; RESPONSE_BYTES]), Forged> {
-    let mut state = state(secret, keys, prologue, random, false).expect(BUILT);
+    let mut state = state(keys, prologue, random, false).expect(BUILT);
     if state.read_message(proposal, &mut []).ok() != Some(0) {
         return Err(Forged);
     }

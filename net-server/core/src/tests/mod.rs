@@ -2,6 +2,7 @@
 //! Links over a simulated wire.
 
 mod hostile;
+mod keys;
 mod links;
 mod pings;
 mod sessions;

@@ -221,8 +221,10 @@ fn node_that_gets_its_key_later_joins() {
     sim.nodes[0] = Net::new(&crate::Config { secret: None, ..config(0, 2, 5) }, 0);
     sim.run(3000 * MS);
     let now_ns = sim.now_ns;
-    assert_eq!(sim.nodes[0].enrol(&secret(1), now_ns), Err(abi::Errno::EINVAL), "another's");
-    assert_eq!(sim.nodes[0].enrol(&secret(0), now_ns), Ok(()));
+    let enrolled = sim.nodes[0].enrol(&secret(1), now_ns).expect("it has none");
+    assert!(!enrolled.counts, "another's");
+    let enrolled = sim.nodes[0].enrol(&secret(0), now_ns).expect("it has not this one");
+    assert_eq!((enrolled.public, enrolled.counts), (secret(0).public(), true));
     assert_eq!(sim.nodes[0].enrol(&secret(0), now_ns), Err(abi::Errno::EEXIST));
     sim.run(500 * MS);
     assert!(sim.figures(0, 1).up && sim.figures(1, 0).up);

@@ -5,7 +5,7 @@
 //! The first of these that applies:
 //!
 //! 1. A voter that came back with another disk votes with that one: its old vote is lost.
-//! 2. A voter that wishes to leave is replaced by a member that does not vote yet, or stops voting if
+//! 2. A voter that wishes to leave, or whose key was revoked, is replaced by a member that does not vote yet, or stops voting if
 //!    there is none.
 //! 3. Members that do not vote are made voters: one if the number of voters is even, else two.
 //!
@@ -41,8 +41,15 @@ impl Draft<'_> {
     /// `founders` are none if a cluster is never founded by its nodes.
     pub fn settle_voters(&mut self, founders: &[NodeId], lives: impl Fn(&Member) -> bool) {
         if self.voters.is_none() {
-            let ballot =
-                Ballot { voters: &self.old.voters, members: &self.members, founders, lives };
+            let lives = |member: &Member| lives(member) && !self.is_revoked(member.node);
+            let revoked = |node: NodeId| self.is_revoked(node);
+            let ballot = Ballot {
+                voters: &self.old.voters,
+                members: &self.members,
+                founders,
+                lives,
+                revoked,
+            };
             self.voters = ballot
                 .with_new_disk()
                 .or_else(|| ballot.without_leaver())
@@ -52,14 +59,16 @@ impl Draft<'_> {
 }
 
 /// What decides who votes next.
-struct Ballot<'a, L> {
+struct Ballot<'a, L, R> {
     voters: &'a [Voter],
     members: &'a [Member],
     founders: &'a [NodeId],
+    /// Nobody whose key is revoked does.
     lives: L,
+    revoked: R,
 }
 
-impl<L: Fn(&Member) -> bool> Ballot<'_, L> {
+impl<L: Fn(&Member) -> bool, R: Fn(NodeId) -> bool> Ballot<'_, L, R> {
     fn with_new_disk(&self) -> Option<Vec<Voter>> {
         let other = |voter: &Voter| {
             self.member(voter.node)
@@ -78,7 +87,8 @@ impl<L: Fn(&Member) -> bool> Ballot<'_, L> {
         if successor.is_none() && self.spare().next().is_some() {
             return None;
         }
-        let leaves = |voter: &Voter| self.member(voter.node).is_some_and(|member| member.draining);
+        let drains = |node| self.member(node).is_some_and(|member| member.draining);
+        let leaves = |voter: &Voter| drains(voter.node) || (self.revoked)(voter.node);
         let leavers = self.voters.iter().filter(|voter| leaves(voter));
         let mut next = leavers.map(|leaver| {
             let others = self.voters.iter().filter(|voter| *voter != leaver).copied();
@@ -105,7 +115,8 @@ impl<L: Fn(&Member) -> bool> Ballot<'_, L> {
     /// Members that stay and do not vote.
     fn spare(&self) -> impl Iterator<Item = &Member> {
         let votes = |node| self.voters.iter().any(|voter| voter.node == node);
-        self.members.iter().filter(move |member| !member.draining && !votes(member.node))
+        let stays = |member: &&Member| !member.draining && !(self.revoked)(member.node);
+        self.members.iter().filter(stays).filter(move |member| !votes(member.node))
     }
 
     /// Those of them that could vote now: founders first, whom those ask who know of no view, and of the others

@@ -111,6 +111,6 @@ fn with_rows(view: &View, slots: Vec<(SlotNo, Slot)>) -> View {
         return view.clone();
     }
     let (base, leave, join) = (view.epoch(), Vec::new(), Vec::new());
-    let delta = Delta { base, leave, join, voters: None, slots };
+    let delta = Delta { base, leave, join, voters: None, slots, keys: Vec::new() };
     view.apply(&delta).expect("it is lawful")
 }

@@ -10,7 +10,8 @@
 
 extern crate alloc;
 
-use abi::{Pid, ServerId};
+use abi::image::KEY_BYTES;
+use abi::{NodeId, Pid, ServerId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use runtime::{cold, hot, operations};
@@ -109,7 +110,20 @@ hot! {
     pub struct Wish { pub leaves: bool }
 }
 
-cold!(RunCommand, CommandEnd, MovedNext);
+/// Upcall from the shell server of a node to its views server: a [`KeyWish`].
+pub const EVENT_KEY: u16 = 2;
+
+/// An administrator wishes that the cluster takes this for the node's public key from now on, or no key at all. It
+/// ends when a view has it, or after a few seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyWish {
+    /// The node.
+    pub node: NodeId,
+    /// The key; none to revoke it.
+    pub key: Option<[u8; KEY_BYTES]>,
+}
+
+cold!(RunCommand, CommandEnd, MovedNext, KeyWish);
 
 operations! {
     ServerId::Shell;

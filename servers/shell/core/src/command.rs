@@ -12,6 +12,7 @@ use abi::{NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use cluster::PublicKey;
 
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     Kill(Pid, u32),
     /// A node comes or goes; with force if that is true.
     Node(Deed, NodeId, bool),
+    /// The cluster takes this for the node's public key from now on, or none.
+    NodeKey(NodeId, Option<PublicKey>),
     /// Gives net-server the node's private key.
     LinkKey([u8; KEY_BYTES]),
     /// Removes it from the node's disk.
@@ -112,6 +115,7 @@ impl Command {
             | Self::Migrate(..)
             | Self::Kill(..)
             | Self::Node(..)
+            | Self::NodeKey(..)
             | Self::LinkKey(_)
             | Self::ForgetKey => true,
             Self::On(Task::Ps | Task::Mem | Task::Net | Task::Disks | Task::Log, _)
@@ -130,6 +134,8 @@ node drain NODE [--force]   moves all processes and slots off a node
 node remove NODE [--force]  drains a node and stops it
 node replace NODE [--force] drains a node and starts it again
 node add NODE       takes a drained node back, or waits until one joins
+node key NODE KEY   the cluster takes KEY for the node's public key from now on
+node revoke NODE    the cluster takes no key of the node any more, and lets it go
 ps [NODE]           processes of all nodes, or of one
 kill PID [SIGNAL]   sends a signal (a number; 15 if none is given)
 migrate PID NODE    moves a running process to another node
@@ -138,8 +144,8 @@ net [NODE|all]      links of this node, of one or of all
 net --ping NODE [COUNT]   times null requests to another node
 disks [NODE]        disks of all nodes, or of one
 disks --check [NODE]   writes to them what is kept for that, and reads it back
-linkkey KEY         gives this node its private key, if its image holds none; its disk keeps it
-linkkey --forget    removes the key from this node's disk
+linkkey KEY         gives this node a private key, before or after `node key`; its disk keeps it
+linkkey --forget    removes all keys from this node's disk
 klog [NODE|all]     what the servers of a node logged
 halt [NODE|all]     stops this node, one or all
 reboot [NODE|all]   stops and starts this node, one or all
@@ -193,13 +199,25 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
 }
 
 fn deed(arguments: &[String]) -> Result<Command, String> {
-    let usage = "node needs to know what to do with which node: node drain|remove|replace NODE [--force], or \
-                 node add NODE";
+    let usage = "node needs to know what to do with which node: node drain|remove|replace NODE [--force], \
+                 node add NODE, node key NODE KEY, or node revoke NODE";
     let (what, to, rest) = match arguments {
         [what, to, rest @ ..] => (what.as_str(), to, rest),
         _ => return Err(usage.to_string()),
     };
     let deed = match what {
+        "key" => {
+            return match rest {
+                [digits] => Ok(Command::NodeKey(node(to)?, Some(public_key(digits)?))),
+                _ => Err("node key needs a node and its public key: node key NODE KEY".to_string()),
+            };
+        }
+        "revoke" => {
+            return match rest {
+                [] => Ok(Command::NodeKey(node(to)?, None)),
+                [word, ..] => Err(format!("node revoke {to}: leave out {word:?}")),
+            };
+        }
         "add" => Deed::Add,
         "drain" => Deed::Drain,
         "remove" => Deed::Remove,
@@ -256,6 +274,14 @@ fn key(digits: &str) -> Result<[u8; KEY_BYTES], String> {
     }
     right.then_some(key).ok_or_else(|| {
         format!("a key has {} hexadecimal digits: see the node's .key file", 2 * KEY_BYTES)
+    })
+}
+
+fn public_key(digits: &str) -> Result<PublicKey, String> {
+    let digits = key(digits).map_err(|mistake| mistake.replace(".key", ".pub"))?;
+    PublicKey::new(digits).ok_or_else(|| {
+        "this is no key: anybody could speak for a node that has it. See the node's .pub file"
+            .to_string()
     })
 }
 
@@ -316,6 +342,18 @@ mod tests {
     }
 
     #[test]
+    fn command_that_changes_a_key_reads_it() {
+        let two = NodeId::new(2).expect("a node");
+        let digits = "0f".repeat(KEY_BYTES);
+        let key = PublicKey::new([0x0f; KEY_BYTES]);
+        assert_eq!(read(&format!("node key 2 {digits}")), Ok(Command::NodeKey(two, key)));
+        assert_eq!(read("node revoke 2"), Ok(Command::NodeKey(two, None)));
+        assert!(
+            Command::NodeKey(two, key).needs_root() && Command::NodeKey(two, None).needs_root()
+        );
+    }
+
+    #[test]
     fn command_mistakes_say_what_would_be_right() {
         for (line, says) in [
             ("migrate 5", "migrate PID NODE"),
@@ -333,6 +371,22 @@ mod tests {
             ("node drain 0", "see `nodes`"),
             ("node add 2 --force", "leave out"),
             ("node drain 2 --force now", "leave out"),
+            ("node key 2", "node key NODE KEY"),
+            ("node key 2 12", "64 hexadecimal digits: see the node's .pub file"),
+            (
+                "node key 2 00000000000000000000000000000000000000000000000000000000000000000",
+                "64 hexadecimal",
+            ),
+            (
+                "node key 2 0000000000000000000000000000000000000000000000000000000000000000",
+                "no key",
+            ),
+            (
+                "node key 2 0100000000000000000000000000000000000000000000000000000000000080",
+                "no key",
+            ),
+            ("node revoke", "node revoke NODE"),
+            ("node revoke 2 --force", "leave out"),
             ("frob", "help"),
             ("crash", "crash SERVER [NODE]"),
             ("crash dsk", "console, timer, net"),

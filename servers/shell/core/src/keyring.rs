@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The node's private key on its own disk, for nodes whose image holds none: typed once (`linkkey`), found at
-//! each start.
+//! The node's private keys on its own disk, for nodes whose image holds none, or an older one: typed once
+//! (`linkkey`), found at each start. The one before is kept too, as the cluster may not know the new one yet.
 //!
 //! # Model
 //! The first sector of the disk's region for keys, the rest is zeros:
 //! ```text
-//!   0  magic "KORRKEY1"     8  the key (32)     508  CRC-32C of all bytes before (4)
+//!   0  magic "KORRKEY1"     8  the newest key (32)     40  the one before, or zeros (32)
+//! 508  CRC-32C of all bytes before (4)
 //! ```
 //!
 //! # Failure
 //! A sector that is anything else holds no key: the node stays without one until it is typed again. Whether
-//! it is this node's key net-server says, which knows its public half.
+//! it is this node's key the other nodes say, which know its public half.
 
 use crate::job::JobId;
+use crate::limits::KEYS_KEPT_MAX;
 use crate::{Machine, Shell, Wait, disk, text};
 use abi::Errno;
 use abi::image::KEY_BYTES;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use crc::{CRC_32_ISCSI, Crc};
 use disk_api::limits::SECTOR_BYTES;
 use disk_api::{Flush, Read, Region, Write};
-use net_api::Enrol;
+use net_api::{Enrol, Enrolled};
 use runtime::{Bulk, Cx, NodeReply};
 
 const MAGIC: [u8; 8] = *b"KORRKEY1";
-const KEY: usize = MAGIC.len();
+const KEYS: usize = MAGIC.len();
 const CHECKSUM: usize = SECTOR_BYTES - 4;
 
 static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -42,7 +45,7 @@ pub(crate) enum Step {
 }
 
 impl<M: Machine> Shell<M> {
-    /// Looks for the key. A node that has one already takes no other.
+    /// Looks for the keys.
     pub(crate) fn load_key(&mut self, cx: &mut Cx<'_>) {
         let read = Read { region: Region::Keys, sector: 0, sectors: 1 };
         self.ask(cx, &read, Wait::Keyring(Step::Load));
@@ -51,15 +54,19 @@ impl<M: Machine> Shell<M> {
     /// A key was typed.
     pub(crate) fn take_key(&mut self, cx: &mut Cx<'_>, id: JobId, key: [u8; KEY_BYTES]) {
         let taken = cx.leaf(&Enrol { key });
-        let (sentence, status) = text::enrolled(taken);
+        let (sentence, status) = text::enrolled(cx.node(), taken);
         self.print(cx, id, &sentence);
         if status != 0 {
             return self.end(cx, id, status);
         }
-        self.write_key(cx, Step::Keep(id), &mut sector(&key));
+        self.keyring.retain(|kept| *kept != key);
+        self.keyring.insert(0, key);
+        self.keyring.truncate(KEYS_KEPT_MAX);
+        self.write_key(cx, Step::Keep(id), &mut sector(&self.keyring));
     }
 
     pub(crate) fn forget_key(&mut self, cx: &mut Cx<'_>, id: JobId) {
+        self.keyring.clear();
         self.write_key(cx, Step::Forget(id), &mut [0; SECTOR_BYTES]);
     }
 
@@ -103,35 +110,47 @@ impl<M: Machine> Shell<M> {
     fn key_read(&mut self, cx: &mut Cx<'_>, result: &Result<NodeReply, Errno>) {
         // Who has no disk has no key there.
         let Ok(reply) = result else { return };
-        let Ok(Some(key)) = disk::fetch(cx, reply).map(|sector| key_of(&sector)) else { return };
+        let Ok(keys) = disk::fetch(cx, reply).map(|sector| keys_of(&sector)) else { return };
         let node = cx.node();
-        let line: String = match cx.leaf(&Enrol { key }) {
-            Ok(()) => format!("node {node}: has its key from its disk\n"),
-            // Its image holds it.
-            Err(Errno::EEXIST) => return,
-            Err(Errno::EINVAL) => format!(
-                "node {node}: the key on its disk is not the one that the cluster knows as this node's: \
-                 `linkkey KEY` replaces it\n"
-            ),
-            Err(errno) => format!("node {node}: the key on its disk: {errno}\n"),
-        };
-        self.print_console(cx, &line);
+        // The newest last, as it is the one to use if nobody says another.
+        for key in keys.iter().rev() {
+            let line: String = match cx.leaf(&Enrol { key: *key }) {
+                Ok(Enrolled { counts: true, .. }) => {
+                    format!("node {node}: has its key from its disk\n")
+                }
+                Ok(Enrolled { counts: false, .. }) => format!(
+                    "node {node}: has a key from its disk that its image does not name: it is used where \
+                     other nodes know it\n"
+                ),
+                // Its image holds it.
+                Err(Errno::EEXIST) => continue,
+                Err(errno) => format!("node {node}: the key on its disk: {errno}\n"),
+            };
+            self.print_console(cx, &line);
+        }
+        self.keyring = keys;
     }
 }
 
-fn sector(key: &[u8; KEY_BYTES]) -> [u8; SECTOR_BYTES] {
+/// `keys`: at most [`KEYS_KEPT_MAX`].
+fn sector(keys: &[[u8; KEY_BYTES]]) -> [u8; SECTOR_BYTES] {
     let mut sector = [0; SECTOR_BYTES];
-    sector[..KEY].copy_from_slice(&MAGIC);
-    sector[KEY..KEY + KEY_BYTES].copy_from_slice(key);
+    sector[..KEYS].copy_from_slice(&MAGIC);
+    for (at, key) in keys.iter().enumerate() {
+        sector[KEYS + at * KEY_BYTES..][..KEY_BYTES].copy_from_slice(key);
+    }
     let checksum = CRC_32C.checksum(&sector[..CHECKSUM]);
     sector[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
     sector
 }
 
-/// The key that a sector holds, if it holds one.
-fn key_of(read: &[u8]) -> Option<[u8; KEY_BYTES]> {
-    let key: [u8; KEY_BYTES] = read.get(KEY..KEY + KEY_BYTES)?.try_into().ok()?;
-    (read.get(..SECTOR_BYTES)? == sector(&key)).then_some(key)
+/// The keys that a sector holds, the newest first; none if it is anything else.
+fn keys_of(read: &[u8]) -> Vec<[u8; KEY_BYTES]> {
+    let places = read.get(KEYS..).unwrap_or_default().chunks_exact(KEY_BYTES);
+    let keys = places.take(KEYS_KEPT_MAX).filter_map(|key| <[u8; KEY_BYTES]>::try_from(key).ok());
+    let keys: Vec<_> = keys.take_while(|key| *key != [0; KEY_BYTES]).collect();
+    let is_whole = read.get(..SECTOR_BYTES).is_some_and(|read| read == sector(&keys));
+    if is_whole { keys } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -139,16 +158,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sector_holds_its_key_or_none() {
+    fn sector_holds_its_keys_or_none() {
         let key = [7; KEY_BYTES];
-        let whole = sector(&key);
-        assert_eq!(key_of(&whole), Some(key));
-        assert_eq!(key_of(&whole[..100]), None);
-        assert_eq!(key_of(&[0; SECTOR_BYTES]), None);
-        for at in 0..SECTOR_BYTES {
-            let mut spoilt = whole;
-            spoilt[at] ^= 1;
-            assert_eq!(key_of(&spoilt), None, "byte {at}");
+        for keys in [Vec::from([key]), Vec::from([key, [8; KEY_BYTES]])] {
+            let whole = sector(&keys);
+            assert_eq!(keys_of(&whole), keys);
+            assert_eq!(keys_of(&whole[..100]), Vec::<[u8; KEY_BYTES]>::new());
+            for at in 0..SECTOR_BYTES {
+                let mut spoilt = whole;
+                spoilt[at] ^= 1;
+                assert!(keys_of(&spoilt).is_empty(), "byte {at}");
+            }
         }
+        assert!(keys_of(&[0; SECTOR_BYTES]).is_empty());
     }
 }

@@ -30,6 +30,7 @@ mod drain;
 mod drain_tests;
 mod job;
 mod keyring;
+mod keys;
 mod leave;
 pub mod limits;
 mod login;
@@ -47,7 +48,7 @@ pub use machine::{Machine, Stop};
 use crate::console::Console;
 use crate::job::{Job, JobId, Origin};
 use crate::login::Login;
-use abi::image::{NodeConfig, NodeEntry};
+use abi::image::{KEY_BYTES, NodeConfig, NodeEntry};
 use abi::{Errno, FileId, NodeId, Pid, ServerId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -139,6 +140,8 @@ enum Wait {
     AwayPages(leave::Away),
     /// They are counted again.
     AwayAgain(leave::Away),
+    /// The views are looked at again for a key that was wished.
+    KeyLook(keys::Change),
     /// A login shell has had time to end.
     HangUp(Pid),
     /// A signal was sent to it, or to what could not move.
@@ -161,6 +164,8 @@ pub struct Shell<M> {
     rescue: Option<rescue::Line>,
     jobs: BTreeMap<JobId, Job>,
     departures: BTreeMap<JobId, drain::Departure>,
+    /// Private keys that the disk keeps, the newest first.
+    keyring: Vec<[u8; KEY_BYTES]>,
     /// Counts who has been chosen as target for processes.
     targets: usize,
     waits: BTreeMap<u64, Wait>,
@@ -181,6 +186,7 @@ impl<M: Machine> Shell<M> {
             rescue: None,
             jobs: BTreeMap::new(),
             departures: BTreeMap::new(),
+            keyring: Vec::new(),
             targets: 0,
             waits: BTreeMap::new(),
             next: 0,
@@ -248,6 +254,7 @@ impl<M: Machine> Shell<M> {
             Some(Wait::Look(job)) => self.look(cx, job),
             Some(Wait::AwayAgain(away)) => self.watch_away(cx, away),
             Some(Wait::HangUp(pid)) => self.hang_up(cx, pid),
+            Some(Wait::KeyLook(change)) => self.look_at_key(cx, change),
             // All others wait for answers.
             Some(_) | None => {}
         }
@@ -368,6 +375,7 @@ impl<M: Machine> Core for Shell<M> {
             Wait::Look(_)
             | Wait::AwayAgain(_)
             | Wait::HangUp(_)
+            | Wait::KeyLook(_)
             | Wait::Links { .. }
             | Wait::LoginPause(_)
             | Wait::ConsoleRoom

@@ -43,5 +43,10 @@ pub const DRAIN_PASS_NS: u64 = 2_000_000_000;
 pub const DRAIN_PATIENCE_NS: u64 = 40_000_000_000;
 /// Longest wait for a node that was told to stop, or to start again.
 pub const BACK_PATIENCE_NS: u64 = 120_000_000_000;
+/// Longest wait for a view that has another key for a node, and for one without a node whose key was revoked.
+/// Longer than the views server wishes for it, also where times are stretched.
+pub const KEY_PATIENCE_NS: u64 = 40_000_000_000;
+/// Private keys that the node's disk keeps: one that counts, and one that is to come.
+pub const KEYS_KEPT_MAX: usize = 2;
 /// Time that a login shell has to end after it was hung up.
 pub const HANG_UP_NS: u64 = 1_000_000_000;

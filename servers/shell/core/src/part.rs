@@ -5,6 +5,7 @@ use crate::command::{Scope, Task};
 use crate::job::{JobId, Origin};
 use crate::limits::{PART_BYTES, STOP_DELAY_NS};
 use crate::{Machine, Shell, Wait, text};
+use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -81,7 +82,7 @@ impl<M: Machine> Shell<M> {
                 Err(errno) => self.part_failed(cx, id, part, errno),
             },
             Task::Net => {
-                let lines = links(cx);
+                let lines = links(cx, &self.setup.nodes);
                 self.part_ended(cx, id, part, lines, 0);
             }
             Task::Disks => match cx.leaf(&Info {}) {
@@ -224,6 +225,9 @@ impl<M: Machine> Shell<M> {
             let line = text::nodes_line(entry, cx.view(), cx.leader(), link.as_ref());
             table.push_str(&line);
         }
+        for entry in cx.view().keys() {
+            table.push_str(&text::key_line(entry));
+        }
         table.push_str(&text::view_line(cx.view(), cx.leader(), cx.may_act()));
         table
     }
@@ -252,12 +256,15 @@ fn header(task: Task) -> &'static str {
     }
 }
 
-fn links(cx: &mut Cx<'_>) -> String {
+fn links(cx: &mut Cx<'_>, nodes: &[NodeEntry]) -> String {
     let me = cx.node();
-    let others: Vec<NodeId> = cx.view().members().iter().copied().filter(|it| *it != me).collect();
     let mut lines = String::new();
-    for to in others {
+    for to in nodes.iter().filter_map(|entry| NodeId::new(entry.id)).filter(|to| *to != me) {
         let figures = cx.leaf(&LinkUse { node: to }).unwrap_or_default();
+        // Who is no member is of interest if it has tried to be heard.
+        if !cx.view().contains(to) && figures.drops.total() == 0 {
+            continue;
+        }
         lines.push_str(&text::net_line(me, to, &figures));
         lines.push_str(&text::drops_line(me, Some(to), &figures.drops));
     }

@@ -16,7 +16,7 @@ use disk_api::{
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT};
 use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
-use net_api::{Enrol, LinkFigures, PingFigures};
+use net_api::{Enrol, Enrolled, LinkFigures, PingFigures};
 use proc_api::{
     AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrate, Migrated, Moving,
     ProcessInfo, ProcessList, Signal, Spawn, Spawned,
@@ -117,8 +117,8 @@ pub(crate) struct World {
     deadline_ns: Option<u64>,
     crashed: Vec<ServerId>,
     spawn_fails: bool,
-    /// The key that net-server has taken.
-    enrolled: Option<[u8; 32]>,
+    /// The keys that net-server has taken.
+    enrolled: Vec<[u8; 32]>,
 }
 
 /// The one that the cluster knows.
@@ -217,16 +217,13 @@ impl Platform for World {
             (ServerId::Net, 3) => {
                 done(msg, &LinkFigures { up: self.links_up, ..Default::default() })
             }
-            (ServerId::Net, Enrol::NUMBER) if self.enrolled.is_some() => {
-                Status::Failed(Errno::EEXIST)
-            }
             (ServerId::Net, Enrol::NUMBER) => {
                 let key = Enrol::get(msg).expect("a key").key;
-                if key != GOOD_KEY {
-                    return Status::Failed(Errno::EINVAL);
+                if self.enrolled.contains(&key) {
+                    return Status::Failed(Errno::EEXIST);
                 }
-                self.enrolled = Some(key);
-                done(msg, &())
+                self.enrolled.push(key);
+                done(msg, &Enrolled { public: key, counts: key == GOOD_KEY })
             }
             (ServerId::Net, 4) if !self.links_up => Status::Failed(Errno::EHOSTDOWN),
             (ServerId::Net, 4) => done(msg, &()),
@@ -285,7 +282,7 @@ impl Node {
             deadline_ns: None,
             crashed: Vec::new(),
             spawn_fails: false,
-            enrolled: None,
+            enrolled: Vec::new(),
         };
         let mut this = Self { host, world };
         this.start();
@@ -497,23 +494,28 @@ fn disks_check_notices_a_disk_that_forgets_or_fails() {
 }
 
 #[test]
-fn key_that_was_typed_is_on_the_disk_and_found_there() {
+fn key_that_was_typed_is_on_the_disk_with_the_one_before_and_found_there() {
     let mut node = Node::new(1, true);
-    let wrong = format!("linkkey {}", "cd".repeat(32));
-    assert_eq!(node.admin(&wrong).1, Some(1));
-    assert_eq!(node.world.disk.key, vec![0; 512], "what is wrong is not kept");
-    node.world.replies.clear();
     let (text, status) = node.admin(&format!("linkkey {}", "ab".repeat(32)));
     assert!(text.contains("its links come up") && text.contains("its disk keeps it"), "{text}");
     assert_eq!(status, Some(0));
+    node.forget_answer();
+    assert_eq!(node.admin(&format!("linkkey {}", "ab".repeat(32))).1, Some(1), "it has it");
+    for next in ["cd", "ef"] {
+        node.forget_answer();
+        let (text, status) = node.admin(&format!("linkkey {}", next.repeat(32)));
+        assert!(text.contains(&format!("  node key 1 {}\n", next.repeat(32))), "{text}");
+        assert_eq!(status, Some(0));
+    }
     let kept = node.world.disk.key.clone();
 
     let mut again = Node::new(1, true);
     again.world.disk.key = kept;
     again.start();
-    assert_eq!(again.world.enrolled, Some(GOOD_KEY));
-    assert!(again.world.console.contains("has its key from its disk"), "{}", again.world.console);
-    again.world.replies.clear();
+    assert_eq!(again.world.enrolled, [[0xcd; 32], [0xef; 32]], "the newest last");
+    let console = &again.world.console;
+    assert!(console.contains("has a key from its disk that its image does not name"), "{console}");
+    again.forget_answer();
     assert_eq!(again.admin("linkkey --forget").1, Some(0));
     assert_eq!(again.world.disk.key, vec![0; 512]);
 }
@@ -524,7 +526,7 @@ fn key_is_taken_also_where_no_disk_can_keep_it() {
     node.world.disk.fails = Some(Errno::ENODEV);
     let (text, status) = node.admin(&format!("linkkey {}", "ab".repeat(32)));
     assert!(text.contains("with the next start of the node it is gone"), "{text}");
-    assert_eq!((node.world.enrolled, status), (Some(GOOD_KEY), Some(0)));
+    assert_eq!((&node.world.enrolled[..], status), (&[GOOD_KEY][..], Some(0)));
     node.world.replies.clear();
     assert_eq!(node.admin("linkkey --forget").1, Some(1));
 }

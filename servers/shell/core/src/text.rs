@@ -6,11 +6,11 @@ use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid};
 use alloc::format;
 use alloc::string::String;
-use cluster::{Goal, Slot, View};
+use cluster::{ChangedKey, Goal, Slot, View};
 use disk_api::limits::{CHECK_SECTORS, SECTOR_BYTES};
 use disk_api::{DiskInfo, Extent, State};
 use mem_api::MemoryFigures;
-use net_api::{Cause, Drops, LinkFigures, PingFigures};
+use net_api::{Cause, Drops, Enrolled, LinkFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
 
 pub(crate) const PS_HEADER: &str = "NODE     PID    PPID    PGID   UID STAT THR COMMAND\n";
@@ -130,14 +130,22 @@ pub(crate) fn drops_line(node: NodeId, from: Option<NodeId>, it: &Drops) -> Stri
 }
 
 /// What became of `linkkey`, as a sentence, and its status.
-pub(crate) fn enrolled(result: Result<(), Errno>) -> (String, u8) {
-    let why = match result {
-        Ok(()) => return ("this node has its key; its links come up\n".into(), 0),
-        Err(Errno::EEXIST) => "this node has its key already",
-        Err(Errno::EINVAL) => "this is not the key that the cluster knows as this node's",
-        Err(other) => return (format!("linkkey: {other}\n"), 1),
-    };
-    (format!("linkkey: {why}\n"), 1)
+pub(crate) fn enrolled(node: NodeId, result: Result<Enrolled, Errno>) -> (String, u8) {
+    match result {
+        Ok(Enrolled { counts: true, .. }) => {
+            ("this node has its key; its links come up\n".into(), 0)
+        }
+        Ok(Enrolled { public, counts: false }) => {
+            let digits: String = public.iter().map(|byte| format!("{byte:02x}")).collect();
+            let text = format!(
+                "this node has this key too, and uses it with the nodes that know it. If they do not yet, say on a \
+                 member:\n  node key {node} {digits}\n"
+            );
+            (text, 0)
+        }
+        Err(Errno::EEXIST) => ("linkkey: this node has this key already\n".into(), 1),
+        Err(other) => (format!("linkkey: {other}\n"), 1),
+    }
 }
 
 pub(crate) const NODES_HEADER: &str = "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
@@ -175,6 +183,12 @@ pub(crate) fn nodes_line(
     format!(
         "{id:>4} {state:<6} {role:<6} {life:>4} {slots:>5} {cores:>5} {memory_mib:>10} {rtt:>8}\n"
     )
+}
+
+/// A key that is not that of the images.
+pub(crate) fn key_line(it: &ChangedKey) -> String {
+    let what = if it.key.is_some() { "changed" } else { "revoked" };
+    format!("node {}: its key was {what} in view {}\n", it.node, it.since.0)
 }
 
 /// The last line of `nodes`.

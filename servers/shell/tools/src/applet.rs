@@ -26,12 +26,15 @@ pub(crate) const APPLETS: &[Applet] = &[
     },
     Applet {
         name: "node",
-        usage: "node drain|remove|replace NODE [--force], or node add NODE",
-        about: "lets a node leave the cluster in good order, or takes it back",
+        usage: "node drain|remove|replace NODE [--force], node add NODE, node key NODE KEY, or node revoke NODE",
+        about: "lets a node leave the cluster in good order, takes it back, or changes its key",
         details: "drain: moves all processes and slots of NODE to the others; remove: and then stops it; replace:\n\
                   and then starts it again, and waits until it takes part. add: takes a drained node back, or\n\
                   waits until one that is started has joined. What cannot move is named and stays where it is;\n\
-                  --force kills such processes, and removes or replaces the node all the same.",
+                  --force kills such processes, and removes or replaces the node all the same. key: the cluster\n\
+                  takes KEY, 64 hexadecimal digits, for the public key of NODE from now on, whatever images say;\n\
+                  give NODE the private half first (`linkkey` at its rescue prompt, Ctrl-]), and nothing is lost.\n\
+                  revoke: it takes no key of NODE any more, and lets it go at once, with what lives there.",
         least: 2,
         most: 3,
     },
@@ -158,13 +161,19 @@ impl Applet {
                 [node] if node != "all" => self.node(node),
                 _ => Ok(()),
             },
+            ("node", [what, rest @ ..]) if what == "key" => match rest {
+                [node, key] => self.node(node).and_then(|()| public_key(key)),
+                _ => Err("key needs a node and its public key".to_string()),
+            },
             ("node", [what, _, ..])
-                if !["drain", "remove", "replace", "add"].contains(&what.as_str()) =>
+                if !["drain", "remove", "replace", "add", "revoke"].contains(&what.as_str()) =>
             {
                 Err(format!("{what:?} is nothing to do with a node"))
             }
             ("node", [what, node, rest @ ..]) => match rest {
-                [word] if word != "--force" || what == "add" => Err(format!("leave out {word:?}")),
+                [word] if word != "--force" || what == "add" || what == "revoke" => {
+                    Err(format!("leave out {word:?}"))
+                }
                 _ => self.node(node),
             },
             ("net" | "disks", [_, word, ..]) => Err(format!("leave out {word:?}")),
@@ -181,6 +190,15 @@ impl Applet {
 
     fn node(&self, word: &str) -> Result<(), String> {
         number("node", word).map_err(|mistake| format!("{mistake}; `nodes` lists them"))
+    }
+}
+
+fn public_key(word: &str) -> Result<(), String> {
+    match word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(()),
+        false => {
+            Err(format!("{word:?} is no key: give the 64 hexadecimal digits of its .pub file"))
+        }
     }
 }
 
@@ -227,6 +245,8 @@ mod tests {
             "node drain 2",
             "node remove 2 --force",
             "node add 3",
+            "node revoke 3",
+            "node key 3 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
         ] {
             assert_eq!(check(right), Ok(()), "{right}");
         }
@@ -250,6 +270,10 @@ mod tests {
             "node drain x",
             "node add 2 --force",
             "node drain 2 now",
+            "node revoke 2 --force",
+            "node key 2",
+            "node key 2 12",
+            "node key x 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

@@ -100,7 +100,7 @@ impl Desk {
             self.asked.insert(node, now);
         }
         let stops = self.stopped.contains(&(node, life)) || self.leaving.contains(&node);
-        if !is_member || stops || self.suspects.is_victim(node, life) {
+        if !is_member || stops || view.is_revoked(node) || self.suspects.is_victim(node, life) {
             return false;
         }
         let before = self.given.insert(node, (life, now));
@@ -247,7 +247,7 @@ impl Desk {
     fn admit(&self, now: u64, draft: &mut Draft<'_>) {
         for (node, join) in &self.joins {
             if self.suspects.keeps_out(now, *node, join.since, &join.unreachable).is_empty() {
-                // Refused as long as a former life's lease lasts: the node asks on.
+                // Refused as long as a former life's lease lasts, or its key is revoked: the node asks on.
                 let _ = draft.admit(*node, join.boot, join.disk);
             }
         }

@@ -173,6 +173,10 @@ impl<R: Rules> Views<R> {
             self.send(from, Message::Whole(bytes));
             return;
         }
+        if raft.agreed().is_revoked(from) {
+            self.counts.strangers += 1;
+            return;
+        }
         let nodes = unreachable.iter().filter_map(|node| NodeId::new(*node)).collect();
         let by = desk.join(now, from, start, nodes);
         if !by.is_empty() {

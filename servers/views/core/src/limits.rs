@@ -78,6 +78,10 @@ pub const BLAMED_MAX: usize = 2;
 /// asked for again disturbs all that moves.
 pub const ABORTED_NS: u64 = 3_000 * MS;
 
+/// An administrator's wish for another key is given up after so long: with times stretched four-fold (what
+/// hosts of emulated nodes need) sooner than the command that waits for it.
+pub const KEY_WISH_NS: u64 = 8_000 * MS;
+
 /// Nodes that one message names; more are not told of until these are settled.
 pub const NAMED_MAX: usize = 64;
 /// Renewals whose answers may still come.

@@ -138,6 +138,11 @@ impl<R: Rules> Views<R> {
         Ok(())
     }
 
+    /// Does not ask for keys any more.
+    pub(crate) fn withdraw_keys(&mut self) {
+        self.asked.requests.retain(|it| !matches!(it, Request::Key(..)));
+    }
+
     /// Stops acting, for good. The node should have been drained before.
     pub fn leave(&mut self, now: u64) {
         self.standing = match self.standing {

@@ -7,15 +7,16 @@
 //! and checked by who receives it.
 
 use crate::limits::{APPEND_ENTRIES_MAX, MESSAGE_BYTES_MAX, NAMED_MAX, NUMBER_MAX};
+use abi::image::KEY_BYTES;
 use abi::{NodeId, SlotNo};
 use alloc::vec;
 use alloc::vec::Vec;
 use cluster::limits::VOTERS_MAX;
-use cluster::{Goal, Incarnation, Request, Voter};
+use cluster::{Goal, Incarnation, PublicKey, Request, Voter};
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// A place in the log: term, index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -88,6 +89,8 @@ pub enum Wish {
     Voters(Vec<VoterId>),
     /// [`Request::Alone`].
     Alone(u16),
+    /// [`Request::Key`]: node and key, none to revoke it.
+    Key(u16, Option<[u8; KEY_BYTES]>),
 }
 
 impl Wish {
@@ -101,10 +104,11 @@ impl Wish {
             Request::Alone(slot) => Self::Alone(slot.index() as u16),
             Request::Drain(wish) => Self::Drain(*wish),
             Request::Voters(voters) => Self::Voters(voters.iter().map(VoterId::of).collect()),
+            Request::Key(node, key) => Self::Key(node.get(), key.map(PublicKey::bytes)),
         }
     }
 
-    /// The request; `None` if a number is out of range.
+    /// The request; `None` if a number is out of range, or a key is none.
     pub fn request(&self) -> Option<Request> {
         Some(match self {
             Self::Joined(slot, primary) => {
@@ -116,6 +120,10 @@ impl Wish {
             Self::Drain(wish) => Request::Drain(*wish),
             Self::Voters(voters) => {
                 Request::Voters(voters.iter().map(|id| id.voter()).collect::<Option<_>>()?)
+            }
+            Self::Key(node, None) => Request::Key(NodeId::new(*node)?, None),
+            Self::Key(node, Some(key)) => {
+                Request::Key(NodeId::new(*node)?, Some(PublicKey::new(*key)?))
             }
         })
     }

@@ -20,6 +20,7 @@
 //! time that runs so many times slower. All nodes of a cluster must have the same.
 
 mod disk;
+mod keys;
 mod moves;
 mod notice;
 mod queue;
@@ -27,6 +28,7 @@ mod setup;
 
 use crate::limits::MS;
 use crate::server::disk::{Disk, News};
+use crate::server::keys::Keys;
 use crate::server::moves::Moves;
 use crate::server::queue::Cookies;
 use crate::views::{Output, Start, Views};
@@ -39,7 +41,7 @@ use cluster::{Request, View};
 use disk_api::EVENT_ROOM;
 use runtime::{Alone, Answer, Bulk, Client, Core, Cx, EVENT_ALONE, Event, Lease};
 use runtime::{Msg, NodeReply, Operation, Wire};
-use shell_api::{EVENT_WISH, Wish};
+use shell_api::{EVENT_KEY, EVENT_WISH, Wish};
 use views_api::Agree;
 
 pub use setup::Setup;
@@ -71,6 +73,7 @@ pub struct ViewsServer<M> {
     /// Links that went down before there were views.
     down: BTreeSet<NodeId>,
     moves: Moves,
+    keys: Keys,
     /// The lease that the servers know of.
     leased_until: u64,
     armed_ns: Option<u64>,
@@ -96,6 +99,7 @@ impl<M: Machine> ViewsServer<M> {
             leaves: None,
             down: BTreeSet::new(),
             moves: Moves::default(),
+            keys: Keys::default(),
             leased_until: 0,
             armed_ns: None,
             was_member: false,
@@ -130,6 +134,7 @@ impl<M: Machine> ViewsServer<M> {
     fn act(&mut self, cx: &mut Cx<'_>) {
         let now = self.time(cx);
         self.wish(now);
+        self.ask_for_key(cx, now);
         loop {
             let outputs = self.views.as_mut().map_or(Vec::new(), Views::take_outputs);
             if outputs.is_empty() {
@@ -238,9 +243,9 @@ impl<M: Machine> ViewsServer<M> {
         for node in core::mem::take(&mut self.down) {
             views.unreachable(now, node);
         }
-        if let Some(view) = views.view() {
-            let line = format!("remembers view {} on its disk", view.epoch().0);
-            self.say(cx, &line);
+        if let Some(view) = views.view().cloned() {
+            self.say(cx, &format!("remembers view {} on its disk", view.epoch().0));
+            self.tell_keys(cx, &view);
         }
         self.views = Some(views);
     }
@@ -253,6 +258,7 @@ impl<M: Machine> ViewsServer<M> {
             let _ = cx.push_view(server, &bytes);
         }
         self.moves.entered();
+        self.tell_keys(cx, view);
         let members: Vec<String> = view.members().iter().map(|node| format!("{node}")).collect();
         let line = format!("view {}, members {}", view.epoch().0, members.join(" "));
         self.say(cx, &line);
@@ -386,6 +392,10 @@ impl<M: Machine> Core for ViewsServer<M> {
                     // A server that still needs it says so again in the next view.
                     let _ = views.request(now, Request::Alone(slot));
                 }
+            }
+            Event::Upcall { from: ServerId::Shell, number: EVENT_KEY, msg } => {
+                let now = self.time(cx);
+                self.wish_key(now, &msg);
             }
             Event::Upcall { .. } => {}
             Event::ServerDown(ServerId::Disk) => {

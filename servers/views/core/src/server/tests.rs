@@ -11,8 +11,10 @@ use core::cell::{Cell, RefCell};
 use disk_api::limits::JOURNAL_SECTORS;
 use disk_api::testing::{Medium, TestDisk};
 use disk_api::{Flush, Write};
+use net_api::PeerKey;
 use runtime::testing::{Net, TestNode};
 use runtime::{Host, Status};
+use shell_api::KeyWish;
 
 #[derive(Default)]
 struct Lines {
@@ -43,6 +45,8 @@ struct World {
     /// Operations that the disk server was asked for, and how they were answered.
     asked: Rc<RefCell<Vec<(u16, Status)>>>,
     dead: Rc<Cell<bool>>,
+    /// What net-server was told.
+    keys: Rc<RefCell<Vec<PeerKey>>>,
 }
 
 const MS_NS: u64 = 1_000_000;
@@ -66,10 +70,17 @@ impl World {
         let core = TestDisk::new(medium.cloned());
         let disk = Rc::new(Host::new(ServerId::Disk, node(), View::outside(node()), core));
         let (asked, dead) = (Rc::<RefCell<Vec<_>>>::default(), Rc::<Cell<bool>>::default());
+        let keys = Rc::<RefCell<Vec<_>>>::default();
         let below =
             (Rc::clone(&disk), Rc::clone(&disk_around), Rc::clone(&asked), Rc::clone(&dead));
+        let told = Rc::clone(&keys);
         around.below = Some(Box::new(move |from, to, op, msg, bulk| {
             let (disk, around, asked, dead) = &below;
+            if (to, op) == (ServerId::Net, PeerKey::NUMBER) {
+                told.borrow_mut().push(PeerKey::get(msg).expect("a key"));
+                *msg = Msg::default();
+                return Status::Done;
+            }
             assert_eq!(to, ServerId::Disk, "there is no other server");
             if dead.get() {
                 return Status::Failed(Errno::EIO);
@@ -80,7 +91,7 @@ impl World {
         }));
         let views =
             Host::outside(ServerId::Views, node(), ViewsServer::new(Lines::default(), setup));
-        let mut world = Self { views, around, disk, disk_around, asked, dead };
+        let mut world = Self { views, around, disk, disk_around, asked, dead, keys };
         world.views.step(&mut world.around, |core, cx| core.start(cx));
         world
     }
@@ -222,6 +233,80 @@ fn wish_of_any_other_server_or_event_is_none() {
     }
     world.run(1000 * MS_NS);
     assert_eq!(world.drains(), Some(false));
+}
+
+impl World {
+    fn wishes_key(&mut self, from: ServerId, to: u16, key: Option<[u8; 32]>) {
+        let to = NodeId::new(to).expect("a node");
+        let msg = Msg::of(&KeyWish { node: to, key }).expect("it fits");
+        let event = Event::Upcall { from, number: EVENT_KEY, msg };
+        self.views.step(&mut self.around, |it, cx| it.event(cx, event));
+        self.run(1000 * MS_NS);
+    }
+
+    fn changed(&mut self, to: u16) -> Option<Option<[u8; 32]>> {
+        let to = NodeId::new(to).expect("a node");
+        self.look(|it| {
+            let entry = it.views()?.view()?.changed_key(to)?;
+            Some(entry.key.map(cluster::PublicKey::bytes))
+        })
+    }
+
+    fn epoch(&mut self) -> u64 {
+        self.known().expect("it is in a view").0
+    }
+}
+
+#[test]
+fn key_that_an_administrator_wishes_is_agreed_told_to_net_server_and_remembered() {
+    let medium = medium();
+    let mut world = World::new(Some(&medium), 1);
+    world.run(5000 * MS_NS);
+    let before = world.epoch();
+    world.wishes_key(ServerId::Shell, 2, Some([7; 32]));
+    world.wishes_key(ServerId::Shell, 3, None);
+    world.wishes_key(ServerId::Shell, 3, None);
+    assert_eq!((world.changed(2), world.changed(3)), (Some(Some([7; 32])), Some(None)));
+    let node = |number| NodeId::new(number).expect("a node");
+    let told =
+        [PeerKey { node: node(2), key: Some([7; 32]) }, PeerKey { node: node(3), key: None }];
+    assert_eq!(world.keys.borrow()[..], told, "once each");
+    world.run(20_000 * MS_NS);
+    assert_eq!(world.epoch(), before + 2, "a wish ends when it is fulfilled");
+    let mut world = World::new(Some(&medium), 2);
+    world.run(10_000 * MS_NS);
+    assert_eq!(world.keys.borrow()[..], told, "once each");
+}
+
+#[test]
+fn key_that_nobody_may_wish_or_that_is_none_is_not_asked_for() {
+    let mut world = World::new(None, 1);
+    world.run(5000 * MS_NS);
+    let before = world.epoch();
+    world.wishes_key(ServerId::Proc, 2, Some([7; 32]));
+    world.wishes_key(ServerId::Shell, 2, Some([0; 32]));
+    world.wishes_key(ServerId::Shell, 1, None);
+    assert_eq!((world.epoch(), world.changed(1), world.changed(2)), (before, None, None));
+    assert_eq!(world.keys.borrow()[..], []);
+}
+
+/// It could not be agreed on meanwhile, and the administrator was told so.
+#[test]
+fn key_that_was_wished_too_long_ago_is_given_up() {
+    let mut world = World::new(None, 1);
+    world.run(10_000 * MS_NS);
+    let before = world.epoch();
+    world.views.step(&mut world.around, |it, cx| {
+        let two = NodeId::new(2).expect("a node");
+        let msg = Msg::of(&KeyWish { node: two, key: None }).expect("it fits");
+        let long_ago = it.time(cx) - crate::limits::KEY_WISH_NS;
+        it.wish_key(long_ago, &msg);
+        let views = it.views.as_mut().expect("it takes part");
+        views.asked.requests.push(Request::Key(two, None));
+        it.act(cx);
+    });
+    world.run(5000 * MS_NS);
+    assert_eq!((world.epoch(), world.changed(2)), (before, None));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod chaos;
 mod checkers;
 mod disk;
 mod founding;
+mod keys;
 mod moves;
 mod mutants;
 mod rng;

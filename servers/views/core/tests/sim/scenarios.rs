@@ -8,7 +8,7 @@ use abi::NodeId;
 use cluster::{Policy, Request, View};
 use views_core::limits::{MEMBER_LEASE_NS, MS, waited};
 use views_core::rules::{Rule, Rules, Sound};
-use views_core::wire::{Entry, Envelope, Message, Position};
+use views_core::wire::{Entry, Envelope, Message, Position, VERSION, Wish};
 
 fn setup(nodes: usize, voters: usize) -> Setup {
     let policy = Policy { backups: false };
@@ -253,7 +253,7 @@ fn hostile_member_changes_no_term_view_lease_or_slot() {
     let follows = ((leads + 1) % 3 + 1) as u16;
     let forged = View::fixed(vec![id(4)]).expect("a view");
     let others = view.slots_of(id(1)).next().expect("it has some");
-    let wish = views_core::wire::Wish::Joined(others.index() as u16, true);
+    let wish = Wish::Joined(others.index() as u16, true);
     let place = Position { term: term + 5, index: 9 };
     let change = Entry::Term(term + 6);
     let (stamp, boot) = (0, 9);
@@ -268,6 +268,9 @@ fn hostile_member_changes_no_term_view_lease_or_slot() {
         Message::Whole(forged.encode()),
         Message::Change(vec![1, 2, 3]),
         Message::Ask { incarnation: 4, epoch: view.epoch().0, wish: wish.clone() },
+        Message::Ask { incarnation: 4, epoch: view.epoch().0, wish: Wish::Key(1, None) },
+        Message::Ask { incarnation: 4, epoch: view.epoch().0, wish: Wish::Key(2, Some([7; 32])) },
+        Message::Ask { incarnation: 1, epoch: view.epoch().0, wish: Wish::Key(2, None) },
         Message::Ask { incarnation: 1, epoch: view.epoch().0, wish },
         Message::Leave { incarnation: 1 },
         Message::Suspect { incarnation: 1, nodes: vec![(2, 2), (3, 3)] },
@@ -339,7 +342,7 @@ fn bytes_from_anybody_never_stop_a_node() {
         let len = world.rng.range(0, 60) as usize;
         let mut bytes: Vec<u8> = (0..len).map(|_| world.rng.next() as u8 >> (round % 5)).collect();
         if let [version, cluster, from_disk, to_disk, ..] = bytes.as_mut_slice() {
-            (*version, *cluster) = (2, 0);
+            (*version, *cluster) = (VERSION, 0);
             (*from_disk, *to_disk) = (from as u8 + 1, to as u8 + 1);
         }
         world.send(from, to, bytes);
