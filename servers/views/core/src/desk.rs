@@ -43,6 +43,8 @@ pub struct Desk {
     asked: BTreeMap<NodeId, u64>,
     /// When the last lease was given to whom.
     given: BTreeMap<NodeId, (Incarnation, u64)>,
+    /// Since when this leader knows whom as a member.
+    known: BTreeMap<NodeId, (Incarnation, u64)>,
     stopped: BTreeSet<(NodeId, Incarnation)>,
     joins: BTreeMap<NodeId, Join>,
     requests: Vec<(NodeId, Incarnation, Epoch, Request)>,
@@ -70,6 +72,7 @@ impl Desk {
             since,
             asked: BTreeMap::new(),
             given: BTreeMap::new(),
+            known: BTreeMap::new(),
             stopped: BTreeSet::new(),
             joins: BTreeMap::new(),
             requests: Vec::new(),
@@ -172,12 +175,24 @@ impl Desk {
         };
         self.asked.retain(|node, _| view.contains(*node));
         self.given.retain(|node, (life, _)| is_member(node, life));
+        // Who was just admitted has to hear of it before it can ask for a lease.
+        self.known.retain(|node, (life, _)| is_member(node, life));
+        self.know(view, now);
         self.stopped.retain(|(node, life)| is_member(node, life));
+    }
+
+    fn know(&mut self, view: &View, since: u64) {
+        for member in view.roster() {
+            self.known.entry(member.node).or_insert((member.incarnation, since));
+        }
     }
 
     /// The change to propose now, if there is any.
     pub fn change<R: Rules>(&mut self, now: u64, view: &View, config: &Config) -> Option<Delta> {
         self.look_again::<R>(now, view);
+        if self.known.is_empty() {
+            self.know(view, self.since);
+        }
         let gone: Vec<NodeId> = view
             .roster()
             .iter()
@@ -268,7 +283,10 @@ impl Desk {
         if self.stopped.contains(&(node, life)) {
             return true;
         }
-        let given = self.given.get(&node).filter(|(given, _)| *given == life).map(|(_, at)| *at);
+        let at = |of: &BTreeMap<NodeId, (Incarnation, u64)>| {
+            of.get(&node).filter(|(is, _)| *is == life).map(|(_, at)| *at)
+        };
+        let given = at(&self.given).max(at(&self.known));
         let Some(last) = given else {
             return !R::holds(Rule::WaitsWhenNew) || now >= self.since + waited(MEMBER_LEASE_NS);
         };
