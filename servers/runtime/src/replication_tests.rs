@@ -589,24 +589,17 @@ fn storm(seed: u64) {
             15 if kills < 3 && next(&mut state).is_multiple_of(4) => {
                 // Not both copies of what was acknowledged at once.
                 let row = world.row();
-                let both = [Some(row.primary), row.backup];
-                if row.backup.is_some() || !both.contains(&Some(node(at))) {
+                if row.backup.is_some() || row.primary != node(at) {
                     kills += 1;
                     cut = cut.filter(|(a, b)| *a != at && *b != at);
                     world.kill(at);
                     world.agree(|draft| draft.leave(node(at)));
                 }
             }
-            16 => match cut.take() {
-                Some((a, b)) => world.net.borrow_mut().cut(node(a), node(b), false),
-                None => {
-                    let other = some[next(&mut state) % some.len()];
-                    if other != at {
-                        world.net.borrow_mut().cut(node(at), node(other), true);
-                        cut = Some((at, other));
-                    }
-                }
-            },
+            16 => {
+                let other = some[next(&mut state) % some.len()];
+                cut = cut_or_heal(&world, cut, (at, other));
+            }
             17 if world.row().joining.is_none() => {
                 let row = world.row();
                 let goal = if row.backup.is_some() { Goal::Primary } else { Goal::Backup };
@@ -648,6 +641,20 @@ fn storm(seed: u64) {
     world.enter_all();
     world.settle();
     world.check(&alloc::format!("seed {seed}"));
+}
+
+/// Heals the link that is cut, or cuts another; which one is cut then.
+fn cut_or_heal(world: &World, cut: Option<(u16, u16)>, (a, b): (u16, u16)) -> Option<(u16, u16)> {
+    let mut net = world.net.borrow_mut();
+    if let Some((a, b)) = cut {
+        net.cut(node(a), node(b), false);
+        return None;
+    }
+    if a == b {
+        return None;
+    }
+    net.cut(node(a), node(b), true);
+    Some((a, b))
 }
 
 fn join(world: &mut World, epoch: Epoch) {
