@@ -231,6 +231,10 @@ impl Cx<'_> {
     /// may get one.
     pub(crate) fn may_follow(&self, node: NodeId, request: u64) -> bool {
         let Some(slot) = self.tables.slot_of_call(request) else { return false };
+        // A server that died stays the home of its slots: nobody takes over from it.
+        if self.is_peer_dead(self.view().home(slot)) {
+            return false;
+        }
         let row = self.view().slot(slot);
         if row.primary == node { row.backup.is_some() } else { row.lost < row.since }
     }

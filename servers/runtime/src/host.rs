@@ -493,7 +493,9 @@ impl<C: Core> Host<C> {
             || judged == Judged::Hold && !membership.hold(from, message.clone());
         if dies {
             if membership.peer_died(from) {
-                Self::node_down(core, &mut self.cx(platform, tables, membership), from);
+                let cx = &mut self.cx(platform, tables, membership);
+                Self::backup_died(cx, from);
+                Self::node_down(core, cx, from);
             }
             return;
         }

@@ -30,7 +30,7 @@
 use crate::cx::transmit;
 use crate::limits::{CHANGES_BYTES_MAX, NODE_BODY_BYTES, RESULTS_BYTES_MAX, UNAPPLIED_BYTES_MAX};
 use crate::membership::Turn;
-use crate::node::{Kind, Lane, Urge};
+use crate::node::{self, Kind, Lane, Urge};
 use crate::tables::Completion;
 use crate::{Core, Cx, Host, Msg, system};
 use abi::{CoreId, Epoch, Errno, NodeId, ServerId, SlotNo};
@@ -430,6 +430,18 @@ impl<C: Core> Host<C> {
         }
     }
 
+    /// The server of a backup died: it applies nothing any more.
+    pub(crate) fn backup_died(cx: &mut Cx<'_>, node: NodeId) {
+        let mut slots = BTreeSet::new();
+        for it in cx.tables.replication.unapplied.values_mut().filter(|it| it.to == node) {
+            it.number = 0;
+            slots.extend(it.slots.iter().copied());
+        }
+        for slot in slots {
+            say_alone(cx, slot, node);
+        }
+    }
+
     /// A view was entered that does not do what it was asked for.
     pub(crate) fn ask_alone_again(cx: &mut Cx<'_>) {
         let stuck = cx.tables.replication.unapplied.values().filter(|it| it.number == 0);
@@ -527,7 +539,8 @@ fn ship(cx: &mut Cx<'_>, changes: Vec<(SlotNo, Vec<u8>)>, outputs: &[Output]) {
     for output in outputs {
         let Output::Message(it) = output else { continue };
         let (kind, _, status, request) = it.header;
-        if kind == Kind::Reply && it.to != me {
+        // Where something is, is no answer.
+        if kind == Kind::Reply && it.to != me && status != node::MOVED {
             let Msg { words, ref bytes } = it.msg;
             let (bytes, bulk) = (bytes.clone(), it.bulk.clone());
             answers.push((it.to, request, Answered { status, words, bytes, bulk }));
@@ -552,8 +565,8 @@ fn ship(cx: &mut Cx<'_>, changes: Vec<(SlotNo, Vec<u8>)>, outputs: &[Output]) {
     };
     let floors: Vec<(NodeId, u64)> = answers.iter().map(floor).collect();
     for (to, (package, slots, bytes)) in packages {
-        let stuck = slots.iter().find(|slot| is_stuck(cx, **slot)).copied();
-        if bytes > CHANGES_BYTES_MAX || stuck.is_some() {
+        let stuck = cx.is_peer_dead(to) || slots.iter().any(|slot| is_stuck(cx, *slot));
+        if bytes > CHANGES_BYTES_MAX || stuck {
             for slot in slots {
                 go_alone(cx, slot, to);
             }

@@ -404,6 +404,34 @@ fn backup_that_dies_holds_nobody_up() {
     }
 }
 
+/// A server that died stays a member, and home to its slots.
+#[test]
+fn server_that_dies_ends_calls_to_it_and_is_no_backup_any_more() {
+    let mut world = World::new(3);
+    world.put(3, 4);
+    world.settle();
+    world.put(3, 5);
+    world.net.borrow_mut().server_dies(node(2), ServerId::Fs);
+    world.nodes.remove(&2);
+    world.settle();
+    world.put(3, 6);
+    world.settle();
+    assert_eq!(world.answered.len(), 1, "the backup has not all of it");
+    assert!(matches!(world.for_views(1), Some(Completion::Event { number: EVENT_ALONE, .. })));
+    world.agree_row(Slot { backup: None, ..world.row() });
+    world.enter_all();
+    world.settle();
+    world.check("alone");
+    assert_eq!(world.answered.len(), 3);
+    world.put(3, 7);
+    world.net.borrow_mut().server_dies(node(1), ServerId::Fs);
+    world.nodes.remove(&1);
+    world.settle();
+    world.put(3, 8);
+    world.settle();
+    assert_eq!([7, 8].map(|line| world.answered[&line]), [Err(Errno::EHOSTDOWN); 2]);
+}
+
 #[test]
 fn links_that_are_cut_for_a_while_lose_nothing() {
     for (a, b) in [(1, 2), (1, 3)] {
