@@ -108,6 +108,8 @@ enum End {
 pub struct Chaos {
     faults: Vec<Fault>,
     nodes: u16,
+    /// The one node that crashes.
+    victim: u16,
     rng: Rng,
     next_ns: u64,
     /// No link or node falls silent before.
@@ -118,8 +120,8 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Faults of these kinds on so many nodes.
-    pub fn new(faults: &[Fault], nodes: u16, seed: u64) -> Self {
+    /// Faults of these kinds on so many nodes, of which one may crash.
+    pub fn new(faults: &[Fault], (nodes, victim): (u16, u16), seed: u64) -> Self {
         // Drift and old messages are there from the start: they are the world's.
         let mut faults: Vec<Fault> = faults.to_vec();
         faults.retain(|it| !matches!(it, Fault::Drift | Fault::Epoch));
@@ -129,7 +131,7 @@ impl Chaos {
             let but = if rng.below(2) == 0 { Fault::Disk } else { Fault::Drain };
             faults.retain(|it| *it != but);
         }
-        Self { faults, nodes, rng, next_ns: 0, rest_until_ns: 0, active, count: 0 }
+        Self { faults, nodes, victim, rng, next_ns: 0, rest_until_ns: 0, active, count: 0 }
     }
 
     /// Begins and ends what is due.
@@ -196,12 +198,12 @@ impl Chaos {
                 world.pause(from);
                 End::Resume(from)
             }
-            Fault::Crash | Fault::Disk if world.lives(node(self.nodes)) => {
-                world.crash(node(self.nodes));
+            Fault::Crash | Fault::Disk if world.lives(node(self.victim)) => {
+                world.crash(node(self.victim));
                 if fault == Fault::Disk {
-                    world.lose_disk(node(self.nodes));
+                    world.lose_disk(node(self.victim));
                 }
-                End::Boot(node(self.nodes))
+                End::Boot(node(self.victim))
             }
             // One at a time, so that there is always somebody to take over.
             Fault::Drain if !self.active.iter().any(|(_, end)| matches!(end, End::Stay(_))) => {

@@ -172,8 +172,12 @@ fn run_seed(seed: u64, arguments: &Arguments) {
     let (nodes, ticks) = (arguments.nodes, arguments.ticks);
     let report = storm::run(&Options { seed, nodes, cores, ticks, faults });
     println!(
-        "seed {seed}: {} operations, {} faults, {} moves, {} messages",
-        report.operations, report.faults, report.moves, report.messages
+        "seed {seed}: {} operations, {} faults, {} moves, {} messages{}",
+        report.operations,
+        report.faults,
+        report.moves,
+        report.messages,
+        if report.lost { ", slots were lost" } else { "" }
     );
 }
 

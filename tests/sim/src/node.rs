@@ -288,6 +288,13 @@ impl Node {
         self.shell.bare_step(worker, |_, cx| cx.view().epoch().0)
     }
 
+    /// Whether slots began anew, with both copies gone, as this node's shell server knows it.
+    pub fn has_lost_slots(&self) -> bool {
+        let worker = &mut self.hand(ServerId::Shell, 0);
+        let lost = |view: &View| View::slot_numbers().any(|slot| view.slot(slot).lost.0 > 0);
+        self.shell.bare_step(worker, |_, cx| lost(cx.view()))
+    }
+
     /// How many slots a node is home to, as this node's shell server knows it.
     pub fn slots_of(&self, node: NodeId) -> usize {
         let worker = &mut self.hand(ServerId::Shell, 0);

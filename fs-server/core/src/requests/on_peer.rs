@@ -24,6 +24,10 @@ impl FsCore {
             peer::NameStep::NUMBER => {
                 let (walk, op): (Walk, NameOp) =
                     postcard::from_bytes(bulk.data()).map_err(|_| Errno::EPROTO)?;
+                // Not "go on there", which ends the call: its home may have performed it already, and died.
+                if !self.tree.is_here(walk.at) && !self.tree.is_lost(walk.at) {
+                    return Ok(Answer::Moved(walk.at.slot()));
+                }
                 self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Step })
             }
             peer::Overlaid::NUMBER => {
