@@ -43,8 +43,8 @@ pub struct Desk {
     asked: BTreeMap<NodeId, u64>,
     /// When the last lease was given to whom.
     given: BTreeMap<NodeId, (Incarnation, u64)>,
-    /// Since when this leader knows whom as a member.
-    known: BTreeMap<NodeId, (Incarnation, u64)>,
+    /// Members, and when they were admitted, if this leader did it.
+    known: BTreeMap<NodeId, (Incarnation, Option<u64>)>,
     stopped: BTreeSet<(NodeId, Incarnation)>,
     joins: BTreeMap<NodeId, Join>,
     requests: Vec<(NodeId, Incarnation, Epoch, Request)>,
@@ -177,13 +177,13 @@ impl Desk {
         self.given.retain(|node, (life, _)| is_member(node, life));
         // Who was just admitted has to hear of it before it can ask for a lease.
         self.known.retain(|node, (life, _)| is_member(node, life));
-        self.know(view, now);
+        self.know(view, Some(now));
         self.stopped.retain(|(node, life)| is_member(node, life));
     }
 
-    fn know(&mut self, view: &View, since: u64) {
+    fn know(&mut self, view: &View, admitted: Option<u64>) {
         for member in view.roster() {
-            self.known.entry(member.node).or_insert((member.incarnation, since));
+            self.known.entry(member.node).or_insert((member.incarnation, admitted));
         }
     }
 
@@ -191,7 +191,7 @@ impl Desk {
     pub fn change<R: Rules>(&mut self, now: u64, view: &View, config: &Config) -> Option<Delta> {
         self.look_again::<R>(now, view);
         if self.known.is_empty() {
-            self.know(view, self.since);
+            self.know(view, None);
         }
         let gone: Vec<NodeId> = view
             .roster()
@@ -283,11 +283,9 @@ impl Desk {
         if self.stopped.contains(&(node, life)) {
             return true;
         }
-        let at = |of: &BTreeMap<NodeId, (Incarnation, u64)>| {
-            of.get(&node).filter(|(is, _)| *is == life).map(|(_, at)| *at)
-        };
-        let given = at(&self.given).max(at(&self.known));
-        let Some(last) = given else {
+        let given = self.given.get(&node).filter(|(given, _)| *given == life).map(|(_, at)| *at);
+        let admitted = self.known.get(&node).filter(|(known, _)| *known == life);
+        let Some(last) = given.max(admitted.and_then(|(_, at)| *at)) else {
             return !R::holds(Rule::WaitsWhenNew) || now >= self.since + waited(MEMBER_LEASE_NS);
         };
         let last = last.max(self.since);
