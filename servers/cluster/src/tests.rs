@@ -78,6 +78,14 @@ fn dead_member_its_slots_go_to_their_backups() {
         assert_eq!(Some(after.home(number)), before.slot(number).backup);
         assert_eq!((after.slot(number).since, after.slot(number).lost), (after.epoch(), Epoch(0)));
     }
+    // As many as may join at a time, the low ones first; the others follow.
+    let alone = |number: &SlotNo| after.slot(*number).backup.is_none();
+    let mut alone = View::slot_numbers().filter(alone);
+    let joins = |number: SlotNo| after.slot(number).joining.is_some();
+    assert!(alone.by_ref().take(limits::MOVES_MAX).all(joins));
+    assert!(!alone.any(joins));
+    let rest = at_rest(after.clone(), WITH_BACKUPS);
+    assert!(View::slot_numbers().all(|number| rest.slot(number).backup.is_some()));
 }
 
 #[test]

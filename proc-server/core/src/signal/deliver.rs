@@ -293,3 +293,14 @@ pub(crate) fn signal_of(errno: Errno) -> u32 {
         _ => number::BUS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stack_that_was_lost_is_no_mistake_of_the_program() {
+        let signals = [Errno::EFAULT, Errno::EACCES, Errno::EIO, Errno::ENOMEM].map(signal_of);
+        assert_eq!(signals, [number::SEGV, number::SEGV, number::BUS, number::KILL]);
+    }
+}
