@@ -148,6 +148,17 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
+    /// See [`crate::Host::open`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn open(&self) -> Vec<alloc::string::String> {
+        use alloc::format;
+        let unapplied = self.unapplied.iter().map(|(key, it)| {
+            format!("package {key}, {} to node {}, has not been applied", it.number, it.to)
+        });
+        let held = self.held.iter().map(|(key, _)| format!("something waits for package {key}"));
+        unapplied.chain(held).collect()
+    }
+
     /// A step tells somebody something.
     pub(crate) fn tell(&mut self, output: Output) {
         self.outputs.push(output);

@@ -12,6 +12,9 @@
 use crate::tables::Action;
 use crate::{Bulk, Core, Cx, Host, Msg, Platform, Status, system};
 use abi::ServerId;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Something that a step asked for, taken by a worker and not begun.
 #[derive(Debug)]
@@ -97,6 +100,12 @@ impl<C: Core> Host<C> {
     /// Whether steps asked for something that nobody has taken.
     pub fn has_deferred(&self) -> bool {
         self.has_actions()
+    }
+
+    /// What is open, a line each: for whoever looks for the reason why something does not end.
+    pub fn open(&self) -> Vec<String> {
+        let inner = self.inner.lock();
+        inner.tables.open().into_iter().map(|line| format!("{:?} {line}", self.id())).collect()
     }
 
     /// Performs what is no call.

@@ -239,6 +239,24 @@ impl Tables {
         }
     }
 
+    /// See [`crate::Host::open`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn open(&self) -> Vec<alloc::string::String> {
+        use alloc::format;
+        let op = |request| self.calls.get(&request).and_then(|it| Some(it.kept.as_ref()?.0));
+        let wait = |(cookie, wait): (&u64, &Wait)| match wait {
+            Wait::Node { request, .. } => format!("{cookie:#x}: {wait:?}, op {:?}", op(*request)),
+            Wait::Asking { .. } | Wait::Local { .. } => format!("{cookie:#x}: {wait:?}"),
+        };
+        let mut lines: Vec<_> = self.waits.iter().map(wait).collect();
+        lines.sort();
+        let clients = self.tickets.rows.iter().filter_map(|row| row.1);
+        lines.extend(clients.map(|it| format!("is to answer {it:?}")));
+        lines.extend(self.parked.iter().map(|it| format!("parked: op {} of {:?}", it.op, it.from)));
+        lines.extend(self.replication.open());
+        lines
+    }
+
     /// Whether a server of this node died.
     pub(crate) fn is_dead(&self, server: ServerId) -> bool {
         self.dead.contains(&server)

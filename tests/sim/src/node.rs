@@ -295,6 +295,12 @@ impl Node {
         self.shell.bare_step(worker, |_, cx| lost(cx.view()))
     }
 
+    /// What its servers wait for.
+    pub fn open(&self) -> Vec<String> {
+        let keepers = [self.mem.open(), self.fs.open(), self.ipc.open(), self.proc.open()];
+        keepers.into_iter().flatten().collect()
+    }
+
     /// How many slots a node is home to, as this node's shell server knows it.
     pub fn slots_of(&self, node: NodeId) -> usize {
         let worker = &mut self.hand(ServerId::Shell, 0);

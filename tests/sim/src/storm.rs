@@ -96,6 +96,10 @@ pub fn run(options: &Options) -> Report {
         |world: &mut World| (1..=clients).all(|it| exit_of(world, options.home(it)).is_some());
     let in_time = world.run_until(HEAL_NS, ended);
     let outputs: Vec<String> = world.nodes().map(|node| node.output()).collect();
+    if !in_time {
+        let open = world.nodes().flat_map(|it| it.open().into_iter().map(move |line| (it.id, line)));
+        open.for_each(|(node, line)| trace::text(world.now_ns, || format!("node {node}: {line}")));
+    }
     assert!(in_time, "all operations end within 10 s after the last fault: {outputs:?}");
     let first = options.home(1);
     // Both copies of a slot may be gone, if a node is let go while another is dead. Then what was in it is.
