@@ -215,7 +215,7 @@ impl Cx<'_> {
             let request = self.tables.new_call(to, slot, cookie, (O::NUMBER, &msg, &bulk))?;
             let header = (Kind::Call, O::NUMBER, 0, request);
             let sent = self.send(Urge::New, node, header, msg, bulk);
-            if sent == Err(Errno::EHOSTDOWN) && self.may_follow(node, request) {
+            if sent == Err(Errno::EHOSTDOWN) && self.may_follow(node, request, false) {
                 return Ok(());
             }
             sent.inspect_err(|_| {
@@ -228,15 +228,15 @@ impl Cx<'_> {
     }
 
     /// Whether a call to a node that cannot be reached goes on: its slot has another home that has all of it, or
-    /// may get one.
-    pub(crate) fn may_follow(&self, node: NodeId, request: u64) -> bool {
+    /// may get one; not from a node whose life has ended (`over`) in this view.
+    pub(crate) fn may_follow(&self, node: NodeId, request: u64, over: bool) -> bool {
         let Some(slot) = self.tables.slot_of_call(request) else { return false };
         // A server that died stays the home of its slots: nobody takes over from it.
         if self.is_peer_dead(self.view().home(slot)) {
             return false;
         }
         let row = self.view().slot(slot);
-        if row.primary == node { row.backup.is_some() } else { row.lost < row.since }
+        if row.primary == node && !over { row.backup.is_some() } else { row.lost < row.since }
     }
 
     /// Tells the same server on another node something, without an answer. Messages to one node and
@@ -467,7 +467,7 @@ impl Cx<'_> {
         let bears = !it.bulk.is_empty();
         let Err(errno) = transmit(self, it) else { return };
         match kind {
-            Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request) => {
+            Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request, false) => {
                 self.tables.replication.stranded = true;
             }
             Kind::Call => {

@@ -185,21 +185,21 @@ impl<C: Core> Host<C> {
         let Some(turn) = membership.enter(view) else { return Status::Done };
         let cx = &mut self.cx(platform, tables, membership);
         for node in &turn.lost {
-            Self::node_down(core, cx, *node);
+            Self::node_down(core, cx, *node, true);
         }
         for node in &turn.left {
-            Self::end_calls(core, cx, *node);
+            Self::end_calls(core, cx, *node, true);
         }
         Self::slots_turned(core, cx, &turn);
         Self::copies_turned(core, cx, &turn);
         Self::ask_alone_again(cx);
         core.entered(cx, &turn.old);
-        for node in turn.found {
-            core.event(cx, Event::NodeUp(node));
+        for node in &turn.found {
+            core.event(cx, Event::NodeUp(*node));
         }
         Self::run_parked(core, cx);
         Self::release_held(core, cx);
-        Self::follow_homes(core, cx);
+        Self::follow_homes(core, cx, |node| turn.is_over(node));
         Self::end_step(core, cx);
         self.run_released(&mut inner, platform);
         Status::Done
@@ -463,8 +463,8 @@ impl<C: Core> Host<C> {
             Taken::Down => {
                 if membership.link_down(from) {
                     let cx = &mut self.cx(platform, tables, membership);
-                    Self::node_down(core, cx, from);
-                    Self::follow_homes(core, cx);
+                    Self::node_down(core, cx, from, false);
+                    Self::follow_homes(core, cx, |_| false);
                 }
             }
             Taken::Up => {
@@ -495,7 +495,7 @@ impl<C: Core> Host<C> {
             if membership.peer_died(from) {
                 let cx = &mut self.cx(platform, tables, membership);
                 Self::backup_died(cx, from);
-                Self::node_down(core, cx, from);
+                Self::node_down(core, cx, from, false);
             }
             return;
         }
@@ -504,17 +504,17 @@ impl<C: Core> Host<C> {
         }
     }
 
-    fn node_down(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
-        Self::end_calls(core, cx, node);
+    fn node_down(core: &mut C, cx: &mut Cx<'_>, node: NodeId, over: bool) {
+        Self::end_calls(core, cx, node, over);
         core.event(cx, Event::NodeDown(node));
     }
 
-    /// Nothing comes from `node` any more, and nothing goes there.
-    fn end_calls(core: &mut C, cx: &mut Cx<'_>, node: NodeId) {
+    /// Nothing comes from `node` any more, and nothing goes there; whether its life is over, or only a link down.
+    fn end_calls(core: &mut C, cx: &mut Cx<'_>, node: NodeId, over: bool) {
         let open =
             if Mutant::CallsOutliveTheirNode.is_on() { vec![] } else { cx.tables.calls_to(node) };
         for request in open {
-            if cx.may_follow(node, request) {
+            if cx.may_follow(node, request, over) {
                 continue;
             }
             if let Some(cookie) = cx.tables.end_call(node, request) {
@@ -541,7 +541,7 @@ impl<C: Core> Host<C> {
             if server == ServerId::Net {
                 let members = cx.view().members().to_vec();
                 for node in members.into_iter().filter(|node| *node != self.node) {
-                    Self::node_down(core, cx, node);
+                    Self::node_down(core, cx, node, false);
                 }
             }
             if server == ServerId::Timer {

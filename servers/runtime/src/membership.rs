@@ -72,6 +72,13 @@ pub(crate) struct Turn {
     pub(crate) found: Vec<NodeId>,
 }
 
+impl Turn {
+    /// Whether the life of this node, a member of the old view, has ended.
+    pub(crate) fn is_over(&self, node: NodeId) -> bool {
+        self.lost.contains(&node) || self.left.contains(&node)
+    }
+}
+
 impl Membership {
     /// A server `server` of the node `me` in a view that holds for good, unless another is pushed.
     pub(crate) fn new(me: NodeId, server: ServerId, view: View, lease_until: u64) -> Self {

@@ -97,9 +97,11 @@ impl<C: Core> Host<C> {
     }
 
     /// A view was entered, or a link is down: calls to homes that cannot be reached go to who has the slot now.
-    pub(crate) fn follow_homes(core: &mut C, cx: &mut Cx<'_>) {
+    /// So do those to a life that is over: another of the same node knows nothing of them.
+    pub(crate) fn follow_homes(core: &mut C, cx: &mut Cx<'_>, is_over: impl Fn(NodeId) -> bool) {
         for (request, slot, at) in cx.tables.calls_to_homes() {
-            if cx.view().home(slot) != at && !cx.membership.reaches(at) {
+            let moved = cx.view().home(slot) != at && !cx.membership.reaches(at);
+            if moved || is_over(at) {
                 Self::call_home_again(core, cx, request, slot);
             }
         }

@@ -273,7 +273,7 @@ impl<C: Core> Host<C> {
             if !core::mem::take(&mut cx.tables.replication.stranded) {
                 return;
             }
-            Self::follow_homes(core, cx);
+            Self::follow_homes(core, cx, |_| false);
         }
     }
 

@@ -97,7 +97,8 @@ pub fn run(options: &Options) -> Report {
     let in_time = world.run_until(HEAL_NS, ended);
     let outputs: Vec<String> = world.nodes().map(|node| node.output()).collect();
     if !in_time {
-        let open = world.nodes().flat_map(|it| it.open().into_iter().map(move |line| (it.id, line)));
+        let open =
+            world.nodes().flat_map(|it| it.open().into_iter().map(move |line| (it.id, line)));
         open.for_each(|(node, line)| trace::text(world.now_ns, || format!("node {node}: {line}")));
     }
     assert!(in_time, "all operations end within 10 s after the last fault: {outputs:?}");
