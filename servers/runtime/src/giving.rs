@@ -99,6 +99,23 @@ impl Gives {
         self.outgoing.iter().find(|(_, it)| is_it(it)).map(|(slot, _)| *slot)
     }
 
+    /// See [`crate::Host::open`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn open(&self) -> Vec<alloc::string::String> {
+        use alloc::format;
+        let leaves = self.outgoing.iter().map(|(slot, it)| {
+            let how = match it.rest {
+                Rest::All => "waits to be exported",
+                Rest::Head { .. } | Rest::Pieces(_) | Rest::Nothing => "is on its way",
+            };
+            format!("slot {} {how} to node {}, {} parts", slot.index(), it.to, it.parts)
+        });
+        let comes = self.incoming.iter().map(|(slot, it)| {
+            format!("slot {} comes from node {}: {:?}", slot.index(), it.from, it.stage)
+        });
+        leaves.chain(comes).collect()
+    }
+
     /// Bytes of the heads that are here to be sent.
     fn leaving_bytes(&self) -> usize {
         let head =

@@ -253,6 +253,7 @@ impl Tables {
         let clients = self.tickets.rows.iter().filter_map(|row| row.1);
         lines.extend(clients.map(|it| format!("is to answer {it:?}")));
         lines.extend(self.parked.iter().map(|it| format!("parked: op {} of {:?}", it.op, it.from)));
+        lines.extend(self.gives.open());
         lines.extend(self.replication.open());
         lines
     }
