@@ -516,7 +516,9 @@ pub(crate) fn transmit(cx: &mut Cx<'_>, it: Outbound) -> Result<(), Errno> {
         Kind::Call => (cx.tables.floor(), cx.tables.is_again(request)),
         Kind::Reply | Kind::Tell | Kind::Cancel | Kind::Gone => (0, false),
     };
-    let message = NodeMessage { kind, server, op, status, epoch, request, floor, again, msg, bulk };
+    let life = cx.membership.life_of(to);
+    let message =
+        NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
     let mut data = message.encode()?;
     let words = node::send_words(to, how, server, data.len());
     let mut msg = Msg { words, ..Msg::default() };

@@ -201,6 +201,9 @@ impl<C: Core> Host<C> {
         Self::release_held(core, cx);
         Self::follow_homes(core, cx, |node| turn.is_over(node));
         Self::end_step(core, cx);
+        for node in turn.overrun {
+            self.peer_died(&mut inner, platform, node);
+        }
         self.run_released(&mut inner, platform);
         Status::Done
     }
@@ -492,15 +495,20 @@ impl<C: Core> Host<C> {
         let dies = message.kind == Kind::Gone
             || judged == Judged::Hold && !membership.hold(from, message.clone());
         if dies {
-            if membership.peer_died(from) {
-                let cx = &mut self.cx(platform, tables, membership);
-                Self::backup_died(cx, from);
-                Self::node_down(core, cx, from, false);
-            }
-            return;
+            return self.peer_died(inner, platform, from);
         }
         if judged == Judged::Run || judged == Judged::Drop && Mutant::OldEpochsCount.is_on() {
             self.run_message(core, &mut self.cx(platform, tables, membership), from, message);
+        }
+    }
+
+    /// The same server of another node died, or sends more than there is room for.
+    fn peer_died(&self, inner: &mut Inner<C>, platform: &mut dyn Platform, node: NodeId) {
+        let Inner { core, tables, membership, .. } = inner;
+        if membership.peer_died(node) {
+            let cx = &mut self.cx(platform, tables, membership);
+            Self::backup_died(cx, node);
+            Self::node_down(core, cx, node, false);
         }
     }
 

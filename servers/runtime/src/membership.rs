@@ -9,7 +9,8 @@
 //!
 //! Links outlive views: a message from a member of before and after is delivered whatever its epoch
 //! was, so that nothing has to be sent again when a view is entered. It is dropped if it is older than
-//! its sender's admission, and held while it is of a view that this server has not entered yet.
+//! its sender's admission, and held while it is of a view that this server has not entered yet. It says for
+//! which life of its receiver it is: a link is up before others hear that a node booted again.
 //!
 //! # Limits
 //! [`HELD_MESSAGES_MAX`] and [`HELD_BYTES_MAX`]: beyond them a node counts as down for this server.
@@ -47,6 +48,8 @@ pub(crate) struct Membership {
     since: BTreeMap<NodeId, u64>,
     held: VecDeque<(NodeId, NodeMessage)>,
     held_bytes: usize,
+    /// Of a node outside: who sent more to which of its lives than there was room for.
+    overrun: BTreeMap<NodeId, u32>,
     /// The node may act before this time of its clock.
     lease_until: u64,
     /// Who gives leases.
@@ -70,6 +73,8 @@ pub(crate) struct Turn {
     pub(crate) left: Vec<NodeId>,
     /// Nodes that have become reachable.
     pub(crate) found: Vec<NodeId>,
+    /// Nodes of which messages to this life were dropped before it began to count.
+    pub(crate) overrun: Vec<NodeId>,
 }
 
 impl Turn {
@@ -90,6 +95,7 @@ impl Membership {
             since: BTreeMap::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            overrun: BTreeMap::new(),
             lease_until,
             leader: None,
             incoming: Vec::new(),
@@ -128,7 +134,7 @@ impl Membership {
     pub(crate) fn link_down(&mut self, node: NodeId) -> bool {
         let was = self.reachable(node);
         self.links.insert(node, false);
-        self.forget_held(node);
+        self.forget_held(|from, _| from == node);
         was
     }
 
@@ -136,13 +142,13 @@ impl Membership {
     pub(crate) fn peer_died(&mut self, node: NodeId) -> bool {
         let was = self.reachable(node);
         self.dead_peers.insert(node);
-        self.forget_held(node);
+        self.forget_held(|from, _| from == node);
         was
     }
 
-    fn forget_held(&mut self, node: NodeId) {
+    fn forget_held(&mut self, is_over: impl Fn(NodeId, &NodeMessage) -> bool) {
         self.held.retain(|(from, message)| {
-            let stays = *from != node;
+            let stays = !is_over(*from, message);
             if !stays {
                 self.held_bytes -= weight(message);
             }
@@ -161,21 +167,48 @@ impl Membership {
             return Judged::Hold;
         }
         let member = self.view.contains(from);
-        if !member || message.epoch < self.since.get(&from).copied().unwrap_or(1) {
+        // A link is up before others have heard that another life of this node is there.
+        let is_mine = message.life == self.life_of(self.me);
+        if !member || !is_mine || message.epoch < self.since.get(&from).copied().unwrap_or(1) {
             return Judged::Drop;
         }
         if self.may_act(now_ns) { Judged::Run } else { Judged::Hold }
     }
 
-    /// Keeps a message for later; `false` if there is no room.
+    /// The life of a member that this view knows; 0 if it is none.
+    pub(crate) fn life_of(&self, node: NodeId) -> u32 {
+        self.view.member(node).map_or(0, |member| member.incarnation.get())
+    }
+
+    /// Keeps a message for later; `false` if there is no room, and its sender cannot go on.
     pub(crate) fn hold(&mut self, from: NodeId, message: NodeMessage) -> bool {
+        if self.view.epoch() != Epoch(0) {
+            return self.keep(from, message).is_ok();
+        }
+        // Lives of one node have ascending numbers, so what is for an earlier one is for none that comes. It may
+        // be a lot: others go on for a while as if that life were there.
+        let life = message.life;
+        if self.held.iter().any(|(_, it)| it.life > life) || self.overrun.get(&from) == Some(&life)
+        {
+            return true;
+        }
+        let Err(message) = self.keep(from, message) else { return true };
+        self.forget_held(|_, it| it.life < life);
+        if self.keep(from, message).is_err() {
+            self.forget_held(|node, _| node == from);
+            self.overrun.insert(from, life);
+        }
+        true
+    }
+
+    fn keep(&mut self, from: NodeId, message: NodeMessage) -> Result<(), NodeMessage> {
         let bytes = self.held_bytes + weight(&message);
         if self.held.len() >= HELD_MESSAGES_MAX || bytes > HELD_BYTES_MAX {
-            return false;
+            return Err(message);
         }
         self.held_bytes = bytes;
         self.held.push_back((from, message));
-        true
+        Ok(())
     }
 
     /// The first message that does not have to wait any more. What was held of a life that is no
@@ -206,6 +239,9 @@ impl Membership {
         let was: Vec<NodeId> = others.filter(|node| self.reachable(*node)).collect();
         let old = core::mem::replace(&mut self.view, view);
         self.frozen.clear();
+        let me = self.life_of(self.me);
+        let overrun = core::mem::take(&mut self.overrun);
+        let overrun = overrun.into_iter().filter(|(_, life)| *life == me).map(|(node, _)| node);
         let same = |node: NodeId| old.keeps(&self.view, node);
         self.since.retain(|node, _| self.view.contains(*node));
         for node in self.view.members().iter().filter(|node| !same(**node)) {
@@ -217,7 +253,7 @@ impl Membership {
         let up = self.links.iter().filter(|(_, up)| **up).map(|(node, _)| *node);
         let is_new = |node: &NodeId| self.reachable(*node) && !(same(*node) && was.contains(node));
         let found = up.filter(is_new).collect();
-        Some(Turn { old, lost, left, found })
+        Some(Turn { old, lost, left, found, overrun: overrun.collect() })
     }
 
     /// A piece of the next view; the view, if it is the last one.

@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Version of this format.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// net-server: send a message to a node; words: [`send_words`]; the message is the bulk data. A leaf.
 /// Fails with EHOSTDOWN or, where the queue is full and the message not [`Urge::Owed`], EAGAIN.
@@ -74,7 +74,7 @@ pub enum Kind {
     Gone = 5,
 }
 
-/// The header of every message between nodes, 72 bytes, little-endian.
+/// The header of every message between nodes, 76 bytes, little-endian.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Header {
@@ -87,11 +87,12 @@ pub struct Header {
     epoch: U64,
     request: U64,
     floor: U64,
+    life: U32,
     words: [U64; 4],
     bytes_len: U32,
     bulk_len: U32,
 }
-static_assertions::const_assert_eq!(size_of::<Header>(), 72);
+static_assertions::const_assert_eq!(size_of::<Header>(), 76);
 
 /// A message between nodes, decoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,6 +113,8 @@ pub struct NodeMessage {
     pub floor: u64,
     /// Of a call: it may have been sent before, here or to another home of its slot.
     pub again: bool,
+    /// The life of the receiver that it is for: its incarnation in the sender's view; 0 if it is for any.
+    pub life: u32,
     /// Words and bytes.
     pub msg: Msg,
     /// Bulk data.
@@ -123,8 +126,8 @@ impl NodeMessage {
     pub fn gone(server: ServerId) -> Self {
         let (msg, bulk) = (Msg::default(), Vec::new());
         let (kind, op, status, epoch, request) = (Kind::Gone, 0, 0, 0, 0);
-        let (floor, again) = (0, false);
-        Self { kind, server, op, status, epoch, request, floor, again, msg, bulk }
+        let (floor, again, life) = (0, false, 0);
+        Self { kind, server, op, status, epoch, request, floor, again, life, msg, bulk }
     }
 
     /// The bytes that travel.
@@ -145,6 +148,7 @@ impl NodeMessage {
             epoch: self.epoch.into(),
             request: self.request.into(),
             floor: self.floor.into(),
+            life: self.life.into(),
             words: self.msg.words.map(U64::new),
             bytes_len: U32::new(self.msg.bytes.len() as u32),
             bulk_len: U32::new(self.bulk.len() as u32),
@@ -190,6 +194,7 @@ impl NodeMessage {
             epoch: header.epoch.get(),
             request: header.request.get(),
             floor: header.floor.get(),
+            life: header.life.get(),
             again: header.again == 1,
             msg,
             bulk: bulk.to_vec(),

@@ -135,9 +135,9 @@ impl<C: Core> Host<C> {
         let (me, floor) = (cx.node, cx.tables.floor());
         let Some((op, msg, bulk)) = cx.tables.call_again(request, me) else { return };
         let (kind, server, status, epoch) = (Kind::Call, cx.me, 0, cx.view().epoch().0);
-        let again = true;
+        let (again, life) = (true, cx.membership.life_of(me));
         let message =
-            NodeMessage { kind, server, op, status, epoch, request, floor, again, msg, bulk };
+            NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
         Self::run_request(core, cx, me, message);
     }
 

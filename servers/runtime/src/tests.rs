@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The loop itself: timers, interrupts, and what becomes of calls when somebody dies.
 
+use crate::limits::HELD_MESSAGES_MAX;
 use crate::node::{Kind, Lane, NodeMessage, Taken};
 use crate::testing::{Net, TestNode};
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
 };
 use abi::{Errno, NodeId, ServerId, Ticket};
 use alloc::rc::Rc;
+use alloc::vec;
 use alloc::vec::Vec;
 use cluster::View;
 use core::cell::RefCell;
@@ -221,6 +223,53 @@ impl Core for Counter {
     fn cancel(&mut self, _: &mut Cx<'_>, _: Ticket) {}
 }
 
+/// A message of this epoch for this life of its receiver.
+fn tell(epoch: u64, life: u32) -> Vec<u8> {
+    let (kind, server, msg, bulk) = (Kind::Tell, ServerId::Fs, Msg::default(), Vec::new());
+    let (op, status, request, floor, again) = (7, 0, 0, 0, false);
+    let tell =
+        NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
+    tell.encode().expect("short")
+}
+
+/// Node 2 sends these messages to a node 1 that is outside and becomes a member, with its second life. How many
+/// of them counted, and whether node 2 can still be reached.
+fn outside(sent: impl IntoIterator<Item = Vec<u8>>) -> (u32, bool) {
+    let net = Net::shared();
+    let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
+    let host = Host::outside(ServerId::Fs, node(1), Counter::default());
+    let first = View::fixed(Vec::from([node(1), node(2)])).expect("a view");
+    let without = crate::testing::next_view(&first, &[node(1)], &[]);
+    let again = crate::testing::next_view(&without, &[], &[(node(1), 7)]);
+    assert_eq!(again.member(node(1)).map(|it| it.incarnation.get()), Some(3));
+    net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Up, node(2), Vec::new()));
+    for data in sent {
+        net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Message, node(2), data));
+    }
+    host.collect(&mut platform, ServerId::Net);
+    crate::testing::enter(&host, &mut platform, &again);
+    crate::testing::lease(&host, &mut platform, u64::MAX);
+    host.step(&mut platform, |core, cx| (core.0, cx.membership.reaches(node(2))))
+}
+
+#[test]
+fn message_for_an_earlier_life_of_its_receiver_is_dropped() {
+    assert_eq!(outside([tell(1, 1), tell(3, 3), tell(1, 1)]), (1, true));
+}
+
+#[test]
+fn flood_for_an_earlier_life_costs_the_next_one_nothing() {
+    let flood = || vec![tell(1, 1); 3 * HELD_MESSAGES_MAX];
+    assert_eq!(outside(flood()), (0, true));
+    assert_eq!(outside(flood().into_iter().chain([tell(3, 3), tell(3, 3)])), (2, true));
+}
+
+#[test]
+fn flood_for_a_life_that_has_not_begun_ends_its_sender() {
+    let flood = vec![tell(3, 3); HELD_MESSAGES_MAX + 1];
+    assert_eq!(outside(flood), (0, false));
+}
+
 #[test]
 fn message_that_waited_for_a_view_without_its_sender_is_dropped() {
     let net = Net::shared();
@@ -229,21 +278,7 @@ fn message_that_waited_for_a_view_without_its_sender_is_dropped() {
     let old = View::fixed(Vec::from([node(1), node(2), node(3)])).expect("a view");
     let new = crate::testing::next_view(&old, &[node(2)], &[]);
     for from in [2, 3] {
-        let (msg, bulk, epoch) = (Msg::default(), Vec::new(), 1);
-        let (kind, server) = (Kind::Tell, ServerId::Fs);
-        let tell = NodeMessage {
-            kind,
-            server,
-            op: 7,
-            status: 0,
-            epoch,
-            request: 0,
-            floor: 0,
-            again: false,
-            msg,
-            bulk,
-        };
-        let data = tell.encode().expect("short");
+        let data = tell(1, 1);
         net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Message, node(from), data));
     }
     host.collect(&mut platform, ServerId::Net);
