@@ -24,6 +24,15 @@ pub fn one_running_copy(world: &World) {
     }
 }
 
+/// A server's view knows the life of its node: in one that knows an earlier life it would speak for that.
+pub fn own_life(world: &World) {
+    for node in world.nodes() {
+        let (life, known) = node.own_life(world.now_ns);
+        let is_right = known.is_none() || life == known || node.wants_restart();
+        assert!(is_right, "node {} is {life:?}, and speaks for {known:?}", node.id);
+    }
+}
+
 /// What a program that has ended must have given back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {

@@ -13,7 +13,7 @@ use crate::wire::mac;
 use crate::worker::{Desks, Lane, Worker};
 use abi::image::{NodeEntry, RootEntry};
 use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
-use cluster::View;
+use cluster::{Incarnation, View};
 use disk_api::testing::{Medium, TestDisk};
 use fs_core::FsCore;
 use ipc_core::Ipc;
@@ -286,6 +286,18 @@ impl Node {
     pub fn epoch(&self) -> u64 {
         let worker = &mut self.hand(ServerId::Shell, 0);
         self.shell.bare_step(worker, |_, cx| cx.view().epoch().0)
+    }
+
+    /// Which life of the node this is, as its views server knows it, and as its fs-server does; `None` where it is no
+    /// member.
+    pub fn own_life(&self, now_ns: u64) -> (Option<Incarnation>, Option<Incarnation>) {
+        let (views, fs) =
+            (&mut self.hand(ServerId::Views, now_ns), &mut self.hand(ServerId::Fs, now_ns));
+        let life = self.views.bare_step(views, |it, _| it.views().and_then(|it| it.incarnation()));
+        let known = |view: &View| {
+            view.member(self.id).filter(|_| view.epoch().0 > 0).map(|it| it.incarnation)
+        };
+        (life, self.fs.bare_step(fs, |_, cx| known(cx.view())))
     }
 
     /// Whether slots began anew, with both copies gone, as this node's shell server knows it.

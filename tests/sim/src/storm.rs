@@ -2,6 +2,7 @@
 //! A run with everything: clients on several nodes do random operations and are moved about, while faults
 //! begin and end; then the world heals, and everything must end in time and be right.
 
+use crate::check;
 use crate::checkers::acknowledged;
 use crate::checkers::linear::{
     NameOperation, Names, Register, RegisterOperation, Timed, is_linearizable,
@@ -147,6 +148,7 @@ fn disturb(world: &mut World, chaos: &mut Chaos, options: &Options, rng: &mut Rn
     while world.now_ns < end_ns {
         world.run_for(MS);
         chaos.act(world);
+        check::own_life(world);
         if world.now_ns < move_ns {
             continue;
         }

@@ -252,10 +252,15 @@ impl<M: Machine> ViewsServer<M> {
 
     fn entered(&mut self, cx: &mut Cx<'_>, view: &View) {
         self.was_member |= self.views.as_ref().is_some_and(|views| views.incarnation().is_some());
-        let bytes = view.encode();
-        for server in self.setup.servers.clone() {
-            // A server that died enters nothing any more.
-            let _ = cx.push_view(server, &bytes);
+        // A view that does not know of this life, but of an earlier one, is none of the servers' affair: in it they
+        // would speak for that.
+        let life = self.views.as_ref().and_then(|views| views.incarnation());
+        if life.is_some() && view.member(cx.node()).map(|it| it.incarnation) == life {
+            let bytes = view.encode();
+            for server in self.setup.servers.clone() {
+                // A server that died enters nothing any more.
+                let _ = cx.push_view(server, &bytes);
+            }
         }
         self.moves.entered();
         self.tell_keys(cx, view);
