@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
-use crate::limits::NODE_BODY_BYTES;
+use crate::limits::{CROWDED_NS, NODE_BODY_BYTES};
 use crate::membership::Membership;
 use crate::node::{self, Kind, Lane, NodeMessage, Urge};
 use crate::replication::{Outbound, Output};
@@ -435,14 +435,11 @@ impl Cx<'_> {
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
-        if !self.membership.speaks_to(node) {
-            return Err(Errno::EHOSTDOWN);
-        }
         let lane = NodeMessage::lane_of(&bulk);
         self.send_by((lane, urge), node, header, msg, bulk)
     }
 
-    fn send_by(
+    pub(crate) fn send_by(
         &mut self,
         how: (Lane, Urge),
         node: NodeId,
@@ -450,6 +447,9 @@ impl Cx<'_> {
         msg: Msg,
         bulk: Vec<u8>,
     ) -> Result<(), Errno> {
+        if !self.membership.speaks_to(node) {
+            return Err(Errno::EHOSTDOWN);
+        }
         let it = Outbound { how, to: node, header, msg, bulk };
         if !self.tables.replication.on {
             return transmit(self, it);
@@ -469,6 +469,12 @@ impl Cx<'_> {
         match kind {
             Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request, false) => {
                 self.tables.replication.stranded = true;
+            }
+            // It goes when the link has room; a program that reads a file does not hear of that.
+            Kind::Call if errno == Errno::EAGAIN && self.tables.slot_of_call(request).is_some() => {
+                self.tables.crowded.insert((to, request));
+                // Without a timer the next one that is refused brings this one too.
+                let _ = self.arm(self.now_ns + CROWDED_NS, CROWDED);
             }
             Kind::Call => {
                 if let Some(cookie) = self.tables.end_call(to, request) {
@@ -503,6 +509,9 @@ impl Cx<'_> {
         let _ = self.send(Urge::Owed, node, (Kind::Reply, 0, status, request), msg, bulk);
     }
 }
+
+/// The timer of calls for which a link had no room.
+pub(crate) const CROWDED: u64 = u64::MAX;
 
 /// Sends a message to another node, now.
 pub(crate) fn transmit(cx: &mut Cx<'_>, it: Outbound) -> Result<(), Errno> {

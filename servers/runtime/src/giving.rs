@@ -27,7 +27,7 @@
 
 use crate::limits::{COMING_BYTES_MAX, LEAVING_BYTES_MAX, NODE_BODY_BYTES, SLOT_BYTES_MAX};
 use crate::membership::Turn;
-use crate::node::{Kind, Urge};
+use crate::node::{Kind, Lane, Urge};
 use crate::replication::has_taken_over;
 use crate::{Client, Core, Cursor, Cx, Export, Give, Given, Host, Msg};
 use crate::{Piece, Platform, Status, Wire, system};
@@ -404,7 +404,9 @@ fn send_part<C: Core>(core: &mut C, cx: &mut Cx<'_>, slot: SlotNo) {
     }
     let words = [slot.index() as u64, number, head_len as u64, last];
     let header = (Kind::Call, system::PART, 0, request);
-    if cx.send(Urge::Owed, to, header, Msg { words, ..Msg::default() }, bytes).is_err() {
+    // Behind the answers to what was asked of the slot before.
+    let how = (Lane::Pages, Urge::Owed);
+    if cx.send_by(how, to, header, Msg { words, ..Msg::default() }, bytes).is_err() {
         end(cx, slot, false);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The loop that drives a core: one step under the lock, then what the step asked for.
 
-use crate::cx::local_reply;
+use crate::cx::{CROWDED, local_reply};
 use crate::giving;
 use crate::membership::{Judged, Membership};
 use crate::node::{self, Kind, NodeMessage, Taken};
@@ -421,7 +421,11 @@ impl<C: Core> Host<C> {
     fn collect_timer(&self, platform: &mut dyn Platform) -> bool {
         self.locked(platform, |core, cx| {
             let Some(cookie) = cx.tables.expired(cx.now_ns) else { return false };
-            core.event(cx, Event::Timer(cookie));
+            if cookie == CROWDED {
+                Self::send_crowded(cx);
+            } else {
+                core.event(cx, Event::Timer(cookie));
+            }
             true
         })
     }
@@ -531,6 +535,7 @@ impl<C: Core> Host<C> {
         }
         Self::forget_parked_of(cx, node);
         giving::gives_node_down(core, cx, node);
+        cx.tables.replication.link_down(node);
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
     }

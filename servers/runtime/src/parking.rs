@@ -116,6 +116,15 @@ impl<C: Core> Host<C> {
         }
     }
 
+    /// Sends calls again for which a link had no room; one that follows its slot meanwhile was sent.
+    pub(crate) fn send_crowded(cx: &mut Cx<'_>) {
+        for (node, request) in core::mem::take(&mut cx.tables.crowded) {
+            let Some(call) = cx.tables.call_to(node, request) else { continue };
+            let Some((op, msg, bulk)) = call.kept.clone() else { continue };
+            let _ = cx.send(Urge::New, node, (Kind::Call, op, 0, request), msg, bulk);
+        }
+    }
+
     fn call_home_again(core: &mut C, cx: &mut Cx<'_>, request: u64, slot: SlotNo) {
         let home = cx.view().home(slot);
         if home == cx.node {

@@ -135,8 +135,12 @@ pub(crate) struct Replication {
     sent: BTreeMap<NodeId, u64>,
     /// What leaves when the package of that number, and all before it, are applied.
     held: VecDeque<(u64, Output)>,
-    answers: BTreeMap<(NodeId, u64), Answered>,
+    /// Kept answers, and their places in the order in which they came.
+    answers: BTreeMap<(NodeId, u64), (u64, Answered)>,
     answer_bytes: usize,
+    last_answer: u64,
+    /// Up to which of these places a node has them.
+    answers_sent: BTreeMap<NodeId, u64>,
     floors: BTreeMap<NodeId, u64>,
     /// The last package of each primary that was applied.
     applied: BTreeMap<NodeId, u64>,
@@ -203,7 +207,7 @@ impl Replication {
     }
 
     fn forget_answer(&mut self, key: (NodeId, u64)) {
-        if let Some(gone) = self.answers.remove(&key) {
+        if let Some((_, gone)) = self.answers.remove(&key) {
             self.answer_bytes -= gone.weight();
         }
     }
@@ -214,7 +218,8 @@ impl Replication {
         }
         self.forget_answer((node, request));
         self.answer_bytes += answer.weight();
-        self.answers.insert((node, request), answer);
+        self.last_answer += 1;
+        self.answers.insert((node, request), (self.last_answer, answer));
         // Who has so many open calls loses the oldest: its call may then be performed twice.
         while self.answer_bytes > RESULTS_BYTES_MAX {
             let of_it = self.answers.range((node, 0)..=(node, u64::MAX)).next();
@@ -229,6 +234,12 @@ impl Replication {
         self.applied.remove(&node);
         self.coming.remove(&node);
         self.sent.remove(&node);
+        self.answers_sent.remove(&node);
+    }
+
+    /// A link is down: answers on their way there may be lost. No slot is on its way there any more.
+    pub(crate) fn link_down(&mut self, node: NodeId) {
+        self.answers_sent.remove(&node);
     }
 
     fn drop_unapplied(&mut self, gone: impl Fn(&Unapplied) -> bool) {
@@ -292,7 +303,7 @@ impl<C: Core> Host<C> {
         if !again {
             return Ok(false);
         }
-        if let Some(answer) = it.answers.get(&(from, request)).cloned() {
+        if let Some((_, answer)) = it.answers.get(&(from, request)).cloned() {
             let msg = Msg { words: answer.words, bytes: answer.bytes };
             cx.reply_as(from, request, answer.status, msg, answer.bulk);
             return Ok(true);
@@ -528,15 +539,19 @@ impl Cx<'_> {
         self.tables.replication.changes.push((slot, change));
     }
 
-    /// The answers that clients may ask for again, for the next home of a slot.
+    /// The answers that clients may ask for again, for the next home or backup of a slot: those that it has not got
+    /// yet, as slots leave for it by the dozen.
     pub(crate) fn send_answers(&mut self, to: NodeId) {
-        let it = &self.tables.replication;
-        if it.answers.is_empty() {
+        let it = &mut self.tables.replication;
+        let had = it.answers_sent.insert(to, it.last_answer).unwrap_or(0);
+        let new = it.answers.iter().filter(|(_, (place, _))| *place > had);
+        let answers = new.map(|((node, request), (_, it))| (*node, *request, it.clone()));
+        let answers: Vec<_> = answers.collect();
+        if answers.is_empty() {
             return;
         }
-        let answers = it.answers.iter().map(|((node, request), it)| (*node, *request, it.clone()));
         let floors = it.floors.iter().map(|(node, floor)| (*node, *floor)).collect();
-        let package = Package { changes: Vec::new(), answers: answers.collect(), floors };
+        let package = Package { changes: Vec::new(), answers, floors };
         let Ok(bytes) = postcard::to_allocvec(&package) else { return };
         send_parts(self, to, 0, &bytes);
     }

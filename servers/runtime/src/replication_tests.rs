@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Slots with backups: whatever fails, what was acknowledged is there, once.
 
+use crate::limits::CROWDED_NS;
 use crate::testing::{Net, TestNode, call, take, views};
 use crate::{
     Alone, Answer, Bulk, Client, Completion, Core, Cx, EVENT_ALONE, Event, Export, Give, Given,
@@ -235,6 +236,14 @@ impl World {
         }
     }
 
+    /// Time passes at a node.
+    fn pass(&mut self, at: u16, ns: u64) {
+        let (host, platform) = self.nodes.get_mut(&at).expect("it is up");
+        platform.now_ns += ns;
+        host.collect(platform, ServerId::Timer);
+        self.take_all(at);
+    }
+
     fn deliver(&mut self, choice: usize) -> bool {
         let delivered = self.net.borrow_mut().deliver(choice);
         for at in self.nodes.keys().copied().collect::<Vec<_>>() {
@@ -351,6 +360,35 @@ fn slot_without_a_backup_answers_at_once() {
 }
 
 /// After each message of a call its home dies: it is performed once, and what the caller hears is true.
+#[test]
+fn call_for_which_a_link_has_no_room_is_sent_when_it_has() {
+    let mut world = World::new(3);
+    world.net.borrow_mut().lane_messages_max = Some(1);
+    (0..4).for_each(|line| world.put(3, line));
+    for sent in 1..=4 {
+        world.settle();
+        assert_eq!(world.answered.len(), sent, "one finds room each time");
+        world.pass(3, CROWDED_NS);
+    }
+    world.settle();
+    world.check("all have come");
+}
+
+#[test]
+fn call_that_waits_for_room_follows_its_slot() {
+    let mut world = World::new(3);
+    world.net.borrow_mut().lane_messages_max = Some(1);
+    (0..3).for_each(|line| world.put(3, line));
+    world.kill(1);
+    world.agree(|draft| draft.leave(node(1)));
+    world.enter_all();
+    world.settle();
+    assert_eq!(world.answered.len(), 3);
+    world.pass(3, CROWDED_NS);
+    world.settle();
+    world.check("what had no room was done once");
+}
+
 #[test]
 fn home_dies_at_every_step_of_a_call() {
     let mut ends = BTreeSet::new();

@@ -205,6 +205,8 @@ pub(crate) struct Tables {
     pub(crate) parked: VecDeque<Parked>,
     /// The ticket of a parked request that runs again: the next one to be opened.
     pub(crate) reuse: Option<Ticket>,
+    /// Calls to homes for which the link had no room, and to whom.
+    pub(crate) crowded: BTreeSet<(NodeId, u64)>,
     pub(crate) gives: Gives,
     pub(crate) replication: Replication,
     pub(crate) next_request: u64,
@@ -227,6 +229,7 @@ impl Tables {
             kept_bytes: 0,
             parked: VecDeque::new(),
             reuse: None,
+            crowded: BTreeSet::new(),
             gives: Gives::default(),
             replication: Replication::default(),
             next_request: 1,

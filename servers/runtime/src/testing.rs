@@ -154,8 +154,10 @@ impl Net {
         if self.dead.contains(&to) || self.dead.contains(&from) || self.is_cut(from, to) {
             return Status::Failed(Errno::EHOSTDOWN);
         }
+        let is_new = crate::node::read_send_words(msg.words)
+            .is_ok_and(|(.., urge)| urge == crate::node::Urge::New);
         let lane = self.lanes.entry((from, to, lane as u8)).or_default();
-        if self.lane_messages_max.is_some_and(|max| lane.len() >= max) {
+        if is_new && self.lane_messages_max.is_some_and(|max| lane.len() >= max) {
             return Status::Failed(Errno::EAGAIN);
         }
         lane.push_back((server.expect("a core names a server"), data.to_vec()));
