@@ -36,11 +36,17 @@ pub enum Mutant {
     ExitsAreNotTold,
     /// A signal to a process on its way is answered before it arrives.
     SignalsOvertake,
+    /// What a step told leaves before the backup has what the step changed.
+    BackupsAreNotAwaited,
+    /// An answer is forgotten when it has been given, though it may be asked for again.
+    AnswersAreNotKept,
+    /// A slot's backup does not take in what it was given.
+    BackupsBeginEmpty,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::OldEpochsCount,
         Self::LostFramesStayLost,
         Self::MessagesComeTwice,
@@ -52,6 +58,9 @@ impl Mutant {
         Self::PipeBytesComeTwice,
         Self::ExitsAreNotTold,
         Self::SignalsOvertake,
+        Self::BackupsAreNotAwaited,
+        Self::AnswersAreNotKept,
+        Self::BackupsBeginEmpty,
     ];
 
     /// Whether this mistake is made now.

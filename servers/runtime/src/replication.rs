@@ -32,7 +32,7 @@ use crate::limits::{CHANGES_BYTES_MAX, NODE_BODY_BYTES, RESULTS_BYTES_MAX, UNAPP
 use crate::membership::Turn;
 use crate::node::{self, Kind, Lane, Urge};
 use crate::tables::Completion;
-use crate::{Core, Cx, Host, Msg, system};
+use crate::{Core, Cx, Host, Msg, Mutant, system};
 use abi::{CoreId, Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
@@ -213,7 +213,8 @@ impl Replication {
     }
 
     fn keep_answer(&mut self, node: NodeId, request: u64, answer: Answered) {
-        if self.floors.get(&node).is_some_and(|floor| request < *floor) {
+        let known = self.floors.get(&node).is_some_and(|floor| request < *floor);
+        if known || Mutant::AnswersAreNotKept.is_on() {
             return;
         }
         self.forget_answer((node, request));
@@ -274,7 +275,8 @@ impl<C: Core> Host<C> {
                 }
                 ship(cx, changes, &outputs);
             }
-            let after = cx.tables.replication.wait_for();
+            let awaited = !Mutant::BackupsAreNotAwaited.is_on();
+            let after = cx.tables.replication.wait_for().filter(|_| awaited);
             for output in outputs {
                 match after {
                     Some(number) => cx.tables.replication.held.push_back((number, output)),
@@ -490,7 +492,7 @@ impl<C: Core> Host<C> {
         let row = *cx.view().slot(slot);
         cx.tables.replication.copies.insert(slot, row.backed);
         // Nothing lived there.
-        if !head.is_empty() {
+        if !head.is_empty() && !Mutant::BackupsBeginEmpty.is_on() {
             core.import(cx, old, slot, head);
         }
     }

@@ -108,8 +108,8 @@ enum End {
 pub struct Chaos {
     faults: Vec<Fault>,
     nodes: u16,
-    /// The one node that crashes.
-    victim: u16,
+    /// The nodes that crash, one at a time.
+    victims: Vec<u16>,
     rng: Rng,
     next_ns: u64,
     /// No link or node falls silent before.
@@ -120,8 +120,8 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Faults of these kinds on so many nodes, of which one may crash.
-    pub fn new(faults: &[Fault], (nodes, victim): (u16, u16), seed: u64) -> Self {
+    /// Faults of these kinds on so many nodes, of which some may crash.
+    pub fn new(faults: &[Fault], (nodes, victims): (u16, Vec<u16>), seed: u64) -> Self {
         // Drift and old messages are there from the start: they are the world's.
         let mut faults: Vec<Fault> = faults.to_vec();
         faults.retain(|it| !matches!(it, Fault::Drift | Fault::Epoch));
@@ -131,7 +131,7 @@ impl Chaos {
             let but = if rng.below(2) == 0 { Fault::Disk } else { Fault::Drain };
             faults.retain(|it| *it != but);
         }
-        Self { faults, nodes, victim, rng, next_ns: 0, rest_until_ns: 0, active, count: 0 }
+        Self { faults, nodes, victims, rng, next_ns: 0, rest_until_ns: 0, active, count: 0 }
     }
 
     /// Begins and ends what is due.
@@ -198,19 +198,20 @@ impl Chaos {
                 world.pause(from);
                 End::Resume(from)
             }
-            Fault::Crash | Fault::Disk if world.lives(node(self.victim)) => {
-                world.crash(node(self.victim));
+            Fault::Crash | Fault::Disk => {
+                let Some(victim) = self.victim(world, fault) else { return };
+                world.crash(victim);
                 if fault == Fault::Disk {
-                    world.lose_disk(node(self.victim));
+                    world.lose_disk(victim);
                 }
-                End::Boot(node(self.victim))
+                End::Boot(victim)
             }
             // One at a time, so that there is always somebody to take over.
             Fault::Drain if !self.active.iter().any(|(_, end)| matches!(end, End::Stay(_))) => {
                 world.wish(from, true);
                 End::Stay(from)
             }
-            Fault::Crash | Fault::Disk | Fault::Drain | Fault::Drift | Fault::Epoch => return,
+            Fault::Drain | Fault::Drift | Fault::Epoch => return,
         };
         world.wire.set_weather(weather);
         self.count += 1;
@@ -221,6 +222,17 @@ impl Chaos {
         trace::text(now_ns, || {
             format!("fault begins: {} between {from} and {to}, {weather:?}", fault.name())
         });
+    }
+
+    /// Who crashes now: none while another is down, or where that would take the only copy of something. One disk
+    /// only is lost, as two might be those of a majority.
+    fn victim(&mut self, world: &World, fault: Fault) -> Option<NodeId> {
+        let last = self.victims.len().checked_sub(1)?;
+        let chosen =
+            if fault == Fault::Disk { last } else { self.rng.below(last as u64 + 1) as usize };
+        let victim = node(self.victims[chosen]);
+        let all_live = self.victims.iter().all(|it| world.lives(node(*it)));
+        (all_live && !world.has_only_copy(victim)).then_some(victim)
     }
 
     /// Two nodes.

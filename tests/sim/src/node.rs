@@ -313,6 +313,13 @@ impl Node {
         keepers.into_iter().flatten().collect()
     }
 
+    /// Whether a node is home to slots without a backup, as this node's shell server knows it.
+    pub fn knows_no_other_copy(&self, of: NodeId) -> bool {
+        let worker = &mut self.hand(ServerId::Shell, 0);
+        let is_alone = |view: &View| view.slots_of(of).any(|slot| view.slot(slot).backup.is_none());
+        self.shell.bare_step(worker, |_, cx| is_alone(cx.view()))
+    }
+
     /// How many slots a node is home to, as this node's shell server knows it.
     pub fn slots_of(&self, node: NodeId) -> usize {
         let worker = &mut self.hand(ServerId::Shell, 0);

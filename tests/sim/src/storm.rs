@@ -88,8 +88,8 @@ pub fn run(options: &Options) -> Report {
     for client in 1..=clients {
         type_line(&mut world, options.home(client), &format!("/bin/client{client}"));
     }
-    let victim = options.victim().unwrap_or(options.nodes);
-    let mut chaos = Chaos::new(&options.faults, (options.nodes, victim), rng.bits());
+    let victims = (options.nodes, options.victims());
+    let mut chaos = Chaos::new(&options.faults, victims, rng.bits());
     let moves = disturb(&mut world, &mut chaos, options, &mut rng);
     world.heal();
     trace::text(world.now_ns, || "the world heals".to_string());
@@ -121,21 +121,26 @@ pub fn run(options: &Options) -> Report {
 }
 
 impl Options {
-    /// The node that crashes, if one does: the first, which is home to all that clients share, or the last.
-    fn victim(&self) -> Option<u16> {
+    /// The nodes that crash: the first, which is home to all that clients share at first, the last, or both.
+    fn victims(&self) -> Vec<u16> {
         let crashes = self.faults.iter().any(|it| matches!(it, Fault::Crash | Fault::Disk));
         let first = self.seed.is_multiple_of(2) && self.nodes > 2;
-        crashes.then_some(if first { 1 } else { self.nodes })
+        match (crashes, first) {
+            (false, _) => vec![],
+            (true, true) if self.nodes > 3 => vec![1, self.nodes],
+            (true, true) => vec![1],
+            (true, false) => vec![self.nodes],
+        }
     }
 
     /// The node of a client: none is lost.
     fn home(&self, client: u16) -> NodeId {
-        node(client + u16::from(self.victim() == Some(1)))
+        node(client + u16::from(self.victims().first() == Some(&1)))
     }
 }
 
 fn client_nodes(options: &Options) -> u16 {
-    let spared = u16::from(options.victim().is_some());
+    let spared = options.victims().len() as u16;
     options.nodes.saturating_sub(spared).clamp(1, CLIENTS_MAX)
 }
 

@@ -158,6 +158,13 @@ impl World {
         self.nodes.contains_key(&id)
     }
 
+    /// Whether slots have no copy but a node's, as far as others know.
+    pub fn has_only_copy(&self, id: NodeId) -> bool {
+        let others = self.nodes.values().filter(|it| it.id != id);
+        let known = others.max_by_key(|it| it.epoch());
+        known.is_some_and(|it| it.knows_no_other_copy(id))
+    }
+
     /// Ends a node: what it had is gone, but for what is safe on its disk. Of what was being written there,
     /// chance keeps nothing, some sectors or all.
     pub fn crash(&mut self, id: NodeId) {
