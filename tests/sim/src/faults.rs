@@ -231,7 +231,7 @@ impl Chaos {
         let chosen =
             if fault == Fault::Disk { last } else { self.rng.below(last as u64 + 1) as usize };
         let victim = node(self.victims[chosen]);
-        let all_live = self.victims.iter().all(|it| world.lives(node(*it)));
+        let all_live = self.victims.iter().all(|it| world.is_member(node(*it)));
         (all_live && !world.has_only_copy(victim)).then_some(victim)
     }
 

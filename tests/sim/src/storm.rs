@@ -112,6 +112,7 @@ pub fn run(options: &Options) -> Report {
     }
     type_line(&mut world, first, "/bin/reader");
     let status = wait_exit(&mut world, first);
+    let lost = lost || world.node(first).has_lost_slots();
     let operations = world.history.operations();
     if !lost {
         judge(&workload, &operations, status == 0);
@@ -121,13 +122,14 @@ pub fn run(options: &Options) -> Report {
 }
 
 impl Options {
-    /// The nodes that crash: the first, which is home to all that clients share at first, the last, or both.
+    /// The nodes that crash: the first, which is home to all that clients share, or the last. Where there are enough,
+    /// the first and the second, which takes over from it.
     fn victims(&self) -> Vec<u16> {
         let crashes = self.faults.iter().any(|it| matches!(it, Fault::Crash | Fault::Disk));
         let first = self.seed.is_multiple_of(2) && self.nodes > 2;
         match (crashes, first) {
             (false, _) => vec![],
-            (true, true) if self.nodes > 3 => vec![1, self.nodes],
+            (true, true) if self.nodes > 3 => vec![1, 2],
             (true, true) => vec![1],
             (true, false) => vec![self.nodes],
         }
@@ -135,7 +137,8 @@ impl Options {
 
     /// The node of a client: none is lost.
     fn home(&self, client: u16) -> NodeId {
-        node(client + u16::from(self.victims().first() == Some(&1)))
+        let victims = self.victims();
+        node(client + if victims.first() == Some(&1) { victims.len() as u16 } else { 0 })
     }
 }
 

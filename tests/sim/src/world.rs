@@ -158,6 +158,11 @@ impl World {
         self.nodes.contains_key(&id)
     }
 
+    /// Whether a node lives and the cluster has admitted this life of it.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.own_life(self.now_ns).0.is_some())
+    }
+
     /// Whether slots have no copy but a node's, as far as others know.
     pub fn has_only_copy(&self, id: NodeId) -> bool {
         let others = self.nodes.values().filter(|it| it.id != id);
