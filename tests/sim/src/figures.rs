@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many messages operations take, as the number of nodes grows.
+//! How many messages operations take, as the number of nodes grows, and how long a dead node is waited for.
 
 use crate::programs;
-use crate::scenario::{boot_image, migrate, signal, start};
+use crate::scenario::{boot_image, migrate, signal, start, type_line, wait_exit};
 use crate::world::{Setting, World, node};
 use abi::{NodeId, ServerId};
 
@@ -28,6 +28,9 @@ pub struct Figures {
     pub slots: usize,
     /// Views that it took.
     pub views: u64,
+    /// How long a program waits for files whose home dies as it begins, with the patience of machines that run all the
+    /// time: detection, the view, and the backup that takes over.
+    pub takeover_ns: u64,
 }
 
 /// Measures a cluster of so many nodes, at least 3.
@@ -57,7 +60,24 @@ pub fn measure(nodes: u16) -> Figures {
         assert!(left, "the slots of node {leaver} move away");
     });
     let slots = slots - slots_of(&world, leaver);
-    Figures { call, lookup, migration, drain, slots, views: world.node(asker).epoch() - views }
+    let views = world.node(asker).epoch() - views;
+    Figures { call, lookup, migration, drain, slots, views, takeover_ns: takeover(nodes) }
+}
+
+fn takeover(nodes: u16) -> u64 {
+    let setting = Setting { nodes, frames: 512, patience: 1, ..Setting::new(u64::from(nodes)) };
+    let mut world = boot_image(&setting, &programs::image());
+    let undisturbed = run_files(&mut world);
+    world.crash(node(1));
+    run_files(&mut world) - undisturbed
+}
+
+/// How long the program takes.
+fn run_files(world: &mut World) -> u64 {
+    let began = world.now_ns;
+    type_line(world, node(2), "/bin/files");
+    assert_eq!(wait_exit(world, node(2)), 0, "its files are there");
+    world.now_ns - began
 }
 
 fn counted(world: &mut World, run: impl FnOnce(&mut World)) -> u64 {

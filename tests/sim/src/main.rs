@@ -220,13 +220,19 @@ fn notice_mutants() -> ExitCode {
 }
 
 fn print_figures(arguments: &Arguments) {
-    println!("nodes   call  call of one that moved  migration  drain (slots, views)");
+    println!("nodes   call  call of one that moved  migration  drain (slots, views)  takeover, ms");
     let sizes = arguments.nodes.map_or_else(|| vec![3, 10, 30], |nodes| vec![nodes]);
     for nodes in sizes {
         let it = figures::measure(nodes);
         println!(
-            "{nodes:>5} {:>6} {:>23} {:>10} {:>6} ({:>3}, {:>3})",
-            it.call, it.lookup, it.migration, it.drain, it.slots, it.views
+            "{nodes:>5} {:>6} {:>23} {:>10} {:>6} ({:>3}, {:>3}) {:>14}",
+            it.call,
+            it.lookup,
+            it.migration,
+            it.drain,
+            it.slots,
+            it.views,
+            it.takeover_ns / 1_000_000
         );
     }
 }

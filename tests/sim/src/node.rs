@@ -37,6 +37,8 @@ pub struct Plan {
     pub nodes: Vec<NodeId>,
     /// CPU cores.
     pub cores: u8,
+    /// See [`crate::world::Setting::patience`].
+    pub patience: u64,
     /// Page frames.
     pub frames: usize,
     /// The root file system.
@@ -74,10 +76,6 @@ const SERVERS: [ServerId; 8] = [
     ServerId::Shell,
     ServerId::Views,
 ];
-
-/// How many times longer than its limits say nodes wait for each other, as with emulated machines: faults
-/// that are no crash last less than a lease.
-const PATIENCE: u64 = 3;
 
 /// A signal that waits for a worker: who holds something, for whom, on which core.
 pub type Notice = (ServerId, ServerId, CoreId);
@@ -159,6 +157,7 @@ pub struct Node {
     pub(crate) console: Host<Console>,
     pub(crate) disk: Host<TestDisk>,
     pub(crate) views: Host<ViewsServer<Restart>>,
+    patience: u64,
     pub(crate) around: RefCell<Surroundings>,
     clock: Clock,
 }
@@ -208,6 +207,7 @@ impl Node {
             console: Host::outside(ServerId::Console, id, Console::default()),
             disk: Host::outside(ServerId::Disk, id, TestDisk::new(Some(Rc::clone(&plan.medium)))),
             views: Host::outside(ServerId::Views, id, views),
+            patience: plan.patience,
             around: RefCell::new(around),
             clock: Clock::new(now_ns, plan.drift_ppm),
         }
@@ -328,7 +328,7 @@ impl Node {
 
     /// How things stand with the views; `None` if the node takes no part (yet, or any more).
     pub fn views_status(&self, now_ns: u64) -> Option<views_core::Status> {
-        let now = self.local_ns(now_ns) / PATIENCE;
+        let now = self.local_ns(now_ns) / self.patience;
         let worker = &mut self.hand(ServerId::Views, now_ns);
         self.views.bare_step(worker, |it, _| it.views().map(|views| views.status(now)))
     }
@@ -475,7 +475,7 @@ fn views_setup(plan: &Plan, now_ns: u64) -> views_core::server::Setup {
     let keepers = [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc].to_vec();
     let servers = keepers.iter().copied().chain([ServerId::Shell]).collect();
     let seed = plan.seed ^ now_ns;
-    views_core::server::Setup::of(servers, keepers, plan.nodes.clone(), PATIENCE, seed)
+    views_core::server::Setup::of(servers, keepers, plan.nodes.clone(), plan.patience, seed)
 }
 
 /// Nodes' keys follow from their numbers: a run follows from its seed alone.

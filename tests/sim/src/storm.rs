@@ -83,6 +83,7 @@ pub fn run(options: &Options) -> Report {
         weather: Weather::FAIR,
         drift_ppm: if has(Fault::Drift) { DRIFT_PPM } else { 0 },
         old_percent: if has(Fault::Epoch) { 3 } else { 0 },
+        ..Setting::new(options.seed)
     };
     let mut world = boot_image(&setting, &image);
     for client in 1..=clients {

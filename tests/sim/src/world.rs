@@ -44,6 +44,9 @@ pub struct Setting {
     pub drift_ppm: u64,
     /// Messages of 100 that come once more as from an older view.
     pub old_percent: u64,
+    /// How many times longer than its limits say nodes wait for each other: faults that are no crash last less than a
+    /// lease with 3, as emulated machines have it.
+    pub patience: u64,
 }
 
 impl Setting {
@@ -57,6 +60,7 @@ impl Setting {
             weather: Weather::FAIR,
             drift_ppm: 0,
             old_percent: 0,
+            patience: 3,
         }
     }
 }
@@ -129,6 +133,7 @@ impl World {
             medium: Rc::clone(medium),
             nodes: (1..=self.setting.nodes).map(node).collect(),
             cores: self.setting.cores,
+            patience: self.setting.patience,
             frames: self.setting.frames,
             root: self.image.entries.clone(),
             root_data: Rc::clone(&self.root_data),
