@@ -48,6 +48,8 @@ pub struct Desk {
     stopped: BTreeSet<(NodeId, Incarnation)>,
     joins: BTreeMap<NodeId, Join>,
     requests: Vec<(NodeId, Incarnation, Epoch, Request)>,
+    /// When the last of them came.
+    requested_at: u64,
     suspects: Suspects,
     /// Slots whose primaries said "not now", and when.
     aborted: BTreeMap<SlotNo, u64>,
@@ -76,6 +78,7 @@ impl Desk {
             stopped: BTreeSet::new(),
             joins: BTreeMap::new(),
             requests: Vec::new(),
+            requested_at: 0,
             suspects: Suspects::default(),
             aborted: BTreeMap::new(),
             leaving: BTreeSet::new(),
@@ -157,11 +160,18 @@ impl Desk {
     }
 
     /// A member asks for something. Returns whether there was room: else it asks again.
-    pub fn ask(&mut self, node: NodeId, life: Incarnation, epoch: Epoch, request: Request) -> bool {
+    pub fn ask(
+        &mut self,
+        now: u64,
+        (node, life): (NodeId, Incarnation),
+        epoch: Epoch,
+        request: Request,
+    ) -> bool {
         let asked = (node, life, epoch, request);
         let room = self.requests.len() < REQUESTS_MAX;
         if room && !self.requests.contains(&asked) {
             self.requests.push(asked);
+            self.requested_at = now;
         }
         room
     }
@@ -204,7 +214,8 @@ impl Desk {
         };
         let urgent = !gone.is_empty() || !self.joins.iter().all(admitted);
         if !urgent && !self.requests.is_empty() {
-            let wait = if self.waits_for_slots(view) { SLOTS_NS } else { REQUESTS_NS };
+            let comes = self.waits_for_slots(view) && now < self.requested_at + QUIET_NS;
+            let wait = if comes { SLOTS_NS } else { REQUESTS_NS };
             if now < self.published_at + wait {
                 return None;
             }
@@ -233,8 +244,8 @@ impl Desk {
         delta
     }
 
-    /// Whether all that is asked for is about slots, and more of it is on its way: each view ends what is under
-    /// way for all slots that wait, and names joiners again.
+    /// Whether all that is asked for is about slots, and more of it may come: each view ends what is under way for
+    /// all slots that wait, and names joiners again. But nothing happens in those that have been copied until then.
     fn waits_for_slots(&self, view: &View) -> bool {
         let is_one = |(.., epoch, request): &&(NodeId, Incarnation, Epoch, Request)| {
             let about = matches!(request, Request::Joined(..) | Request::Abort(_));

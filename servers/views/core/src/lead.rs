@@ -123,7 +123,7 @@ impl<R: Rules> Views<R> {
                 if let (Some(life), Some(request)) =
                     (Incarnation::new(*incarnation), wish.request())
                 {
-                    let room = desk.ask(from, life, Epoch(*epoch), request);
+                    let room = desk.ask(now, (from, life), Epoch(*epoch), request);
                     self.counts.lost += u64::from(!room);
                 } else {
                     self.counts.malformed += 1;

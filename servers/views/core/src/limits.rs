@@ -40,6 +40,8 @@ pub const DESK_NS: u64 = 10 * MS;
 pub const REQUESTS_NS: u64 = 50 * MS;
 /// How long those about slots wait for the others of the same view, unless all are there.
 pub const SLOTS_NS: u64 = 1000 * MS;
+/// They wait no longer when nothing has been asked for so long: the rest are slots that take long.
+pub const QUIET_NS: u64 = 150 * MS;
 /// An admission that is not asked for again for so long is forgotten.
 pub const JOIN_KEPT_NS: u64 = 1000 * MS;
 /// A node that hears that another one leads asks it at once, but not more often than this.
