@@ -496,10 +496,14 @@ impl<C: Core> Host<C> {
     ) {
         let Inner { core, tables, membership, .. } = inner;
         let judged = membership.judge(platform.now_ns(), from, &message);
-        let dies = message.kind == Kind::Gone
-            || judged == Judged::Hold && !membership.hold(from, message.clone());
-        if dies {
+        if message.kind == Kind::Gone {
             return self.peer_died(inner, platform, from);
+        }
+        if judged == Judged::Hold {
+            for node in membership.hold(from, message) {
+                self.peer_died(inner, platform, node);
+            }
+            return;
         }
         if judged == Judged::Run || judged == Judged::Drop && Mutant::OldEpochsCount.is_on() {
             self.run_message(core, &mut self.cx(platform, tables, membership), from, message);

@@ -16,7 +16,7 @@ pub const CROWDED_NS: u64 = 5_000_000;
 /// Timers of one server; the next gets EAGAIN.
 pub const TIMERS_MAX: usize = 8192;
 /// Messages of other nodes that wait for a view or a lease, per server, and their bytes: beyond that the
-/// node whose message finds no room counts as down.
+/// node that has sent most of them counts as down.
 pub const HELD_MESSAGES_MAX: usize = 1024;
 /// See [`HELD_MESSAGES_MAX`].
 pub const HELD_BYTES_MAX: usize = 1024 * 1024;

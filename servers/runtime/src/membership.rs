@@ -13,7 +13,8 @@
 //! which life of its receiver it is: a link is up before others hear that a node booted again.
 //!
 //! # Limits
-//! [`HELD_MESSAGES_MAX`] and [`HELD_BYTES_MAX`]: beyond them a node counts as down for this server.
+//! [`HELD_MESSAGES_MAX`] and [`HELD_BYTES_MAX`]: beyond them the node that has sent most of it counts as down for this
+//! server.
 
 use crate::limits::{HELD_BYTES_MAX, HELD_MESSAGES_MAX};
 use crate::node::{Kind, NodeMessage};
@@ -180,25 +181,50 @@ impl Membership {
         self.view.member(node).map_or(0, |member| member.incarnation.get())
     }
 
-    /// Keeps a message for later; `false` if there is no room, and its sender cannot go on.
-    pub(crate) fn hold(&mut self, from: NodeId, message: NodeMessage) -> bool {
-        if self.view.epoch() != Epoch(0) {
-            return self.keep(from, message).is_ok();
-        }
-        // Lives of one node have ascending numbers, so what is for an earlier one is for none that comes. It may
-        // be a lot: others go on for a while as if that life were there.
+    /// Keeps a message for later. Where there is no room, who takes most of it cannot go on: those nodes.
+    pub(crate) fn hold(&mut self, from: NodeId, mut message: NodeMessage) -> Vec<NodeId> {
+        let (mut over, outside) = (Vec::new(), self.view.epoch() == Epoch(0));
+        // Lives of this node have ascending numbers, so what somebody sent to an earlier one is for none that comes.
+        // It may be a lot: others go on for a while as if that life were there.
         let life = message.life;
-        if self.held.iter().any(|(_, it)| it.life > life) || self.overrun.get(&from) == Some(&life)
-        {
-            return true;
+        let newer = |(node, it): &(NodeId, NodeMessage)| *node == from && it.life > life;
+        if outside && (self.overrun.get(&from) == Some(&life) || self.held.iter().any(newer)) {
+            return over;
         }
-        let Err(message) = self.keep(from, message) else { return true };
-        self.forget_held(|_, it| it.life < life);
-        if self.keep(from, message).is_err() {
-            self.forget_held(|node, _| node == from);
-            self.overrun.insert(from, life);
+        while let Err(refused) = self.keep(from, message) {
+            message = refused;
+            let greediest = self.greediest(from, &message);
+            let of_it = self.held.iter().filter(|(node, _)| *node == greediest);
+            let sent = (greediest == from).then_some(life);
+            let newest = of_it.map(|(_, it)| it.life).chain(sent).max().unwrap_or(0);
+            let before = self.held.len();
+            if outside {
+                self.forget_held(|node, it| node == greediest && it.life < newest);
+            }
+            if self.held.len() < before {
+                continue;
+            }
+            self.forget_held(|node, _| node == greediest);
+            if outside {
+                self.overrun.insert(greediest, newest);
+            } else {
+                over.push(greediest);
+            }
+            if greediest == from {
+                break;
+            }
         }
-        true
+        over
+    }
+
+    /// Who takes most of the room for messages that wait, with this one.
+    fn greediest(&self, from: NodeId, message: &NodeMessage) -> NodeId {
+        let share = |it: &NodeMessage| weight(it) + HELD_BYTES_MAX / HELD_MESSAGES_MAX;
+        let mut shares = BTreeMap::from([(from, share(message))]);
+        for (node, held) in &self.held {
+            *shares.entry(*node).or_default() += share(held);
+        }
+        shares.into_iter().max_by_key(|(_, share)| *share).map_or(from, |(node, _)| node)
     }
 
     fn keep(&mut self, from: NodeId, message: NodeMessage) -> Result<(), NodeMessage> {

@@ -271,6 +271,38 @@ fn flood_for_a_life_that_has_not_begun_ends_its_sender() {
 }
 
 #[test]
+fn flood_of_one_node_costs_another_nothing() {
+    // Node 2 pretends that there are views, and later lives of node 1, that nobody has heard of.
+    let flood = vec![tell(90, u32::MAX); HELD_MESSAGES_MAX];
+    for inside in [false, true] {
+        let net = Net::shared();
+        let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
+        let host = Host::outside(ServerId::Fs, node(1), Counter::default());
+        let view = View::fixed(Vec::from([node(1), node(2), node(3)])).expect("a view");
+        let next = crate::testing::next_view(&view, &[], &[(node(4), 9)]);
+        if inside {
+            crate::testing::enter(&host, &mut platform, &view);
+        }
+        let send = |from, data| {
+            let message = (Taken::Message, node(from), data);
+            net.borrow_mut().put(node(1), ServerId::Fs, message);
+        };
+        net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Up, node(2), Vec::new()));
+        net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Up, node(3), Vec::new()));
+        flood.iter().for_each(|data| send(2, data.clone()));
+        send(3, tell(2, 1));
+        host.collect(&mut platform, ServerId::Net);
+        crate::testing::enter(&host, &mut platform, &next);
+        crate::testing::lease(&host, &mut platform, u64::MAX);
+        let found = host.step(&mut platform, |core, cx| {
+            (core.0, cx.membership.reaches(node(2)), cx.membership.reaches(node(3)))
+        });
+        // Outside node 2 has lost only what was for a life that is not this one.
+        assert_eq!(found, (1, !inside, true), "inside: {inside}");
+    }
+}
+
+#[test]
 fn message_that_waited_for_a_view_without_its_sender_is_dropped() {
     let net = Net::shared();
     let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
