@@ -7,7 +7,7 @@ use crate::membership::{Judged, Membership};
 use crate::node::{self, Kind, NodeMessage, Taken};
 use crate::tables::{Action, Completion, Tables};
 use crate::{
-    Answer, Bulk, Client, Core, Cx, Event, Freeze, Lease, Lock, Msg, Mutant, NodeReply, Occupied,
+    Answer, Bulk, Client, Core, Cx, Event, Lease, Lock, Msg, Mutant, NodeReply,
     Platform, Status, Wire, system,
 };
 use abi::limits::WINDOW_BYTES;
@@ -90,14 +90,13 @@ impl<C: Core> Host<C> {
         match op {
             system::TAKE => self.answer_take(client, core, msg),
             system::CANCEL => self.answer_cancel(platform, client, msg),
-            system::ENTER | system::LEASE | system::FREEZE | system::GIVE
+            system::ENTER | system::LEASE | system::GIVE
                 if client != ServerId::Views =>
             {
                 Status::Failed(Errno::EPERM)
             }
             system::ENTER => self.answer_enter(platform, msg),
             system::LEASE => self.answer_lease(platform, msg),
-            system::FREEZE => self.answer_freeze(msg),
             system::GIVE => self.answer_give(platform, msg),
             _ => {
                 let from = Client::Server { id: client, core };
@@ -220,25 +219,6 @@ impl<C: Core> Host<C> {
             self.run_released(&mut inner, platform);
         }
         Status::Done
-    }
-
-    fn answer_freeze(&self, msg: &mut Msg) -> Status {
-        let slot = Freeze::get(msg).ok().and_then(|freeze| SlotNo::new(freeze.slot));
-        let Some(slot) = slot else { return Status::Failed(Errno::EINVAL) };
-        let mut inner = self.inner.lock();
-        let Inner { core, membership, .. } = &mut *inner;
-        if membership.view.home(slot) != self.node {
-            return Status::Failed(Errno::EINVAL);
-        }
-        let occupied = core.occupies(slot);
-        if !occupied {
-            membership.freeze(slot);
-        }
-        *msg = Msg::default();
-        match (Occupied { occupied }).put(msg) {
-            Ok(()) => Status::Done,
-            Err(errno) => Status::Failed(errno),
-        }
     }
 
     /// Runs the messages that waited for a view or a lease and do not any more.

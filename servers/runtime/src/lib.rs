@@ -60,7 +60,7 @@ pub use host::Host;
 pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
 pub use mutant::Mutant;
-pub use op::{Crash, Freeze, Give, Given, Lease, Occupied, Operation, Platform, Status, system};
+pub use op::{Crash, Give, Given, Lease, Operation, Platform, Status, system};
 pub use replication::{Alone, EVENT_ALONE};
 pub use service::{Service, handle_interrupt};
 pub use tables::Completion;

@@ -63,8 +63,6 @@ pub mod system {
     pub const ENTER: u16 = 0xff04;
     /// The node may act until a time of its clock ([`super::Lease`]). Only the views server may ask.
     pub const LEASE: u16 = 0xff05;
-    /// May a slot be given away ([`super::Freeze`])? Only the views server may ask.
-    pub const FREEZE: u16 = 0xff06;
     /// Gives a slot away ([`super::Give`]). Only the views server may ask.
     pub const GIVE: u16 = 0xff07;
     /// Between nodes: a part of what lives in a slot that is given away, as bulk data; words: the slot, the
@@ -98,7 +96,6 @@ pub mod system {
             CRASH => Some("Crash"),
             ENTER => Some("Enter"),
             LEASE => Some("Lease"),
-            FREEZE => Some("Freeze"),
             GIVE => Some("Give"),
             PART => Some("Part"),
             THREAD => Some("a program's fault or system call"),
@@ -144,15 +141,6 @@ crate::hot! {
 }
 
 crate::hot! {
-    /// [`system::FREEZE`]: whether a slot of this node may be given away. If the answer is 0, nothing
-    /// begins in it until the next view; if it is 1, something lives there that cannot move.
-    pub struct Freeze {
-        /// The slot's number.
-        pub slot: u16,
-    }
-}
-
-crate::hot! {
     /// [`system::GIVE`]: brings all that lives in a slot of this node to the same server of another, which
     /// keeps it aside. Nothing changes in the slot until the next view.
     pub struct Give {
@@ -188,16 +176,7 @@ macro_rules! of_every_server {
 }
 of_every_server! {
     Lease, LEASE => ();
-    Freeze, FREEZE => Occupied;
     Give, GIVE => Given;
-}
-
-crate::hot! {
-    /// The answer to [`Freeze`].
-    pub struct Occupied {
-        /// Whether something lives in the slot that cannot move.
-        pub occupied: bool,
-    }
 }
 
 /// How a call ended; the reply stands in the message.

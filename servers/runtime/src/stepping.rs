@@ -11,7 +11,7 @@
 
 use crate::tables::Action;
 use crate::{Bulk, Core, Cx, Host, Msg, Platform, Status, system};
-use abi::ServerId;
+use abi::{Errno, ServerId, SlotNo};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -100,6 +100,23 @@ impl<C: Core> Host<C> {
     /// Whether steps asked for something that nobody has taken.
     pub fn has_deferred(&self) -> bool {
         self.has_actions()
+    }
+
+    /// Whether something lives in a slot of this node; nothing begins there until the next view if not.
+    ///
+    /// # Errors
+    /// EINVAL: this node is not its home.
+    pub fn freeze(&self, slot: SlotNo) -> Result<bool, Errno> {
+        let mut inner = self.inner.lock();
+        let (core, _, membership) = inner.parts();
+        if membership.view.home(slot) != self.node {
+            return Err(Errno::EINVAL);
+        }
+        let occupied = core.occupies(slot);
+        if !occupied {
+            membership.freeze(slot);
+        }
+        Ok(occupied)
     }
 
     /// What is open, a line each: for whoever looks for the reason why something does not end.

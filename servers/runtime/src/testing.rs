@@ -12,7 +12,7 @@ pub mod views;
 use crate::node::Lane;
 use crate::node::{NET_SEND, NET_TAKE, NodeMessage, TIMER_ARM, Taken};
 use crate::{
-    Bulk, Completion, Core, Freeze, Host, Lease, Msg, Operation, Platform, Status, Wire, system,
+    Bulk, Completion, Core, Host, Lease, Msg, Operation, Platform, Status, Wire, system,
 };
 use abi::limits::MESSAGE_BYTES;
 use abi::{CoreId, Epoch, Errno, NodeId, ServerId, SlotNo};
@@ -253,13 +253,6 @@ pub fn enter<C: Core>(host: &Host<C>, platform: &mut dyn Platform, view: &View) 
 pub fn lease<C: Core>(host: &Host<C>, platform: &mut dyn Platform, until_ns: u64) {
     let given = call(host, platform, ServerId::Views, &Lease { until_ns, leader: 1 }, &mut []);
     given.expect("a host takes a lease");
-}
-
-/// Freezes a slot of a host's node; whether it may move.
-pub fn freeze<C: Core>(host: &Host<C>, platform: &mut dyn Platform, slot: SlotNo) -> bool {
-    let slot = slot.index() as u16;
-    let asked = call(host, platform, ServerId::Views, &Freeze { slot }, &mut []);
-    !asked.expect("the node is home").0.occupied
 }
 
 /// The next view, without `left`, with `came` under this boot number, and slots where they must be.

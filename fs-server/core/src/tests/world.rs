@@ -503,9 +503,7 @@ impl World {
 
     /// Whether the slot may not be given away; freezes it if it may.
     pub fn occupies(&self, at: usize, slot: SlotNo) -> bool {
-        let mut surroundings = Surroundings { world: self, at };
-        let occupied = runtime::testing::views::occupies(&self.fs[at], &mut surroundings, slot);
-        occupied.expect("its home")
+        self.fs[at].freeze(slot).expect("its home")
     }
 
     /// Begins to give a slot to another node; the answer, if there is one at once.

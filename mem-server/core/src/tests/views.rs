@@ -15,8 +15,8 @@ fn slot(number: u16) -> SlotNo {
     SlotNo::new(number).expect("a slot")
 }
 
-fn occupies(it: &mut Node, slot: SlotNo) -> bool {
-    views::occupies(&it.host, &mut it.platform, slot).expect("its home")
+fn occupies(it: &Node, slot: SlotNo) -> bool {
+    it.host.freeze(slot).expect("its home")
 }
 
 fn zeroes(it: &mut Node) -> Result<ObjectId, Errno> {
@@ -129,9 +129,9 @@ fn slot_is_occupied_by_its_objects_but_not_by_files_that_every_node_has() {
     let file = it.call(&ObjectCreate { content, slot: None }).expect("an object").object;
     let object = zeroes(&mut it).expect("made");
     assert_eq!((file.slot(), object.slot()), (slot(0), slot(0)));
-    assert!(occupies(&mut it, slot(0)));
+    assert!(occupies(&it, slot(0)));
     it.call(&ObjectRelease { object }).expect("held");
-    assert!(!occupies(&mut it, slot(0)));
+    assert!(!occupies(&it, slot(0)));
     assert_ne!(zeroes(&mut it).expect("made").slot(), slot(0), "it is frozen");
     it.call(&ObjectRelease { object: file }).expect("held");
 }

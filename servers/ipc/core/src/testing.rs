@@ -211,10 +211,10 @@ impl Node {
         runtime::testing::views::enter(&self.host, &mut self.world, view);
     }
 
-    /// Asks whether the slot may be given away.
-    pub(crate) fn occupies(&mut self, slot: u16) -> bool {
+    /// Whether anything lives in the slot; freezes it if not.
+    pub(crate) fn occupies(&self, slot: u16) -> bool {
         let slot = SlotNo::new(slot).expect("a slot");
-        runtime::testing::views::occupies(&self.host, &mut self.world, slot).expect("its home")
+        self.host.freeze(slot).expect("its home")
     }
 
     /// Whether anything lives in the slot; freezes nothing.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Views that change in a test: how they follow each other, and hosts that enter them.
 
-use crate::{Bulk, Core, Freeze, Host, Msg, Occupied, Platform, Status, Wire, system};
+use crate::{Bulk, Core, Host, Msg, Platform, Status, system};
 use abi::limits::MESSAGE_BYTES;
-use abi::{Epoch, Errno, NodeId, ServerId, SlotNo};
+use abi::{Epoch, NodeId, ServerId, SlotNo};
 use alloc::vec::Vec;
 use cluster::{Delta, Draft, Goal, Joining, Policy, Request, Slot, View};
 
@@ -15,23 +15,6 @@ pub fn enter<C: Core>(host: &Host<C>, platform: &mut dyn Platform, view: &View) 
         let mut msg = Msg { words, bytes: piece.to_vec() };
         let status = ask(host, platform, system::ENTER, &mut msg);
         assert_eq!(status, Status::Done, "a host takes every view");
-    }
-}
-
-/// Asks a server whether a slot of its node may be given away, and freezes it if so.
-///
-/// # Errors
-/// EINVAL: the node is not its home.
-pub fn occupies<C: Core>(
-    host: &Host<C>,
-    platform: &mut dyn Platform,
-    slot: SlotNo,
-) -> Result<bool, Errno> {
-    let mut msg = Msg::of(&Freeze { slot: slot.index() as u16 })?;
-    match ask(host, platform, system::FREEZE, &mut msg) {
-        Status::Done => Ok(Occupied::get(&msg)?.occupied),
-        Status::Failed(errno) => Err(errno),
-        Status::Pending(_) => Err(Errno::EPROTO),
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Messages of the views server. No server asks it anything: it pushes views and leases to all others
-//! ([`runtime::Lease`], [`runtime::Freeze`], `Cx::push_view`), and hears by upcalls what they wish.
+//! ([`runtime::Lease`], [`runtime::Give`], `Cx::push_view`), and hears by upcalls what they wish.
 
 #![no_std]
 #![forbid(unsafe_code)]
