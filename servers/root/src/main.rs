@@ -38,7 +38,7 @@ use microkernel_sys::{BootInfo, Cap, Endpoint, PAGE_BYTES, Rights, init};
 microkernel_rt::root_entry!(main, stack_bytes = 131072);
 
 /// Root's heap: its tables, the decoded configuration and the log.
-const HEAP_BYTES: usize = 1 << 20;
+const HEAP_BYTES: usize = 384 << 10;
 
 #[repr(align(4096))]
 struct Region(UnsafeCell<[u8; HEAP_BYTES]>);
@@ -52,7 +52,7 @@ fn main(boot: BootInfo<'static>) -> ! {
     microkernel_rt::print::set_sink(serial::print);
     // SAFETY: the region is static and used for nothing else.
     unsafe { microkernel_rt::heap::init(HEAP.0.get().cast(), HEAP_BYTES) }
-        .expect("1 MiB holds the heap's bookkeeping");
+        .expect("384 KiB hold the heap's bookkeeping");
     match start(&boot) {
         Ok((endpoint, domains)) => watch::run(endpoint, &domains),
         Err(sentence) => {
@@ -83,6 +83,12 @@ fn start(boot: &BootInfo<'static>) -> Result<(Cap<Endpoint>, Vec<Domain>), Strin
     lend_root_data(&mut memory, &archive, &mut domains, &mut records);
     let (all_kib, used_kib) = (memory.total_bytes() / 1024, memory.used_bytes() / 1024);
     println!("root: {used_kib} KiB of {all_kib} for the servers");
+    let heap = microkernel_rt::heap::usage();
+    println!(
+        "root: {} of {} KiB of its heap in use",
+        heap.allocated_bytes / 1024,
+        heap.claimed_bytes / 1024
+    );
     // The last one: its record says where the free slots begin, and how much memory is left.
     tell(&mut memory, &mut domains, &mut records);
     for domain in &domains {

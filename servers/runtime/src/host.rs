@@ -7,11 +7,11 @@ use crate::membership::{Judged, Membership};
 use crate::node::{self, Kind, NodeMessage, Taken};
 use crate::tables::{Action, Completion, Tables};
 use crate::{
-    Answer, Bulk, Client, Core, Cx, Event, Lease, Lock, Msg, Mutant, NodeReply,
-    Platform, Status, Wire, system,
+    Answer, Bulk, Client, Core, Cx, Event, Lease, Lock, Msg, Mutant, NodeReply, Platform, Status,
+    Wire, system,
 };
 use abi::limits::WINDOW_BYTES;
-use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
+use abi::{CoreId, Errno, NodeId, ServerId, Ticket};
 use alloc::boxed::Box;
 use alloc::vec;
 use cluster::View;
@@ -90,9 +90,7 @@ impl<C: Core> Host<C> {
         match op {
             system::TAKE => self.answer_take(client, core, msg),
             system::CANCEL => self.answer_cancel(platform, client, msg),
-            system::ENTER | system::LEASE | system::GIVE
-                if client != ServerId::Views =>
-            {
+            system::ENTER | system::LEASE | system::GIVE if client != ServerId::Views => {
                 Status::Failed(Errno::EPERM)
             }
             system::ENTER => self.answer_enter(platform, msg),
@@ -130,14 +128,14 @@ impl<C: Core> Host<C> {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Answer {
+        if !cx.tables.replication.on {
+            return core.request(cx, from, op, msg, bulk);
+        }
         if cx.tables.replication.is_full() {
             return Answer::NextView;
         }
         cx.tables.replication.begin();
         let answer = core.request(cx, from, op, msg, bulk);
-        if !cx.tables.replication.on {
-            return answer;
-        }
         Self::end_step(core, cx);
         let msg = match answer {
             Answer::Done(msg) if cx.tables.replication.holds() && !bulk.answered => msg,

@@ -257,10 +257,15 @@ impl Replication {
 
 impl<C: Core> Host<C> {
     /// The end of a step: what it changed goes to the backups, and what it told leaves, or waits for them.
+    #[inline(always)]
     pub(crate) fn end_step(core: &mut C, cx: &mut Cx<'_>) {
-        if !cx.tables.replication.on {
-            return;
+        // Most servers replicate nothing, and faults and system calls of programs are such steps.
+        if cx.tables.replication.on {
+            Self::end_replicated(core, cx);
         }
+    }
+
+    fn end_replicated(core: &mut C, cx: &mut Cx<'_>) {
         loop {
             core.changes(cx);
             let it = &mut cx.tables.replication;

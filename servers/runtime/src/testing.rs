@@ -11,9 +11,7 @@ pub mod views;
 #[cfg(test)]
 use crate::node::Lane;
 use crate::node::{NET_SEND, NET_TAKE, NodeMessage, TIMER_ARM, Taken};
-use crate::{
-    Bulk, Completion, Core, Host, Lease, Msg, Operation, Platform, Status, Wire, system,
-};
+use crate::{Bulk, Completion, Core, Host, Lease, Msg, Operation, Platform, Status, Wire, system};
 use abi::limits::MESSAGE_BYTES;
 use abi::{CoreId, Epoch, Errno, NodeId, ServerId, SlotNo};
 use alloc::boxed::Box;
