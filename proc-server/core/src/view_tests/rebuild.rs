@@ -5,7 +5,6 @@ use super::cluster::{Cluster, errno, slot_of};
 use crate::signal::number;
 use abi::linux::general::{__NR_fork, __NR_getpgid, __NR_kill, __NR_setpgid};
 use abi::{Errno, Pid};
-use runtime::testing;
 
 #[test]
 fn node_that_boots_again_gives_no_id_that_is_in_use() {
