@@ -14,12 +14,18 @@ static int checks_done, checks_failed;
 static pid_t failed_in;
 static volatile int last_line;
 
+// A signal may interrupt it; what was found must not be lost for that.
+static inline void check_print(const char *text, int length) {
+    while (write(1, text, (size_t)length) < 0)
+        if (errno != EINTR) _exit(99);
+}
+
 // `timeout -s QUIT` shows where a program hangs.
 static void check_hangs(int number) {
     char text[64];
     (void)number;
     int length = snprintf(text, sizeof text, "HANGS after line %d\n", last_line);
-    if (write(1, text, (size_t)length) < 0) _exit(99);
+    check_print(text, length);
     _exit(97);
 }
 
@@ -35,7 +41,7 @@ static inline void check_that(int right, const char *what, int line) {
     __atomic_add_fetch(&checks_failed, 1, __ATOMIC_RELAXED);
     failed_in = getpid();
     int length = snprintf(text, sizeof text, "FAIL line %d: %s (errno %d)\n", line, what, saved);
-    if (write(1, text, (size_t)(length < 255 ? length : 255)) < 0) _exit(99);
+    check_print(text, length < 255 ? length : 255);
 }
 
 static inline void check_same(long got, long wanted, const char *what, int line) {
