@@ -135,6 +135,7 @@ impl Membership {
     pub(crate) fn link_down(&mut self, node: NodeId) -> bool {
         let was = self.reachable(node);
         self.links.insert(node, false);
+        self.overrun.remove(&node);
         self.forget_held(|from, _| from == node);
         was
     }

@@ -235,6 +235,10 @@ fn tell(epoch: u64, life: u32) -> Vec<u8> {
 /// Node 2 sends these messages to a node 1 that is outside and becomes a member, with its second life. How many
 /// of them counted, and whether node 2 can still be reached.
 fn outside(sent: impl IntoIterator<Item = Vec<u8>>) -> (u32, bool) {
+    heard_outside(sent.into_iter().map(|data| (Taken::Message, data)))
+}
+
+fn heard_outside(heard: impl IntoIterator<Item = (Taken, Vec<u8>)>) -> (u32, bool) {
     let net = Net::shared();
     let mut platform = TestNode::new(node(1), ServerId::Fs, Rc::clone(&net));
     let host = Host::outside(ServerId::Fs, node(1), Counter::default());
@@ -243,8 +247,8 @@ fn outside(sent: impl IntoIterator<Item = Vec<u8>>) -> (u32, bool) {
     let again = crate::testing::next_view(&without, &[], &[(node(1), 7)]);
     assert_eq!(again.member(node(1)).map(|it| it.incarnation.get()), Some(3));
     net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Up, node(2), Vec::new()));
-    for data in sent {
-        net.borrow_mut().put(node(1), ServerId::Fs, (Taken::Message, node(2), data));
+    for (what, data) in heard {
+        net.borrow_mut().put(node(1), ServerId::Fs, (what, node(2), data));
     }
     host.collect(&mut platform, ServerId::Net);
     crate::testing::enter(&host, &mut platform, &again);
@@ -268,6 +272,13 @@ fn flood_for_an_earlier_life_costs_the_next_one_nothing() {
 fn flood_for_a_life_that_has_not_begun_ends_its_sender() {
     let flood = vec![tell(3, 3); HELD_MESSAGES_MAX + 1];
     assert_eq!(outside(flood), (0, false));
+}
+
+#[test]
+fn link_that_was_down_takes_a_flood_with_it() {
+    let flood = vec![(Taken::Message, tell(3, 3)); HELD_MESSAGES_MAX + 1];
+    let again = [(Taken::Down, vec![]), (Taken::Up, vec![]), (Taken::Message, tell(3, 3))];
+    assert_eq!(heard_outside(flood.into_iter().chain(again)), (1, true));
 }
 
 #[test]

@@ -34,7 +34,8 @@ must end within 10 s of its time and be right.
   --ci            a fixed set of seeds, then fresh ones, in --seconds (120)
   --full          fresh seeds for hours: --seconds 14400
   --threads M     moves a program with threads, a pipe and alarms M times instead
-  --figures       messages that operations take on 3, 10 and 30 nodes, or on --nodes N, instead
+  --figures       messages that operations take, and how long a dead node is waited for, on 3, 10 and 30
+                  nodes, or on --nodes N, instead
   --disaster      the target of a move dies, with each seed at another step, instead
   --mutants       makes mistakes in the servers on purpose, one at a time: each must be noticed
   --mutant NAME   makes one of them

@@ -90,6 +90,26 @@ pub struct ExecWait {
     main: Option<Loaded>,
 }
 
+impl ExecWait {
+    fn new(
+        stage: Stage,
+        path: String,
+        arguments: Vec<Vec<u8>>,
+        environment: Vec<Vec<u8>>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            stage,
+            given: path.clone(),
+            program: path.clone(),
+            path,
+            arguments,
+            environment,
+            scripts: 0,
+            main: None,
+        })
+    }
+}
+
 type C<'a, 'b, 'c, M> = &'a mut Call<'b, 'c, M>;
 
 /// execve(2).
@@ -118,16 +138,7 @@ pub(crate) fn first_exec<M: Machine>(
         return ended(call, outcome);
     }
     let at = At { dir: None, path: directory, who: call.credentials() };
-    let exec = Box::new(ExecWait {
-        stage: Stage::Enter,
-        given: path.clone(),
-        program: path.clone(),
-        path,
-        arguments,
-        environment,
-        scripts: 0,
-        main: None,
-    });
+    let exec = ExecWait::new(Stage::Enter, path, arguments, environment);
     Ok(call.ask(&Enter { at }, Wait::Exec(exec)))
 }
 
@@ -146,16 +157,7 @@ pub(crate) fn start<M: Machine>(
         // As Linux does since 5.18.
         arguments.push(Vec::new());
     }
-    let exec = Box::new(ExecWait {
-        stage: Stage::Open,
-        given: path.clone(),
-        program: path.clone(),
-        path,
-        arguments,
-        environment,
-        scripts: 0,
-        main: None,
-    });
+    let exec = ExecWait::new(Stage::Open, path, arguments, environment);
     if exec.path.starts_with('/') {
         return open(call, exec);
     }
