@@ -33,8 +33,7 @@ const REQUESTS: [u64; 2] = [200, 2200];
 const PAUSES_S: [&str; 2] = ["0.2", "1.2"];
 /// Starts the program on a node when its login shell starts. It leaves its number in a file when signals may
 /// come and the nodes have found each other, so that it can write to their one tree.
-const START: &str =
-    "/usr/test/soak /tmp/soak.$$ /tmp/soak.pid.$$ </dev/null >/dev/null 2>&1 &\n";
+const START: &str = "/usr/test/soak /tmp/soak.$$ /tmp/soak.pid.$$ </dev/null >/dev/null 2>&1 &\n";
 /// Waits for both programs.
 const READY: &str = "until [ $(cat /tmp/soak.pid.* 2>/dev/null | wc -l) = 2 ]; do sleep 0.1; done";
 
