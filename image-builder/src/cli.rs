@@ -253,9 +253,10 @@ pub enum KeyCommand {
 /// `test`'s arguments.
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Run only steps and scenarios whose name contains this.
+    /// Run only steps and scenarios whose name contains this; with a slash (shell/fast/1-core) also on clusters
+    /// that otherwise only --full boots.
     pub filter: Option<String>,
-    /// Everything, also what takes hours.
+    /// Everything, also what takes hours, with each composition on each number of cores.
     #[arg(long)]
     pub full: bool,
     /// Boot clusters with this composition only.

@@ -68,6 +68,11 @@ fn selected(args: &TestArgs, name: &str) -> bool {
     args.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()))
 }
 
+/// Whether the filter names a variant of a scenario, maybe one that otherwise only `--full` runs.
+fn names_variant(args: &TestArgs) -> bool {
+    args.filter.as_ref().is_some_and(|filter| filter.contains('/'))
+}
+
 /// A scenario on one cluster.
 struct Case {
     name: String,
@@ -92,7 +97,9 @@ fn cases(workspace: &Workspace, args: &TestArgs) -> Result<Vec<Case>> {
         if scenario.header.full && !args.full {
             continue;
         }
-        for variant in scenario.header.variants() {
+        let header = &scenario.header;
+        let all = args.full || args.composition.is_some() || names_variant(args);
+        for variant in if all { header.variants() } else { header.few_variants() } {
             let name = format!("{stem}/{}/{}-core", variant.composition, variant.cores);
             let composed = args.composition.as_ref().is_none_or(|c| *c == variant.composition);
             if composed && selected(args, &name) {

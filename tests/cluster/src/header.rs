@@ -55,15 +55,21 @@ impl Default for Header {
 }
 
 impl Header {
-    /// Every cluster that it runs on.
+    /// Every cluster that it can run on.
     pub fn variants(&self) -> Vec<Variant> {
-        let mut variants = Vec::new();
-        for composition in &self.compositions {
-            for &cores in &self.cores {
-                variants.push(Variant { cores, composition: composition.clone() });
-            }
-        }
-        variants
+        let variant = |composition: &String| {
+            let composition = composition.clone();
+            move |&cores: &u8| Variant { cores, composition: composition.clone() }
+        };
+        self.compositions.iter().flat_map(|it| self.cores.iter().map(variant(it))).collect()
+    }
+
+    /// As few of them as have each number of cores and each composition.
+    pub fn few_variants(&self) -> Vec<Variant> {
+        let (cores, compositions) = (self.cores.iter(), self.compositions.iter());
+        let count = cores.len().max(compositions.len());
+        let pairs = cores.cycle().zip(compositions.cycle()).take(count);
+        pairs.map(|(&cores, it)| Variant { cores, composition: it.clone() }).collect()
     }
 
     /// Takes one line of the header.

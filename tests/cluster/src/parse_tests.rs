@@ -17,6 +17,9 @@ fn header_and_steps_are_read() {
     let scenario = parse(text).expect("it is right");
     assert_eq!(scenario.header.nodes, 3);
     assert_eq!(scenario.header.variants().len(), 4);
+    let few = scenario.header.few_variants();
+    let few: Vec<_> = few.iter().map(|it| (it.composition.as_str(), it.cores)).collect();
+    assert_eq!(few, [("isolated", 1), ("fast", 2)]);
     let lines: Vec<usize> = scenario.steps.iter().map(|step| step.line).collect();
     assert_eq!(lines, [6, 11, 14, 16]);
     let first = Action::Command {
