@@ -190,6 +190,21 @@ impl Place {
             && self.state == State::Idle
     }
 
+    /// Nodes that may have the page, or keep it.
+    fn holders(&self) -> Vec<NodeId> {
+        let mut holders = self.copies.clone();
+        holders.push(self.owner);
+        match &self.state {
+            State::Idle | State::Lost => {}
+            State::Reading(askers) => holders.extend(askers),
+            State::Writing { asker, wait, .. } => {
+                holders.push(*asker);
+                holders.extend(wait);
+            }
+        }
+        holders
+    }
+
     /// Whether anything of the page may be at the node, or on its way there.
     pub(crate) fn involves(&self, node: NodeId) -> bool {
         let in_state = match &self.state {
@@ -226,6 +241,9 @@ pub(crate) struct Directory {
     pub(crate) places: BTreeMap<u64, Place>,
     /// What was known of the object was lost with a home, or a holder: a page that is nowhere is lost.
     pub(crate) broken: bool,
+    /// It came with its slot, and the members have not been asked yet: who has which page is not known, and who
+    /// leaves meanwhile may have had any.
+    pub(crate) partial: bool,
     /// References that [`ObjectHold`](mem_api::ObjectHold) counted for this node before it became the home,
     /// and that it has not adopted yet.
     pub(crate) awaited: u64,
@@ -247,6 +265,19 @@ impl Directory {
     /// Whether another node may hold something of the object.
     pub(crate) fn is_shared(&self) -> bool {
         !self.hosts.is_empty() || !self.places.is_empty()
+    }
+
+    /// Nodes other than the hosts that may still have pages, as they are on their way.
+    pub(crate) fn others_with_pages(&self) -> Vec<NodeId> {
+        let mut others: Vec<NodeId> = self
+            .places
+            .values()
+            .flat_map(Place::holders)
+            .filter(|it| !self.hosts.contains_key(it))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others
     }
 
     /// Whether this node may.

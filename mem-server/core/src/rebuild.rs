@@ -55,6 +55,8 @@ pub(crate) struct Rebuild {
     round: u64,
     /// Slots of this node that it does not serve yet.
     pub(crate) slots: SlotSet,
+    /// Those of them that came without word of what lives there: members say.
+    pub(crate) fresh: SlotSet,
     /// Members that have not reported all, and from where on they have not.
     asked: BTreeMap<NodeId, peer::Place>,
     found: BTreeMap<ObjectId, Found>,
@@ -99,7 +101,8 @@ impl<M: Machine> MemCore<M> {
         let asked = others.map(|node| (node, peer::Place::default())).collect();
         let next = self.next_round(cx);
         let round = next.unwrap_or(self.rebuild.round);
-        self.rebuild = Rebuild { round, slots: all, asked, ..Rebuild::default() };
+        let fresh = self.rebuild.fresh;
+        self.rebuild = Rebuild { round, slots: all, fresh, asked, ..Rebuild::default() };
         if all.is_empty() || next.is_none() {
             return;
         }
@@ -171,7 +174,7 @@ impl<M: Machine> MemCore<M> {
         if let Ok(it) = self.objects.get(id) {
             let may = match it.role {
                 Role::Holder => true,
-                Role::Asking => it.directory.involves(from),
+                Role::Asking => it.directory.partial || it.directory.involves(from),
                 Role::Home => false,
             };
             if !may || !matches!(it.store, Store::Pages { .. }) || it.orphan {
@@ -182,8 +185,10 @@ impl<M: Machine> MemCore<M> {
         {
             return None;
         }
+        // Of what this node would know nobody has references; what is left of it goes.
+        let counts = self.objects.get(id).is_ok() || self.rebuild.fresh.has(id.slot());
         let found = self.rebuild.found.entry(id).or_default();
-        if grants > 0 {
+        if grants > 0 && counts {
             // No sum of references of all nodes overflows.
             found.grants.insert(from, grants.min(u64::from(u32::MAX)));
         }
@@ -337,9 +342,12 @@ impl<M: Machine> MemCore<M> {
             return;
         }
         let (round, slots) = (self.rebuild.round, core::mem::take(&mut self.rebuild.slots));
+        self.rebuild.fresh = SlotSet::default();
         for (_, it) in self.objects.map.iter_mut().filter(|(id, _)| slots.has(id.slot())) {
             if it.role == Role::Asking {
                 it.role = Role::Home;
+                it.directory.partial = false;
+                it.directory.hosts.retain(|_, refs| *refs > 0);
             }
         }
         self.answer_holds(cx);

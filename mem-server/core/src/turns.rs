@@ -39,7 +39,7 @@ struct Moved {
     object: u64,
     /// Bytes.
     len: u64,
-    /// References that the home counts for each node, its own one included.
+    /// References that the home counts for each node that may have pages, its own one included.
     hosts: Vec<(NodeId, u64)>,
     /// Pages that are lost, as runs: the first, and how many.
     lost: Vec<(u64, u64)>,
@@ -211,7 +211,7 @@ impl<M: Machine> MemCore<M> {
         let mut hosts: BTreeMap<NodeId, u64> = hosts.into_iter().collect();
         let own = hosts.remove(&me).unwrap_or(0);
         let before = hosts.len();
-        hosts.retain(|node, refs| *refs > 0 && old.keeps(cx.view(), *node));
+        hosts.retain(|node, _| old.keeps(cx.view(), *node));
         let store = Store::Pages { pages: Pages::default(), len };
         let target = self.objects.map.entry(id).or_insert_with(|| Object::new(store, Role::Holder));
         let Store::Pages { len: known, .. } = &mut target.store else { return };
@@ -223,7 +223,8 @@ impl<M: Machine> MemCore<M> {
         // Who is gone may have had what nobody reports.
         let broken = broken || hosts.len() < before;
         let places = lost.map(place).collect();
-        target.directory = Directory { hosts, places, broken, awaited, giver: Some(giver) };
+        target.directory =
+            Directory { hosts, places, broken, partial: true, awaited, giver: Some(giver) };
         (target.grants, target.leaving, target.role) = (0, false, Role::Asking);
     }
 
@@ -277,6 +278,10 @@ impl<M: Machine> MemCore<M> {
         };
         let mut slots = SlotSet::default();
         View::slot_numbers().filter(|slot| is_new(*slot)).for_each(|slot| slots.insert(slot));
+        slots
+            .iter()
+            .filter(|slot| !imported.has(*slot))
+            .for_each(|slot| self.rebuild.fresh.insert(slot));
         // Slots that this node lost without giving them, or lost and has again.
         let lost = View::slot_numbers().filter(|slot| {
             let here = cx.view().home(*slot) == cx.node() && !slots.has(*slot);
@@ -323,7 +328,9 @@ impl<M: Machine> MemCore<M> {
         });
         for (_, it) in mine {
             // Where that was the last reference, the object goes when all members have been asked.
-            it.refs -= it.directory.hosts.remove(&gone).unwrap_or(0);
+            let refs = it.directory.hosts.remove(&gone);
+            it.refs -= refs.unwrap_or(0);
+            it.directory.broken |= it.directory.partial && refs.is_some();
             it.directory.places.values_mut().for_each(|place| place.node_left(gone));
         }
     }
@@ -359,6 +366,8 @@ impl<M: Machine> MemCore<M> {
 fn moved(me: NodeId, id: ObjectId, it: &Object) -> Moved {
     let mut hosts: Vec<(NodeId, u64)> =
         it.directory.hosts.iter().map(|(node, refs)| (*node, *refs)).collect();
+    hosts.extend(it.directory.others_with_pages().into_iter().map(|node| (node, 0)));
+    hosts.retain(|(node, _)| *node != me);
     hosts.push((me, 1 + it.directory.awaited));
     let mut lost: Vec<(u64, u64)> = Vec::new();
     let places = it.directory.places.iter();
