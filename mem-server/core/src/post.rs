@@ -171,17 +171,13 @@ impl<M: Machine> MemCore<M> {
             }
             return;
         }
+        let may_wait = from_home && matches!(note, Note::Fwd(_) | Note::Inv(_));
+        if may_wait && self.put_off(cx, from, (object, page), &note) {
+            return;
+        }
         match note {
-            Note::Fwd(op) if from_home => {
-                if !self.put_off(cx, from, (object, page), &note) {
-                    self.forward(cx, op);
-                }
-            }
-            Note::Inv(op) if from_home => {
-                if !self.put_off(cx, from, (object, page), &note) {
-                    self.invalidate(cx, op);
-                }
-            }
+            Note::Fwd(op) if from_home => self.forward(cx, op),
+            Note::Inv(op) if from_home => self.invalidate(cx, op),
             Note::Req(op) => self.home_req(cx, from, op),
             Note::Ack(op) => self.got_ack(cx, from, op),
             Note::Data(op, bytes) => self.got_data(cx, from, op, &bytes),
