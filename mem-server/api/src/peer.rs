@@ -3,10 +3,18 @@
 //!
 //! Page messages are told, not called: the protocol's own acknowledgements end each transaction. A
 //! receiver trusts none of them: it checks that the sender may say this about this object.
+//!
+//! # Rounds
+//! The home of a slot rebuilds what it knows of the objects there by asking all members. Each time is a
+//! *round* with a greater number; page messages bear the number of the round that they belong to, and one of
+//! another round is void. Until the first there is round 0, as for pages of a moved space.
 
 use crate::Access;
+use abi::id::SLOTS;
 use abi::{NodeId, ObjectId, ServerId};
-use runtime::{Word, hot, operations};
+use alloc::vec::Vec;
+use runtime::{Word, cold, hot, operations};
+use serde::{Deserialize, Serialize};
 
 /// What moves with a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,54 +55,262 @@ impl Word for Transfer {
     }
 }
 
+/// What a requester wants a page for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Want {
+    /// To read or to write it.
+    pub access: Access,
+    /// The requester holds a readable copy.
+    pub have: bool,
+}
+
+impl Word for Want {
+    fn to_word(&self) -> u64 {
+        self.access.to_word() | u64::from(self.have) << 1
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        let access = Access::from_word(word & 1)?;
+        (word >> 2 == 0).then_some(Self { access, have: word & 2 != 0 })
+    }
+}
+
+/// What an owner is to send, and to whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// The requester.
+    pub to: NodeId,
+    /// What moves.
+    pub transfer: Transfer,
+}
+
+impl Word for Delivery {
+    fn to_word(&self) -> u64 {
+        u64::from(self.to.get()) << 32 | self.transfer.to_word()
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        let to = u16::try_from(word >> 32).ok().and_then(NodeId::new)?;
+        Some(Self { to, transfer: Transfer::from_word(word & 0xffff_ffff)? })
+    }
+}
+
+/// How a requester may use what it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// Acknowledgements to wait for.
+    pub acks: u16,
+    /// The page was never touched: it is a page of zeroes.
+    pub zero: bool,
+}
+
+impl Word for Terms {
+    fn to_word(&self) -> u64 {
+        u64::from(self.acks) << 1 | u64::from(self.zero)
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        Some(Self { acks: u16::try_from(word >> 1).ok()?, zero: word & 1 != 0 })
+    }
+}
+
+/// Why a request cannot be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Number of the error.
+    pub errno: u16,
+    /// What was asked for.
+    pub access: Access,
+}
+
+impl Word for Refusal {
+    fn to_word(&self) -> u64 {
+        u64::from(self.errno) << 1 | self.access.to_word()
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        Some(Self { errno: u16::try_from(word >> 1).ok()?, access: Access::from_word(word & 1)? })
+    }
+}
+
 hot! {
-    /// Requester to home. `have`: the requester holds a readable copy.
-    pub struct Req { pub object: ObjectId, pub page: u64, pub access: Access, pub have: bool }
+    /// Requester to home.
+    pub struct Req { pub object: ObjectId, pub page: u64, pub round: u64, pub want: Want }
 }
 hot! {
-    /// Home to owner: send the page to `to`.
-    pub struct Fwd { pub object: ObjectId, pub page: u64, pub to: NodeId, pub transfer: Transfer }
+    /// Home to owner: send the page.
+    pub struct Fwd { pub object: ObjectId, pub page: u64, pub round: u64, pub delivery: Delivery }
 }
 hot! {
     /// Home to a holder: drop the copy and acknowledge to `to`.
-    pub struct Inv { pub object: ObjectId, pub page: u64, pub to: NodeId }
+    pub struct Inv { pub object: ObjectId, pub page: u64, pub round: u64, pub to: NodeId }
 }
 hot! {
-    /// To the requester: node `of` holds the page no more. The home speaks for a node that died.
-    pub struct Ack { pub object: ObjectId, pub page: u64, pub of: NodeId }
+    /// Holder to requester: the sender holds the page no more.
+    pub struct Ack { pub object: ObjectId, pub page: u64, pub round: u64 }
 }
 hot! {
     /// Owner to requester; the page's bytes are the bulk data.
-    pub struct Data { pub object: ObjectId, pub page: u64, pub transfer: Transfer }
+    pub struct Data { pub object: ObjectId, pub page: u64, pub round: u64, pub transfer: Transfer }
 }
 hot! {
     /// Home to requester: use what you have, or a page of zeroes.
-    pub struct Grant { pub object: ObjectId, pub page: u64, pub acks: u16, pub zero: bool }
+    pub struct Grant { pub object: ObjectId, pub page: u64, pub round: u64, pub terms: Terms }
 }
 hot! {
     /// Requester to the former owner: the page has arrived, let it go.
-    pub struct Got { pub object: ObjectId, pub page: u64 }
+    pub struct Got { pub object: ObjectId, pub page: u64, pub round: u64 }
 }
 hot! {
     /// To the home: the transaction is over.
-    pub struct Done { pub object: ObjectId, pub page: u64 }
+    pub struct Done { pub object: ObjectId, pub page: u64, pub round: u64 }
 }
 hot! {
-    /// To the requester: the page cannot be had for this access; `errno` says why.
-    pub struct Lost { pub object: ObjectId, pub page: u64, pub errno: u16, pub access: Access }
+    /// To the requester: the page cannot be had for this access.
+    pub struct Lost { pub object: ObjectId, pub page: u64, pub round: u64, pub refusal: Refusal }
 }
 hot! {
     /// Owner to home: take this page back, the object is not used here any more.
-    pub struct Leave { pub object: ObjectId, pub page: u64 }
+    pub struct Leave { pub object: ObjectId, pub page: u64, pub round: u64 }
 }
 hot! {
-    /// To the home: the caller's node refers to the object now. ESTALE.
+    /// To the home: the caller's node refers to the object now. ESTALE; EIO: it is lost.
     pub struct Hold { pub object: ObjectId }
 }
 hot! {
-    /// To the home: the caller's node gives this many references back.
-    pub struct Drop { pub object: ObjectId, pub holds: u64 }
+    /// To the home: the node `of` gives this many references back. A former home of the slot may pass it on.
+    pub struct Drop { pub object: ObjectId, pub holds: u64, pub of: NodeId }
 }
+
+/// Slots: bit n of the whole is slot n.
+pub type SlotBits = [u64; SLOTS as usize / 64];
+
+/// Where a part of a report begins: an object, and a page of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// The object's id as a number.
+    pub object: u64,
+    /// The page.
+    pub page: u64,
+}
+
+/// The home of these slots asks what the receiver holds of the objects in them, from `from` on. The first
+/// part begins a round: what belongs to an earlier one is void for the receiver from then on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Query {
+    /// The round; a later one has a greater number.
+    pub round: u64,
+    /// Where the part begins.
+    pub from: Place,
+    /// The slots.
+    pub slots: SlotBits,
+}
+
+/// How a page is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Held {
+    /// A read copy.
+    Copy,
+    /// Owned, read-only: others may hold copies.
+    Owner,
+    /// Owned, and writable: nobody else holds a copy.
+    Only,
+    /// Given up, and kept until this node has it; 0: that node is gone.
+    Kept(u16),
+}
+
+/// A line of a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Row {
+    /// The lines that follow are of this object, for which the home counts so many references of the reporter.
+    Object {
+        /// Its id as a number.
+        object: u64,
+        /// References.
+        grants: u64,
+    },
+    /// Pages that are held alike.
+    Run {
+        /// The first.
+        first: u64,
+        /// How many.
+        pages: u64,
+        /// How.
+        held: Held,
+    },
+}
+
+/// The answer to a [`Query`]: all that there is from its `from` up to `next`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Of the question.
+    pub round: u64,
+    /// Of the question.
+    pub from: Place,
+    /// Where the next part begins; `None`: this is the last.
+    pub next: Option<Place>,
+    /// In ascending order, at most [`REPORT_ROWS_MAX`].
+    pub rows: Vec<Row>,
+}
+/// Rows of a [`Report`]: 25 bytes each at most, so that they fit a message.
+pub const REPORT_ROWS_MAX: usize = 32;
+
+/// What becomes of a page that was reported and does not stay as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Verdict {
+    /// A copy or a page that was kept: the node owns it from now on.
+    Own,
+    /// A page that was kept: it is a copy.
+    Share,
+    /// It goes.
+    Drop,
+}
+
+/// A page of [`Settle`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settling {
+    /// The page.
+    pub at: Place,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// The home says what becomes of pages that the receiver reported. Answered by [`Obeyed`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settle {
+    /// The round.
+    pub round: u64,
+    /// Number of the part.
+    pub part: u32,
+    /// At most [`SETTLE_ROWS_MAX`].
+    pub rows: Vec<Settling>,
+}
+/// Rows of a [`Settle`]: 21 bytes each at most.
+pub const SETTLE_ROWS_MAX: usize = 32;
+
+hot! {
+    /// The answer to [`Settle`].
+    pub struct Obeyed { pub round: u64, pub part: u32 }
+}
+
+/// The home of these slots serves them, in this round: who waits for pages asks again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// The round.
+    pub round: u64,
+    /// The slots.
+    pub slots: SlotBits,
+}
+
+/// To the home of these slots: something on its way may be lost, as a link was down. Begins a new round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The slots.
+    pub slots: SlotBits,
+}
+
+cold!(Query, Report, Settle, Open, Doubt);
+
 hot! {
     /// Source to target of a moved space: its pages wait here under this object.
     pub struct Given { pub object: ObjectId }
@@ -125,4 +341,10 @@ operations! {
     0x112, leaf, repeat: Given => ();
     0x113, leaf, repeat: Settled => ();
     0x114, leaf, repeat: Forget => ();
+    0x120, leaf, repeat: Query => ();
+    0x121, leaf, repeat: Report => ();
+    0x122, leaf, repeat: Settle => ();
+    0x123, leaf, repeat: Obeyed => ();
+    0x124, leaf, repeat: Open => ();
+    0x125, leaf, repeat: Doubt => ();
 }

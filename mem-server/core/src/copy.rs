@@ -8,7 +8,6 @@
 use crate::MemCore;
 use crate::limits::{COPY_PAGES_MAX, PAGE};
 use crate::machine::{FrameNo, Machine};
-use crate::object::at_home;
 use crate::resolve::{Miss, Wanted};
 use abi::limits::{PAGE_BYTES, USER_TOP, WINDOW_BYTES};
 use abi::{Errno, ObjectId, SpaceId};
@@ -17,7 +16,7 @@ use mem_api::{
     Access, COPY_BYTES, CopyIn, CopyOut, CopyString, Count, ObjectCopy, ObjectRead, ObjectWrite,
     Prepare,
 };
-use runtime::{Bulk, Cx};
+use runtime::Bulk;
 
 /// The frames behind one copy, in order.
 pub(crate) struct Run {
@@ -80,25 +79,17 @@ impl<M: Machine> MemCore<M> {
 
     pub(crate) fn user_frame(
         &mut self,
-        cx: &Cx<'_>,
         id: SpaceId,
         page: u64,
         access: Access,
     ) -> Result<FrameNo, Errno> {
-        match self.resolve(cx, id, page, access) {
+        match self.resolve(id, page, access) {
             Ok(found) => Ok(found.frame),
             Err(miss) => Err(self.note_absent(id, miss)),
         }
     }
 
-    fn user_run(
-        &mut self,
-        cx: &Cx<'_>,
-        id: SpaceId,
-        addr: u64,
-        len: u64,
-        access: Access,
-    ) -> Result<Run, Errno> {
+    fn user_run(&mut self, id: SpaceId, addr: u64, len: u64, access: Access) -> Result<Run, Errno> {
         check_range(addr, len)?;
         self.spaces.get(id)?;
         if len > WINDOW_BYTES as u64 {
@@ -106,14 +97,13 @@ impl<M: Machine> MemCore<M> {
         }
         let mut run = Run::new();
         for page in pages_of(addr, len) {
-            run.push(Some(self.user_frame(cx, id, page, access)?));
+            run.push(Some(self.user_frame(id, page, access)?));
         }
         Ok(run)
     }
 
     fn object_run(
         &mut self,
-        cx: &Cx<'_>,
         object: ObjectId,
         offset: u64,
         len: u64,
@@ -124,7 +114,6 @@ impl<M: Machine> MemCore<M> {
         }
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         let target = self.objects.get_mut(object)?;
-        let at_home = at_home(cx, object);
         let before = target.len();
         if access == Access::Write {
             target.extend(end)?;
@@ -133,9 +122,9 @@ impl<M: Machine> MemCore<M> {
         for page in pages_of(offset, len) {
             let wanted = Wanted { object, page, access };
             let frame = match access {
-                Access::Read => target.peek(&mut self.frames, wanted, at_home),
+                Access::Read => target.peek(&mut self.frames, wanted),
                 Access::Write => {
-                    target.page(&mut self.frames, wanted, at_home).map(|(frame, _)| Some(frame))
+                    target.page(&mut self.frames, wanted).map(|(frame, _)| Some(frame))
                 }
             };
             run.push(frame.map_err(|miss| {
@@ -170,33 +159,22 @@ impl<M: Machine> MemCore<M> {
         }
     }
 
-    pub(crate) fn copy_in(
-        &mut self,
-        cx: &Cx<'_>,
-        op: CopyIn,
-        bulk: &mut Bulk<'_>,
-    ) -> Result<(), Errno> {
-        let run = self.user_run(cx, op.space, op.addr, op.len, Access::Read)?;
+    pub(crate) fn copy_in(&mut self, op: CopyIn, bulk: &mut Bulk<'_>) -> Result<(), Errno> {
+        let run = self.user_run(op.space, op.addr, op.len, Access::Read)?;
         let into = answer_buffer(bulk, op.len)?;
         self.read_run(&run, op.addr, into);
         Ok(())
     }
 
-    pub(crate) fn copy_out(
-        &mut self,
-        cx: &Cx<'_>,
-        op: CopyOut,
-        bulk: &Bulk<'_>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn copy_out(&mut self, op: CopyOut, bulk: &Bulk<'_>) -> Result<(), Errno> {
         let data = bulk.data();
-        let run = self.user_run(cx, op.space, op.addr, data.len() as u64, Access::Write)?;
+        let run = self.user_run(op.space, op.addr, data.len() as u64, Access::Write)?;
         self.write_run(&run, op.addr, data);
         Ok(())
     }
 
     pub(crate) fn copy_string(
         &mut self,
-        cx: &Cx<'_>,
         op: CopyString,
         bulk: &mut Bulk<'_>,
     ) -> Result<Count, Errno> {
@@ -204,7 +182,7 @@ impl<M: Machine> MemCore<M> {
         check_range(op.addr, 0)?;
         for (page, first, piece) in pieces((op.addr % PAGE) as usize, room) {
             let page = op.addr / PAGE + page as u64;
-            let frame = self.user_frame(cx, op.space, page, Access::Read)?;
+            let frame = self.user_frame(op.space, page, Access::Read)?;
             let bytes = &self.frames.machine.bytes(frame)[first..first + piece.len()];
             if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
                 bulk.buf[piece.start..piece.start + end].copy_from_slice(&bytes[..end]);
@@ -216,37 +194,27 @@ impl<M: Machine> MemCore<M> {
         Err(Errno::ENAMETOOLONG)
     }
 
-    pub(crate) fn prepare(&mut self, cx: &Cx<'_>, op: Prepare) -> Result<(), Errno> {
-        self.user_run(cx, op.space, op.addr, op.len, op.access).map(|_| ())
+    pub(crate) fn prepare(&mut self, op: Prepare) -> Result<(), Errno> {
+        self.user_run(op.space, op.addr, op.len, op.access).map(|_| ())
     }
 
-    pub(crate) fn object_read(
-        &mut self,
-        cx: &Cx<'_>,
-        op: ObjectRead,
-        bulk: &mut Bulk<'_>,
-    ) -> Result<(), Errno> {
-        let run = self.object_run(cx, op.object, op.offset, op.len, Access::Read);
+    pub(crate) fn object_read(&mut self, op: ObjectRead, bulk: &mut Bulk<'_>) -> Result<(), Errno> {
+        let run = self.object_run(op.object, op.offset, op.len, Access::Read);
         let run = run.map_err(restart)?;
         let into = answer_buffer(bulk, op.len)?;
         self.read_run(&run, op.offset, into);
         Ok(())
     }
 
-    pub(crate) fn object_write(
-        &mut self,
-        cx: &Cx<'_>,
-        op: ObjectWrite,
-        bulk: &Bulk<'_>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn object_write(&mut self, op: ObjectWrite, bulk: &Bulk<'_>) -> Result<(), Errno> {
         let data = bulk.data();
-        let run = self.object_run(cx, op.object, op.offset, data.len() as u64, Access::Write);
+        let run = self.object_run(op.object, op.offset, data.len() as u64, Access::Write);
         let run = run.map_err(restart)?;
         self.write_run(&run, op.offset, data);
         Ok(())
     }
 
-    pub(crate) fn object_copy(&mut self, cx: &Cx<'_>, op: ObjectCopy) -> Result<(), Errno> {
+    pub(crate) fn object_copy(&mut self, op: ObjectCopy) -> Result<(), Errno> {
         if op.len > COPY_BYTES {
             return Err(Errno::EMSGSIZE);
         }
@@ -254,8 +222,8 @@ impl<M: Machine> MemCore<M> {
             Access::Read => Access::Write,
             Access::Write => Access::Read,
         };
-        let user = self.user_run(cx, op.space, op.addr, op.len, users)?;
-        let object = self.object_run(cx, op.object, op.offset, op.len, op.access)?;
+        let user = self.user_run(op.space, op.addr, op.len, users)?;
+        let object = self.object_run(op.object, op.offset, op.len, op.access)?;
         let (mut done, len) = (0, op.len as usize);
         let (user_at, object_at) = ((op.addr % PAGE) as usize, (op.offset % PAGE) as usize);
         while done < len {

@@ -9,8 +9,8 @@
 //! ```text
 //! Idle --read--> Reading(askers) --last Done--> Idle
 //! Idle --write--> Writing(asker) --Done of all in `wait`--> Idle, owner = asker
-//! any --owner dies, no copy at the home--> Lost
 //! ```
+//! When a holder dies, or the home changes, the directory is built anew ([`rebuild`](crate::rebuild)).
 
 use crate::limits::QUEUE_MAX;
 use abi::NodeId;
@@ -36,8 +36,8 @@ pub(crate) enum State {
         asker: NodeId,
         /// Who still has to say Done: the asker, or the owner that keeps the frame.
         wait: Vec<NodeId>,
-        /// Who acknowledges to the asker.
-        invalidated: Vec<NodeId>,
+        /// Nobody had the page before: while the asker lives, it is untouched if nobody has it.
+        zero: bool,
     },
     Lost,
 }
@@ -55,30 +55,10 @@ pub(crate) struct Place {
 /// What the home has to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
-    Forward {
-        owner: NodeId,
-        to: NodeId,
-        access: Access,
-        acks: u16,
-    },
-    Invalidate {
-        holder: NodeId,
-        to: NodeId,
-    },
-    Grant {
-        to: NodeId,
-        acks: u16,
-        zero: bool,
-    },
-    Lost {
-        to: NodeId,
-        access: Access,
-    },
-    /// Speak for a dead node that was to acknowledge.
-    Acknowledge {
-        of: NodeId,
-        to: NodeId,
-    },
+    Forward { owner: NodeId, to: NodeId, access: Access, acks: u16 },
+    Invalidate { holder: NodeId, to: NodeId },
+    Grant { to: NodeId, acks: u16, zero: bool },
+    Lost { to: NodeId, access: Access },
 }
 
 impl Place {
@@ -109,21 +89,21 @@ impl Place {
             orders.push(Order::Lost { to: ask.node, access: ask.access });
         } else if untouched {
             orders.push(Order::Grant { to: ask.node, acks: 0, zero: true });
-            self.write(ask.node, ask.node, Vec::new());
+            self.write(ask.node, ask.node, true);
         } else if ask.access == Access::Read {
             self.read(ask, orders);
         } else if ask.node == self.owner || ask.have && self.copies.contains(&ask.node) {
             let others = self.others(&[ask.node]);
             orders.push(Order::Grant { to: ask.node, acks: others.len() as u16, zero: false });
             self.invalidate(&others, ask.node, orders);
-            self.write(ask.node, ask.node, others);
+            self.write(ask.node, ask.node, false);
         } else {
             let (owner, access) = (self.owner, ask.access);
             let others = self.others(&[ask.node, owner]);
             let acks = others.len() as u16;
             orders.push(Order::Forward { owner, to: ask.node, access, acks });
             self.invalidate(&others, ask.node, orders);
-            self.write(ask.node, owner, others);
+            self.write(ask.node, owner, false);
         }
     }
 
@@ -141,9 +121,9 @@ impl Place {
         }
     }
 
-    fn write(&mut self, asker: NodeId, keeper: NodeId, invalidated: Vec<NodeId>) {
+    fn write(&mut self, asker: NodeId, keeper: NodeId, zero: bool) {
         self.copies.clear();
-        self.state = State::Writing { asker, wait: vec![keeper], invalidated };
+        self.state = State::Writing { asker, wait: vec![keeper], zero };
     }
 
     /// All holders but these.
@@ -210,72 +190,65 @@ impl Place {
             && self.state == State::Idle
     }
 
-    /// A node died. `copy_here`: the home holds a readable copy, and becomes the owner if the owner
-    /// died. What else was on its way from or to the dead node is lost.
-    pub(crate) fn node_down(
-        &mut self,
-        dead: NodeId,
-        home: NodeId,
-        copy_here: bool,
-        orders: &mut Vec<Order>,
-    ) {
-        self.copies.retain(|node| *node != dead);
-        self.queue.retain(|ask| ask.node != dead);
-        match &mut self.state {
-            State::Idle => {}
-            State::Lost => return,
-            State::Reading(askers) => {
-                askers.retain(|node| *node != dead);
-                let left = askers.clone();
-                self.copies.extend(left.iter().filter(|node| **node != self.owner));
-                if self.owner == dead {
-                    // Their data may never come; those that have it say Done again.
-                    let access = Access::Read;
-                    orders.extend(left.iter().map(|&to| Order::Lost { to, access }));
-                }
-                if self.owner == dead || left.is_empty() {
-                    self.state = State::Idle;
-                }
-            }
-            State::Writing { asker, wait, invalidated } => {
-                let (asker, keeper_died) = (*asker, wait.contains(&dead));
-                if invalidated.contains(&dead) && asker != dead {
-                    orders.push(Order::Acknowledge { of: dead, to: asker });
-                }
-                if asker == dead || keeper_died {
-                    self.state = State::Lost;
-                    self.owner = asker;
-                    if asker != dead {
-                        orders.push(Order::Lost { to: asker, access: Access::Write });
-                    }
-                }
+    /// Nodes that may have the page, or keep it.
+    fn holders(&self) -> Vec<NodeId> {
+        let mut holders = self.copies.clone();
+        holders.push(self.owner);
+        match &self.state {
+            State::Idle | State::Lost => {}
+            State::Reading(askers) => holders.extend(askers),
+            State::Writing { asker, wait, .. } => {
+                holders.push(*asker);
+                holders.extend(wait);
             }
         }
-        if self.owner == dead && self.state == State::Idle {
-            if copy_here {
-                self.owner = home;
-                self.copies.retain(|node| *node != home);
-            } else {
-                self.state = State::Lost;
-            }
-        }
-        self.pump(orders);
+        holders
     }
 
-    /// Of a page given up for lost: the node that wanted to write it had it after all.
-    pub(crate) fn revive(&mut self, from: NodeId) {
-        if self.state == State::Lost && self.owner == from {
-            self.state = State::Idle;
+    /// Whether anything of the page may be at the node, or on its way there.
+    pub(crate) fn involves(&self, node: NodeId) -> bool {
+        let in_state = match &self.state {
+            State::Idle | State::Lost => false,
+            State::Reading(askers) => askers.contains(&node),
+            State::Writing { asker, wait, .. } => *asker == node || wait.contains(&node),
+        };
+        in_state || self.owner == node || self.copies.contains(&node)
+    }
+
+    /// Whether the node owns the page, or may do so soon: then it is not lost.
+    pub(crate) fn may_come_from(&self, node: NodeId) -> bool {
+        self.state != State::Lost && self.involves(node)
+    }
+
+    /// A node is gone: a page of zeroes that was on its way there may have been written.
+    pub(crate) fn node_left(&mut self, gone: NodeId) {
+        if let State::Writing { asker, zero, .. } = &mut self.state {
+            *zero &= *asker != gone;
         }
+    }
+
+    /// Whether nobody ever had the page, if nobody has it now.
+    pub(crate) fn is_untouched(&self) -> bool {
+        matches!(self.state, State::Writing { zero: true, .. })
     }
 }
 
-/// The directory of one object.
+/// The directory of one object, at its home.
 #[derive(Default)]
 pub(crate) struct Directory {
     /// References that the home counts for each other node.
     pub(crate) hosts: BTreeMap<NodeId, u64>,
     pub(crate) places: BTreeMap<u64, Place>,
+    /// What was known of the object was lost with a home, or a holder: a page that is nowhere is lost.
+    pub(crate) broken: bool,
+    /// It came with its slot, and the members have not been asked yet: who has which page is not known, and who
+    /// leaves meanwhile may have had any.
+    pub(crate) partial: bool,
+    /// References that [`ObjectHold`](mem_api::ObjectHold) counted for this node before it became the home,
+    /// and that it has not adopted yet.
+    pub(crate) awaited: u64,
+    /// Who gave the object's slot to this node: it passes on what was on its way meanwhile.
+    pub(crate) giver: Option<NodeId>,
 }
 
 impl Directory {
@@ -287,5 +260,28 @@ impl Directory {
     /// Whether all pages from this one on are.
     pub(crate) fn is_local(&self, from: u64) -> bool {
         self.places.range(from..).next().is_none()
+    }
+
+    /// Whether another node may hold something of the object.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.hosts.is_empty() || !self.places.is_empty()
+    }
+
+    /// Nodes other than the hosts that may still have pages, as they are on their way.
+    pub(crate) fn others_with_pages(&self) -> Vec<NodeId> {
+        let mut others: Vec<NodeId> = self
+            .places
+            .values()
+            .flat_map(Place::holders)
+            .filter(|it| !self.hosts.contains_key(it))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others
+    }
+
+    /// Whether this node may.
+    pub(crate) fn involves(&self, node: NodeId) -> bool {
+        self.hosts.contains_key(&node) || self.places.values().any(|place| place.involves(node))
     }
 }

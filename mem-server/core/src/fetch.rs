@@ -11,25 +11,30 @@
 //!                     Got to the keeper, who says Done, or Done to the home
 //! either   --Grant(zero)--> page is Only; Done to the home
 //!          --Lost--> the waiters fail
+//!          --Query: a round begins--> from the start, when the home opens the slot; a page that has come
+//!                     to be written is owned here
 //! ```
 
 use crate::MemCore;
 use crate::limits::QUEUE_MAX;
 use crate::machine::{FrameNo, Machine};
-use crate::object::{Store, at_home, home};
+use crate::mutant::Mutant;
+use crate::object::{Store, home, is_home};
 use crate::pages::{Entry, Hold};
 use crate::post::Note;
 use crate::resolve::{Miss, Wanted};
+use crate::slots::SlotSet;
 use abi::limits::PAGE_BYTES;
 use abi::{Errno, NodeId, ObjectId, SpaceId, Ticket};
 use alloc::vec::Vec;
 use mem_api::Access;
-use mem_api::peer::{Ack, Data, Done, Got, Grant, Lost, Req, Transfer};
+use mem_api::peer::{Ack, Data, Done, Got, Grant, Lost, Req, Transfer, Want};
 use runtime::{Answer, Client, Cx};
 
 /// A page on its way here.
 pub(crate) struct Fetch {
-    frame: FrameNo,
+    /// Where what arrives is put; `None` where the page has come and waits only for the right to be written.
+    frame: Option<FrameNo>,
     state: Waiting,
     pub(crate) waiters: Vec<Waiter>,
     /// Its range was unmapped meanwhile: let it arrive, keep nothing.
@@ -37,11 +42,22 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         match self.state {
             Waiting::Read => Access::Read,
             Waiting::Write { .. } => Access::Write,
         }
+    }
+}
+
+impl Fetch {
+    /// Takes a frame as the place for what arrives, if it has none.
+    pub(crate) fn take_place(&mut self, frame: FrameNo) -> bool {
+        let needs = self.frame.is_none();
+        if needs {
+            self.frame = Some(frame);
+        }
+        needs
     }
 }
 
@@ -54,6 +70,17 @@ enum Waiting {
         keeper: Option<NodeId>,
         zero: bool,
     },
+}
+
+impl Waiting {
+    fn new(access: Access) -> Self {
+        match access {
+            Access::Read => Self::Read,
+            Access::Write => {
+                Self::Write { need: None, acked: Vec::new(), keeper: None, zero: false }
+            }
+        }
+    }
 }
 
 /// Who waits for a page.
@@ -101,18 +128,54 @@ impl<M: Machine> MemCore<M> {
             Store::Private(_) => false,
             Store::Root { .. } | Store::Left(_) => return Err(Errno::ESTALE),
         };
-        let frame = self.frames.allocate()?;
-        let state = match wanted.access {
-            Access::Read => Waiting::Read,
-            Access::Write => {
-                Waiting::Write { need: None, acked: Vec::new(), keeper: None, zero: false }
-            }
-        };
+        let frame = Some(self.frames.allocate()?);
+        let state = Waiting::new(wanted.access);
         self.fetches.insert(key, Fetch { frame, state, waiters: Vec::new(), dropped: false });
         self.note_requested(wanted, on_demand);
-        let Wanted { object, page, access } = wanted;
-        self.post(cx, home(cx, object), Note::Req(Req { object, page, access, have }));
+        self.request(cx, wanted, have);
         Ok(())
+    }
+
+    /// Sends the request for a page, unless its home will say when.
+    fn request(&mut self, cx: &mut Cx<'_>, wanted: Wanted, have: bool) {
+        let Wanted { object, page, access } = wanted;
+        if self.is_closed(object) {
+            return;
+        }
+        let (round, want) = (self.round_of(object), Want { access, have });
+        self.post(cx, home(cx, object), Note::Req(Req { object, page, round, want }));
+    }
+
+    /// The home serves the slot of this page again: asks once more for it.
+    pub(crate) fn request_again(&mut self, cx: &mut Cx<'_>, (object, page): Key) {
+        let Some(access) = self.fetches.get(&(object, page)).map(Fetch::access) else { return };
+        let Ok(Store::Pages { pages, .. }) = self.objects.get(object).map(|it| &it.store) else {
+            return;
+        };
+        let have = pages.get(page).page.is_some();
+        self.request(cx, Wanted { object, page, access }, have);
+    }
+
+    /// A round begins: what is on its way is void. A page that has come is owned here, as who had it has given
+    /// it up; only the right to write it is missing.
+    pub(crate) fn restart_fetch(&mut self, key: Key) {
+        let forgets = self.makes(Mutant::TokensAreForgotten);
+        let Some(fetch) = self.fetches.get_mut(&key) else { return };
+        let access = fetch.access();
+        let before = core::mem::replace(&mut fetch.state, Waiting::new(access));
+        let has_come = matches!(before, Waiting::Write { keeper: Some(_), .. });
+        if !has_come || forgets {
+            return;
+        }
+        let Some(frame) = fetch.frame.take() else { return };
+        let target = self.objects.get_mut(key.0).map(|it| &mut it.store);
+        let Ok(Store::Pages { pages, .. }) = target else { return self.frames.release(frame) };
+        let before = pages.get(key.1);
+        pages.set(key.1, Entry { page: Some((frame, Hold::Owner)), ..before });
+        if let Some((old, _)) = before.page {
+            self.unmap_object(key.0, key.1..key.1 + 1);
+            self.frames.release(old);
+        }
     }
 
     pub(crate) fn got_data(
@@ -141,6 +204,7 @@ impl<M: Machine> MemCore<M> {
             // Nobody wants it any more: end the transaction all the same.
             None => return self.end_transfer(cx, key, op.transfer, from),
         };
+        let Some(frame) = frame.or_else(|| self.find_place(cx, key)) else { return };
         *self.frames.machine.bytes_mut(frame) = *bytes;
         match op.transfer {
             Transfer::Read => {
@@ -151,6 +215,23 @@ impl<M: Machine> MemCore<M> {
         }
     }
 
+    /// A frame for a page that had come and was taken away again. Without one who waits fails, and the page goes
+    /// back to who sent it: the home has to ask.
+    fn find_place(&mut self, cx: &mut Cx<'_>, key: Key) -> Option<FrameNo> {
+        let allocated = self.frames.allocate();
+        let fetch = self.fetches.get_mut(&key)?;
+        match allocated {
+            Ok(frame) => fetch.frame = Some(frame),
+            Err(errno) => {
+                fetch.state = Waiting::new(fetch.access());
+                self.fail_fetch(cx, key, errno);
+                self.doubt(cx, SlotSet::of(key.0.slot()));
+                return None;
+            }
+        }
+        fetch.frame
+    }
+
     fn end_transfer(&mut self, cx: &mut Cx<'_>, key: Key, transfer: Transfer, keeper: NodeId) {
         match transfer {
             Transfer::Read => self.post_done(cx, key),
@@ -159,14 +240,16 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn post_done(&mut self, cx: &mut Cx<'_>, (object, page): Key) {
-        self.post(cx, home(cx, object), Note::Done(Done { object, page }));
+        let round = self.round_of(object);
+        self.post(cx, home(cx, object), Note::Done(Done { object, page, round }));
     }
 
     /// Lets the keeper go. Where this node is the home, the keeper need not tell it.
     fn post_got(&mut self, cx: &mut Cx<'_>, (object, page): Key, keeper: NodeId) {
-        self.post(cx, keeper, Note::Got(Got { object, page }));
-        if at_home(cx, object) {
-            self.loopback.push_back((keeper, Note::Done(Done { object, page })));
+        let round = self.round_of(object);
+        self.post(cx, keeper, Note::Got(Got { object, page, round }));
+        if is_home(cx, object) {
+            self.loopback.push_back((keeper, Note::Done(Done { object, page, round })));
         }
     }
 
@@ -174,25 +257,25 @@ impl<M: Machine> MemCore<M> {
         let key = (op.object, op.page);
         match self.fetches.get_mut(&key).map(|fetch| &mut fetch.state) {
             Some(Waiting::Read) => {
-                let hold = if op.zero { Hold::Only } else { Hold::Owner };
-                self.arrived(cx, key, hold, op.zero);
+                let hold = if op.terms.zero { Hold::Only } else { Hold::Owner };
+                self.arrived(cx, key, hold, op.terms.zero);
                 self.post_done(cx, key);
             }
             Some(Waiting::Write { need, zero, .. }) => {
-                *need = Some(usize::from(op.acks));
-                *zero = op.zero;
-                self.try_finish_write(cx, key, op.zero);
+                *need = Some(usize::from(op.terms.acks));
+                *zero = op.terms.zero;
+                self.try_finish_write(cx, key, op.terms.zero);
             }
             None => self.post_done(cx, key),
         }
     }
 
-    pub(crate) fn got_ack(&mut self, cx: &mut Cx<'_>, op: Ack) {
+    pub(crate) fn got_ack(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Ack) {
         let key = (op.object, op.page);
         let Some(fetch) = self.fetches.get_mut(&key) else { return };
         let Waiting::Write { acked, keeper, zero, .. } = &mut fetch.state else { return };
-        if acked.len() < QUEUE_MAX && !acked.contains(&op.of) {
-            acked.push(op.of);
+        if acked.len() < QUEUE_MAX && !acked.contains(&from) {
+            acked.push(from);
         }
         let fresh = keeper.is_some() || *zero;
         self.try_finish_write(cx, key, fresh);
@@ -217,7 +300,7 @@ impl<M: Machine> MemCore<M> {
     /// Puts the page in its place and serves who waits.
     fn arrived(&mut self, cx: &mut Cx<'_>, key: Key, hold: Hold, fresh: bool) {
         let Some(fetch) = self.fetches.remove(&key) else { return };
-        let Fetch { frame, waiters, dropped, .. } = fetch;
+        let Fetch { mut frame, waiters, dropped, .. } = fetch;
         let (object, page) = key;
         let space = match self.objects.get(object).map(|it| &it.store) {
             Ok(Store::Private(space)) => Some(*space),
@@ -233,11 +316,13 @@ impl<M: Machine> MemCore<M> {
         match pages {
             Some(pages) if fresh && !dropped => {
                 let before = pages.get(page);
-                pages.set(page, Entry { page: Some((frame, hold)), ..before });
-                if let Some((old, _)) = before.page {
-                    // A copy of the same content: what maps it moves to the new frame.
-                    self.unmap_object(object, page..page + 1);
-                    self.frames.release(old);
+                if let Some(frame) = frame.take() {
+                    pages.set(page, Entry { page: Some((frame, hold)), ..before });
+                    if let Some((old, _)) = before.page {
+                        // A copy of the same content: what maps it moves to the new frame.
+                        self.unmap_object(object, page..page + 1);
+                        self.frames.release(old);
+                    }
                 }
             }
             Some(pages) => {
@@ -245,9 +330,11 @@ impl<M: Machine> MemCore<M> {
                 if let Some((old, _)) = before.page.filter(|_| !dropped) {
                     pages.set(page, Entry { page: Some((old, hold)), ..before });
                 }
-                self.frames.release(frame);
             }
-            None => self.frames.release(frame),
+            None => {}
+        }
+        if let Some(frame) = frame {
+            self.frames.release(frame);
         }
         match space {
             Some(space) => self.note_arrived(space, dropped),
@@ -266,7 +353,7 @@ impl<M: Machine> MemCore<M> {
     fn serve(&mut self, cx: &mut Cx<'_>, waiters: &[Waiter]) {
         for waiter in waiters {
             if let Some((space, page, access)) = waiter.fault
-                && let Ok(found) = self.resolve(cx, space, page, access)
+                && let Ok(found) = self.resolve(space, page, access)
             {
                 // If it cannot be mapped now, the fault comes again and says why.
                 let _ = self.install(space, page, found);
@@ -281,24 +368,20 @@ impl<M: Machine> MemCore<M> {
             return;
         }
         let waits = self.fetches.get(&key).map(Fetch::access);
-        if waits == Some(op.access) {
-            self.fail_fetch(cx, key, Errno::from_number(op.errno));
-        } else if waits.is_none()
-            && op.access == Access::Write
-            && let Ok(Store::Pages { pages, .. }) = self.objects.get(op.object).map(|it| &it.store)
-            && matches!(pages.get(op.page).page, Some((_, Hold::Only)))
-        {
-            // It has arrived already: the home may go on.
-            self.post_done(cx, key);
+        if from == home(cx, op.object) && waits == Some(op.refusal.access) {
+            self.fail_fetch(cx, key, Errno::from_number(op.refusal.errno));
         }
     }
 
     pub(crate) fn fail_fetch(&mut self, cx: &mut Cx<'_>, key: Key, errno: Errno) {
         let Some(fetch) = self.fetches.remove(&key) else { return };
-        self.frames.release(fetch.frame);
+        if let Some(frame) = fetch.frame {
+            self.frames.release(frame);
+        }
         if let Waiting::Write { keeper: Some(keeper), .. } = fetch.state {
             // The content has come and cannot be used: the keeper need not wait.
-            self.post(cx, keeper, Note::Got(Got { object: key.0, page: key.1 }));
+            let round = self.round_of(key.0);
+            self.post(cx, keeper, Note::Got(Got { object: key.0, page: key.1, round }));
         }
         for waiter in fetch.waiters {
             cx.complete::<()>(waiter.ticket, Err(errno));
@@ -332,11 +415,10 @@ impl<M: Machine> MemCore<M> {
         from: Client,
         wanted: Wanted,
     ) -> Result<Answer, Errno> {
-        let at_home = at_home(cx, wanted.object);
         let target = self.objects.get_mut(wanted.object)?;
         let found = match wanted.access {
-            Access::Read => target.peek(&mut self.frames, wanted, at_home).map(|_| ()),
-            Access::Write => target.page(&mut self.frames, wanted, at_home).map(|_| ()),
+            Access::Read => target.peek(&mut self.frames, wanted).map(|_| ()),
+            Access::Write => target.page(&mut self.frames, wanted).map(|_| ()),
         };
         match found {
             Ok(()) => Ok(Answer::Done(runtime::Msg::default())),

@@ -12,7 +12,7 @@ use crate::MemCore;
 use crate::areas::Source;
 use crate::limits::PAGE;
 use crate::machine::Machine;
-use crate::object::at_home;
+use crate::object::is_home;
 use abi::{Errno, ObjectId, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -91,6 +91,15 @@ impl Futexes {
         }
     }
 
+    /// The object has another home, where its queues are from now on: who waits looks again.
+    pub(crate) fn end_object(&mut self, cx: &mut Cx<'_>, object: ObjectId) {
+        let is_its = |key: &&Key| matches!(key, Key::Shared(of, _) if *of == object);
+        let keys: Vec<Key> = self.queues.keys().filter(is_its).copied().collect();
+        for key in keys {
+            wake(cx, &self.take(key, u32::MAX, |_| true));
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.by_ticket.is_empty()
@@ -109,7 +118,7 @@ impl<M: Machine> MemCore<M> {
             return Err(Errno::EINVAL);
         }
         let key = self.futex_key(cx, op.space, op.addr, op.bitset_shared & SHARED != 0)?;
-        if self.futex_word(cx, op.space, op.addr)? != op.value {
+        if self.futex_word(op.space, op.addr)? != op.value {
             return Err(Errno::EAGAIN);
         }
         let ticket = cx.open_ticket(from)?;
@@ -132,7 +141,7 @@ impl<M: Machine> MemCore<M> {
         let key = self.futex_key(cx, op.space, op.addr, op.shared)?;
         let to = self.futex_key(cx, op.space, op.to, op.shared)?;
         if let Some(expected) = op.expected
-            && self.futex_word(cx, op.space, op.addr)? != expected
+            && self.futex_word(op.space, op.addr)? != expected
         {
             return Err(Errno::EAGAIN);
         }
@@ -147,8 +156,8 @@ impl<M: Machine> MemCore<M> {
         Ok(count)
     }
 
-    fn futex_word(&mut self, cx: &Cx<'_>, space: SpaceId, addr: u64) -> Result<u32, Errno> {
-        let frame = self.user_frame(cx, space, addr / PAGE, Access::Read)?;
+    fn futex_word(&mut self, space: SpaceId, addr: u64) -> Result<u32, Errno> {
+        let frame = self.user_frame(space, addr / PAGE, Access::Read)?;
         let at = (addr % PAGE) as usize;
         let bytes = &self.frames.machine.bytes(frame)[at..at + 4];
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -170,7 +179,7 @@ impl<M: Machine> MemCore<M> {
         };
         match area.source {
             Source::Object { object, first } if shared && area.shared => {
-                if !at_home(cx, object) {
+                if !is_home(cx, object) {
                     return Err(Errno::ENOSYS);
                 }
                 Ok(Key::Shared(object, addr - start * PAGE + first * PAGE))

@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::machine::{HardSpace, Machine};
 use crate::moving::Moving;
-use crate::object::{Store, home, is_lost};
+use crate::object::{Role, Store, home, is_broken, is_home};
 use crate::pages::Pages;
 use crate::post::Note;
 use crate::runs::Runs;
@@ -236,12 +236,9 @@ impl<M: Machine> MemCore<M> {
             Some((_, Content::Zero)) => return Err(Errno::EPROTO),
             None => {}
         }
-        if is_lost(cx, object) {
-            return Err(Errno::EIO);
-        }
-        let at = home(cx, object);
-        if at == cx.node() {
-            let target = self.objects.get(object)?;
+        if is_home(cx, object) {
+            let gone = if is_broken(cx, object) { Errno::EIO } else { Errno::ESTALE };
+            let target = self.objects.get(object).map_err(|_| gone)?;
             let sharable = matches!(target.store, Store::Pages { .. });
             return if sharable { Ok(object) } else { Err(Errno::EPROTO) };
         }
@@ -254,7 +251,7 @@ impl<M: Machine> MemCore<M> {
             if let Some(moving) = &mut self.spaces.get_mut(id)?.moving {
                 moving.holds_open += 1;
             }
-            cx.call_node(at, &Hold { object }, Vec::new(), cookie);
+            cx.call_home(object.slot(), &Hold { object }, Vec::new(), cookie);
         }
         Ok(object)
     }
@@ -263,14 +260,19 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn hold_answered(&mut self, cx: &mut Cx<'_>, cookie: u64, held: Result<(), Errno>) {
         let Some((space, object)) = self.holds.remove(&cookie) else { return };
         match (held, self.objects.get_mut(object)) {
+            // This node has become the home meanwhile: its spaces count by themselves.
+            (Ok(()), Ok(_)) if is_home(cx, object) => self.drop_ref(cx, object),
             (Ok(()), Ok(target)) => target.grants += 1,
             // The space went before the answer came.
             (Ok(()), Err(_)) => {
-                let drop = mem_api::peer::Drop { object, holds: 1 };
+                let drop = mem_api::peer::Drop { object, holds: 1, of: cx.node() };
                 self.post(cx, home(cx, object), Note::Drop(drop));
             }
             (Err(_), Ok(target)) => {
-                if let Store::Pages { len, .. } = &mut target.store {
+                let refused = target.role == Role::Holder && target.grants == 0;
+                if let Store::Pages { len, .. } = &mut target.store
+                    && refused
+                {
                     *len = 0;
                 }
             }
@@ -347,10 +349,10 @@ impl<M: Machine> MemCore<M> {
         if self.left_for(from, op.object).is_some() {
             self.free_left(cx, op.object);
         }
-        self.kept.retain(|key, (frame, to)| {
-            let mine = key.0 == op.object && *to == from;
+        self.kept.retain(|key, kept| {
+            let mine = key.0 == op.object && kept.to == Some(from);
             if mine {
-                self.frames.release(*frame);
+                self.frames.release(kept.frame);
             }
             !mine
         });

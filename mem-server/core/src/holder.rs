@@ -10,27 +10,45 @@ use crate::machine::{FrameNo, HardSpace, Machine};
 use crate::object::{Store, home};
 use crate::pages::{Entry, Hold};
 use crate::post::Note;
+use crate::slots::SlotSet;
 use abi::{Errno, NodeId, ObjectId};
 use alloc::boxed::Box;
 use core::ops::Range;
-use mem_api::peer::{Ack, Data, Fwd, Got, Inv, Lost, Transfer};
+use mem_api::peer::{Ack, Data, Delivery, Fwd, Got, Inv, Lost, Refusal, Transfer};
 use runtime::Cx;
+
+/// A page given up, whose frame waits until the taker has it.
+pub(crate) struct Kept {
+    pub(crate) frame: FrameNo,
+    /// The taker; `None`: it is gone.
+    pub(crate) to: Option<NodeId>,
+}
 
 impl<M: Machine> MemCore<M> {
     /// The home wants a page that this node owns to go to another.
     pub(crate) fn forward(&mut self, cx: &mut Cx<'_>, op: Fwd) {
-        let Fwd { object, page, to, transfer } = op;
-        let key = (object, page);
+        let Fwd { object, page, round, delivery: Delivery { to, transfer } } = op;
+        // Whoever is gone, or whose link is down, is in the next round, or not.
         if self.down.contains(&to) {
             return;
         }
-        let Some(frame) = self.give(key, to, transfer) else {
-            let (errno, access) = (Errno::EIO.number(), transfer.access());
-            return self.post(cx, to, Note::Lost(Lost { object, page, errno, access }));
+        let Some(frame) = self.give((object, page), to, transfer) else {
+            return self.has_not(cx, op);
         };
         let bytes = Box::new(*self.frames.machine.bytes(frame));
-        self.post(cx, to, Note::Data(Data { object, page, transfer }, bytes));
+        self.post(cx, to, Note::Data(Data { object, page, round, transfer }, bytes));
         self.check_left(cx, object);
+    }
+
+    /// The home is wrong about a page: it has to ask all members. The target of a move is told.
+    fn has_not(&mut self, cx: &mut Cx<'_>, op: Fwd) {
+        let Fwd { object, page, round, delivery: Delivery { to, transfer } } = op;
+        let stored = self.objects.get(object).map(|it| &it.store);
+        if matches!(stored, Ok(Store::Pages { .. })) || round != 0 {
+            return self.doubt(cx, SlotSet::of(object.slot()));
+        }
+        let refusal = Refusal { errno: Errno::EIO.number(), access: transfer.access() };
+        self.post(cx, to, Note::Lost(Lost { object, page, round, refusal }));
     }
 
     /// Takes the rights to a page away here, as far as the transfer demands; its frame.
@@ -57,8 +75,8 @@ impl<M: Machine> MemCore<M> {
                 }
                 pages.set(page, Entry::default());
                 self.unmap_object(object, page..page + 1);
-                if let Some((old, _)) = self.kept.insert(key, (frame, to)) {
-                    self.frames.release(old);
+                if let Some(old) = self.kept.insert(key, Kept { frame, to: Some(to) }) {
+                    self.frames.release(old.frame);
                 }
             }
         }
@@ -66,7 +84,7 @@ impl<M: Machine> MemCore<M> {
     }
 
     pub(crate) fn invalidate(&mut self, cx: &mut Cx<'_>, op: Inv) {
-        let Inv { object, page, to } = op;
+        let Inv { object, page, round, to } = op;
         self.unmap_object(object, page..page + 1);
         if let Ok(target) = self.objects.get_mut(object)
             && let Store::Pages { pages, .. } = &mut target.store
@@ -75,18 +93,18 @@ impl<M: Machine> MemCore<M> {
             pages.set(page, Entry::default());
             self.frames.release(frame);
         }
-        self.post(cx, to, Note::Ack(Ack { object, page, of: cx.node() }));
+        self.post(cx, to, Note::Ack(Ack { object, page, round }));
         self.check_left(cx, object);
     }
 
     /// The page that was kept for `from` has arrived there.
     pub(crate) fn let_go(&mut self, cx: &mut Cx<'_>, from: NodeId, op: Got) {
         let key = (op.object, op.page);
-        if self.kept.get(&key).is_none_or(|(_, to)| *to != from) {
+        if self.kept.get(&key).is_none_or(|kept| kept.to != Some(from)) {
             return;
         }
-        if let Some((frame, _)) = self.kept.remove(&key) {
-            self.frames.release(frame);
+        if let Some(kept) = self.kept.remove(&key) {
+            self.frames.release(kept.frame);
         }
         if home(cx, op.object) != from {
             self.post_done(cx, key);

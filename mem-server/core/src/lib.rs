@@ -6,7 +6,9 @@
 //! objects through a [`Machine`]. Every question "which frame stands behind this address" is answered
 //! in one place (`resolve`), for page faults and for copies alike; if the answer is "on another node"
 //! the page is fetched (`fetch`, `holder`, `home`: the three sides of the page protocol), whether it belongs to a
-//! shared object or to a space that has just moved here (`moving`, `handover`).
+//! shared object or to a space that has just moved here (`moving`, `handover`). What a home knows of who has
+//! which page can be lost, and left behind: it is rebuilt from what all members have (`turns`: slots come and go;
+//! `rebuild`, `decide`: the home's side; `report`: the holder's).
 //!
 //! # Invariants
 //! A hardware mapping never shows another frame than `resolve` would give, nor more rights.
@@ -15,7 +17,8 @@
 //!
 //! # Failure
 //! All that comes from other servers' programs and from other nodes is checked and answered with an
-//! error. A node's death fails what waits for it; nothing hangs.
+//! error. What waits for a node that died goes on, or fails, once the view says that it is gone: what survives
+//! has been found out then. Nothing hangs but for a member that is silent and stays one.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -26,6 +29,7 @@ extern crate std;
 
 mod areas;
 mod copy;
+mod decide;
 mod directory;
 mod fetch;
 mod frames;
@@ -39,30 +43,43 @@ mod linger;
 mod machine;
 mod map;
 mod moving;
+mod mutant;
 mod object;
 mod pages;
 mod post;
+mod rebuild;
+mod refs;
+mod report;
 mod resolve;
 mod runs;
 mod serve;
+mod slots;
 mod space;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use machine::{FrameNo, HardSpace, Machine, MachineFigures, MapHandle};
 
-use abi::{Errno, NodeId, ObjectId, ServerId, SpaceId};
+use abi::{Errno, NodeId, ObjectId, ServerId, SlotNo, SpaceId, Ticket};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use fetch::{Fetch, Key};
 use frames::Frames;
 use futex::Futexes;
 use handover::Import;
 use hashbrown::HashMap;
+use holder::Kept;
 use linger::Linger;
+use mem_api::ObjectHold;
 use object::Objects;
 use post::Note;
+use rebuild::Rebuild;
+use report::Round;
+use slots::SlotSet;
 use space::Spaces;
+use turns::Anchor;
 
 /// The core of mem-server.
 pub struct MemCore<M> {
@@ -75,7 +92,7 @@ pub struct MemCore<M> {
     /// Pages on their way here.
     fetches: HashMap<Key, Fetch>,
     /// Pages given up, whose frames wait until the taker has them.
-    kept: HashMap<Key, (FrameNo, NodeId)>,
+    kept: HashMap<Key, Kept>,
     /// Pages that stay a moment.
     linger: Linger,
     /// What this node said to itself in this step.
@@ -88,9 +105,24 @@ pub struct MemCore<M> {
     notes_lost: u64,
     /// Descriptions of spaces that arrive in parts.
     imports: BTreeMap<(NodeId, u64), Import>,
+    /// In which round each slot is, where there has been one.
+    rounds: BTreeMap<SlotNo, Round>,
+    /// What this node, as a home, asks all members.
+    rebuild: Rebuild,
+    /// Calls of other nodes that wait until it has.
+    holds_waiting: Vec<(ObjectHold, Ticket)>,
+    /// Objects that may leave with their slots in the next view.
+    exported: BTreeSet<ObjectId>,
+    /// Slots that came with what their former homes know, in the view that is being entered.
+    imported: SlotSet,
+    /// What keeps this node a member while it leaves.
+    anchor: Anchor,
     /// Open calls to homes, by cookie.
     holds: HashMap<u64, (SpaceId, ObjectId)>,
     next_cookie: u64,
+    /// A mistake that it makes on purpose.
+    #[cfg(test)]
+    mutant: Option<mutant::Mutant>,
 }
 
 impl<M: Machine> MemCore<M> {
@@ -113,8 +145,16 @@ impl<M: Machine> MemCore<M> {
             outbox: BTreeMap::new(),
             notes_lost: 0,
             imports: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            rebuild: Rebuild::default(),
+            holds_waiting: Vec::new(),
+            exported: BTreeSet::new(),
+            imported: SlotSet::default(),
+            anchor: Anchor::default(),
             holds: HashMap::new(),
             next_cookie: 0,
+            #[cfg(test)]
+            mutant: None,
         })
     }
 

@@ -7,7 +7,7 @@ use crate::limits::PAGE;
 use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
 use crate::machine::Machine;
 use crate::map::clear;
-use crate::object::{Object, Store, at_home};
+use crate::object::{Object, Role, Store, is_home};
 use crate::pages::{Entry, Hold, Pages};
 use crate::space::Space;
 use abi::{Errno, ObjectId, ServerId, SpaceId};
@@ -131,9 +131,9 @@ impl<M: Machine> MemCore<M> {
         Ok(object)
     }
 
-    pub(crate) fn object_resize(&mut self, cx: &mut Cx<'_>, op: ObjectResize) -> Result<(), Errno> {
-        let at_home = at_home(cx, op.object);
+    pub(crate) fn object_resize(&mut self, op: ObjectResize) -> Result<(), Errno> {
         let target = self.objects.get(op.object)?;
+        let role = target.role;
         let pages = op.len.div_ceil(PAGE);
         if pages > OBJECT_PAGES_MAX {
             return Err(Errno::EFBIG);
@@ -153,8 +153,11 @@ impl<M: Machine> MemCore<M> {
             }
             Store::Pages { .. } => {}
         }
-        if !at_home {
-            return Err(Errno::ENOSYS);
+        match role {
+            Role::Home => {}
+            // Which pages others hold is being found out.
+            Role::Asking => return Err(Errno::EAGAIN),
+            Role::Holder => return Err(Errno::ENOSYS),
         }
         self.unmap_object(op.object, pages..OBJECT_PAGES_MAX);
         let target = self.objects.get_mut(op.object)?;
@@ -175,9 +178,9 @@ impl<M: Machine> MemCore<M> {
         Ok(())
     }
 
-    pub(crate) fn object_use(&self, cx: &Cx<'_>, object: ObjectId) -> Result<ObjectUsers, Errno> {
+    pub(crate) fn object_use(&self, object: ObjectId) -> Result<ObjectUsers, Errno> {
         let target = self.objects.get(object)?;
-        Ok(ObjectUsers { alone: at_home(cx, object) && self.is_alone(object, target) })
+        Ok(ObjectUsers { alone: target.role == Role::Home && self.is_alone(object, target) })
     }
 
     pub(crate) fn object_rename(
@@ -186,7 +189,7 @@ impl<M: Machine> MemCore<M> {
         op: &ObjectRename,
     ) -> Result<ObjectCreated, Errno> {
         let target = self.objects.get(op.object)?;
-        let whole = target.given || (at_home(cx, op.object) && !target.orphan);
+        let whole = target.given || (target.role == Role::Home && !target.orphan);
         let is_pages = matches!(target.store, Store::Pages { .. });
         if !(whole && is_pages && self.is_alone(op.object, target)) {
             return Err(Errno::EBUSY);
@@ -199,8 +202,7 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn is_alone(&self, id: ObjectId, it: &Object) -> bool {
         it.refs == 1
             && it.users.is_empty()
-            && it.directory.hosts.is_empty()
-            && it.directory.is_local(0)
+            && !it.directory.is_shared()
             && self.fetches.keys().all(|key| key.0 != id)
     }
 
@@ -228,9 +230,12 @@ impl<M: Machine> MemCore<M> {
         if target.refs > 0 {
             return;
         }
-        let remote = !at_home(cx, id) && !target.orphan;
-        if remote && matches!(target.store, Store::Pages { .. }) {
-            self.leave_object(cx, id);
+        let shared = matches!(target.store, Store::Pages { .. }) && !target.orphan;
+        if shared && target.role != Role::Home {
+            // Whether others refer to it shows when all have reported.
+            if !is_home(cx, id) {
+                self.leave_object(cx, id);
+            }
             return;
         }
         self.free_object(id);

@@ -48,3 +48,15 @@ pub const QUEUE_MAX: usize = abi::limits::NODES_CONFIGURED_MAX;
 pub const OUTBOX_MAX: usize = 16_384;
 /// Nanoseconds after which messages that found the link full are sent again.
 pub const OUTBOX_RETRY_NS: u64 = 1_000_000;
+/// Low bits of a round's number that count the rounds which a home begins in one view; above them is the
+/// view's epoch. Beyond, what is unsettled waits for the next view.
+pub const ROUND_COUNT_BITS: u32 = 24;
+/// Pages that one part of a report looks at, at most: bounds the time under the lock. Parts are asked for one
+/// at a time.
+pub const REPORT_PAGES_MAX: usize = 4096;
+/// Pages that a home takes down of what others report when it asks all members: 32 MiB, some 2 MiB of its
+/// heap. Beyond, a page that others hold counts as lost for everybody else, and a slot that holds more is not
+/// given away.
+pub const REBUILT_PAGES_MAX: usize = 8_192;
+/// Calls of other nodes that wait until a home has asked all members. The next gets EAGAIN.
+pub const HOLDS_MAX: usize = 1024;

@@ -37,7 +37,7 @@ impl Linger {
     pub(crate) fn node_down(&mut self, dead: NodeId) {
         self.delayed.retain(|(_, home, note)| {
             let to = match note {
-                Note::Fwd(op) => op.to,
+                Note::Fwd(op) => op.delivery.to,
                 Note::Inv(op) => op.to,
                 _ => *home,
             };

@@ -37,6 +37,17 @@ pub(crate) enum Store {
     Left(Box<Left>),
 }
 
+/// What this node is to an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Another node is its home; or this one has become that and knows nothing of it yet.
+    Holder,
+    /// Its home, which is asking all members what they hold of it. What it knew before stands in the directory.
+    Asking,
+    /// Its home.
+    Home,
+}
+
 /// One object as this node knows it.
 pub(crate) struct Object {
     pub(crate) store: Store,
@@ -46,21 +57,23 @@ pub(crate) struct Object {
     pub(crate) grants: u64,
     /// No reference is left here, and the home was asked to take back the pages owned here.
     pub(crate) leaving: bool,
-    /// Its home died: nobody wants its pages back. What is here can be used in the way in which it is
-    /// here, as nobody will ever take it away; the rest is lost.
+    /// Nobody is its home: mem-server died there, or [`Self::given`]. What is here can be used in the way in
+    /// which it is here, as nobody will ever take it away; the rest is lost.
     pub(crate) orphan: bool,
     /// An orphan because its slot was given away while one client of this node alone used it: nothing is lost.
     pub(crate) given: bool,
     /// Spaces that map it.
     pub(crate) users: BTreeSet<SpaceId>,
+    pub(crate) role: Role,
     /// At the home: which nodes hold its pages.
     pub(crate) directory: Directory,
 }
 
 impl Object {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, role: Role) -> Self {
         Self {
             store,
+            role,
             refs: 0,
             grants: 0,
             leaving: false,
@@ -105,7 +118,7 @@ impl Objects {
         let any = cx.slot_for_new().ok_or(Errno::ENODEV)?;
         let slot = wanted.filter(|slot| is_usable(cx, *slot)).unwrap_or(any);
         let id = self.new_id(cx, slot)?;
-        self.map.insert(id, Object::new(store));
+        self.map.insert(id, Object::new(store, Role::Home));
         Ok(id)
     }
 
@@ -127,7 +140,7 @@ impl Objects {
         }
         let id = self.new_id(cx, slot)?;
         let mut it = self.map.remove(&object).ok_or(Errno::ESTALE)?;
-        (it.orphan, it.given) = (false, false);
+        (it.orphan, it.given, it.role) = (false, false, Role::Home);
         self.map.insert(id, it);
         Ok(id)
     }
@@ -137,7 +150,7 @@ impl Objects {
         if self.map.len() >= OBJECTS_MAX && !self.map.contains_key(&id) {
             return Err(Errno::ENFILE);
         }
-        Ok(self.map.entry(id).or_insert_with(|| Object::new(store)))
+        Ok(self.map.entry(id).or_insert_with(|| Object::new(store, Role::Holder)))
     }
 }
 
@@ -146,19 +159,20 @@ fn is_usable(cx: &Cx<'_>, slot: SlotNo) -> bool {
     cx.view().home(slot) == cx.node() && !cx.is_frozen(slot)
 }
 
-/// The home of an object; of one that is lost, the node that would be.
+/// The home of an object.
 pub(crate) fn home(cx: &Cx<'_>, object: ObjectId) -> NodeId {
     cx.view().home(object.slot())
 }
 
-/// Whether the object is gone, with a home that left.
-pub(crate) fn is_lost(cx: &Cx<'_>, object: ObjectId) -> bool {
-    cx.view().has_broken(object.slot(), object.serial())
+/// Whether this node is the home of the object's slot, whatever it knows of the object.
+pub(crate) fn is_home(cx: &Cx<'_>, object: ObjectId) -> bool {
+    home(cx, object) == cx.node()
 }
 
-/// Whether this node is the object's home. Who took over a lost slot is no home of what was in it.
-pub(crate) fn at_home(cx: &Cx<'_>, object: ObjectId) -> bool {
-    home(cx, object) == cx.node() && !is_lost(cx, object)
+/// Whether a home of the object has left without giving its slot away: of an object that nobody has reported
+/// since, nothing is left.
+pub(crate) fn is_broken(cx: &Cx<'_>, object: ObjectId) -> bool {
+    cx.view().has_broken(object.slot(), object.serial())
 }
 
 impl Object {
@@ -175,7 +189,6 @@ impl Object {
         &mut self,
         frames: &mut Frames<M>,
         wanted: Wanted,
-        at_home: bool,
     ) -> Result<(FrameNo, bool), Miss> {
         let Wanted { page, access, .. } = wanted;
         let orphan = self.orphan;
@@ -190,14 +203,15 @@ impl Object {
                 if page >= len.div_ceil(PAGE) {
                     return Err(Miss::Error(Errno::EIO));
                 }
-                let untouched = at_home && self.directory.owned_here(page);
+                let unknown = self.role == Role::Home && self.directory.owned_here(page);
                 match pages.get(page).page {
                     Some((frame, Hold::Only)) => Ok((frame, true)),
                     Some((frame, Hold::Owner | Hold::Copy)) if access == Access::Read => {
                         Ok((frame, false))
                     }
                     _ if orphan => Err(Miss::Error(Errno::EIO)),
-                    None if untouched => {
+                    None if unknown && self.directory.broken => Err(Miss::Error(Errno::EIO)),
+                    None if unknown => {
                         let frame = frames.allocate().map_err(Miss::Error)?;
                         pages.set(page, Entry { page: Some((frame, Hold::Only)), mapping: None });
                         Ok((frame, true))
@@ -215,16 +229,16 @@ impl Object {
         &mut self,
         frames: &mut Frames<M>,
         wanted: Wanted,
-        at_home: bool,
     ) -> Result<Option<FrameNo>, Miss> {
         if let Store::Pages { pages, len } = &self.store {
             let beyond = wanted.page >= len.div_ceil(PAGE);
-            let never = at_home && self.directory.owned_here(wanted.page);
+            let known = self.role == Role::Home && !self.directory.broken && !self.orphan;
+            let never = known && self.directory.owned_here(wanted.page);
             if beyond || never && pages.get(wanted.page).page.is_none() {
                 return Ok(None);
             }
         }
-        self.page(frames, wanted, at_home).map(|(frame, _)| Some(frame))
+        self.page(frames, wanted).map(|(frame, _)| Some(frame))
     }
 
     /// Undoes [`Self::extend`]: nothing was written behind `end`. Pages of zeroes may stay there.

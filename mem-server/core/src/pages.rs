@@ -126,6 +126,15 @@ impl Pages {
         }
     }
 
+    /// The pages held from one on, and how, in ascending order.
+    pub(crate) fn held_from(&self, page: u64) -> impl Iterator<Item = (u64, Hold)> + '_ {
+        self.leaves.range(page / LEAF_PAGES..).flat_map(move |(&index, leaf)| {
+            let held = (index * LEAF_PAGES..).zip(&leaf.entries);
+            held.filter_map(|(at, entry)| Some((at, entry.page?.1)))
+                .filter(move |(at, _)| *at >= page)
+        })
+    }
+
     /// The pages held, in ascending order.
     pub(crate) fn held_pages(&self) -> impl Iterator<Item = u64> + '_ {
         self.leaves.iter().flat_map(|(&index, leaf)| {

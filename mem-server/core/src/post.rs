@@ -7,13 +7,16 @@
 use crate::MemCore;
 use crate::limits::{OUTBOX_MAX, OUTBOX_RETRY_NS};
 use crate::machine::Machine;
+use crate::mutant::Mutant;
 use crate::object::home;
+use crate::slots::SlotSet;
 use abi::limits::PAGE_BYTES;
-use abi::{Errno, NodeId};
+use abi::{Errno, NodeId, ObjectId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mem_api::peer::{
-    Ack, Data, Done, Drop, Forget, Fwd, Given, Got, Grant, Inv, Leave, Lost, Req, Settled,
+    Ack, Data, Done, Doubt, Drop, Forget, Fwd, Given, Got, Grant, Inv, Leave, Lost, Obeyed, Open,
+    Query, Report, Req, Settle, Settled,
 };
 use runtime::{Bulk, Cx, Msg, Operation, Wire};
 
@@ -40,6 +43,23 @@ pub(crate) enum Note {
 }
 
 impl Note {
+    /// The page that it is about, and the round that it belongs to.
+    fn about(&self) -> Option<(ObjectId, u64, u64)> {
+        Some(match self {
+            Self::Req(op) => (op.object, op.page, op.round),
+            Self::Fwd(op) => (op.object, op.page, op.round),
+            Self::Inv(op) => (op.object, op.page, op.round),
+            Self::Ack(op) => (op.object, op.page, op.round),
+            Self::Data(op, _) => (op.object, op.page, op.round),
+            Self::Grant(op) => (op.object, op.page, op.round),
+            Self::Got(op) => (op.object, op.page, op.round),
+            Self::Done(op) => (op.object, op.page, op.round),
+            Self::Lost(op) => (op.object, op.page, op.round),
+            Self::Leave(op) => (op.object, op.page, op.round),
+            Self::Drop(_) | Self::Given(_) | Self::Settled(_) | Self::Forget(_) => return None,
+        })
+    }
+
     fn send(&self, cx: &mut Cx<'_>, to: NodeId) -> Result<(), Errno> {
         let none = Vec::new();
         match self {
@@ -133,33 +153,71 @@ impl<M: Machine> MemCore<M> {
         }
     }
 
-    /// Handles one message. A sender that may not say it is ignored.
+    /// Handles one message. A sender that may not say it is ignored, and what belongs to another round is void.
     pub(crate) fn note(&mut self, cx: &mut Cx<'_>, from: NodeId, note: Note) {
-        let from_home = |cx: &Cx<'_>, object| home(cx, object) == from;
+        let Some((object, page, round)) = note.about() else {
+            return self.other_note(cx, from, note);
+        };
+        let from_home = home(cx, object) == from;
+        let current = self.round_of(object);
+        // A page of a moved space of which nothing is left here: its home must hear that.
+        let gone = round == 0 && self.objects.get(object).is_err();
+        let counts = round == current
+            || gone && matches!(note, Note::Fwd(_))
+            || self.makes(Mutant::OldRoundsCount);
+        if !counts {
+            if matches!(note, Note::Req(_)) && round < current {
+                self.tell_round(cx, from, object.slot());
+            }
+            return;
+        }
+        let may_wait = from_home && matches!(note, Note::Fwd(_) | Note::Inv(_));
+        if may_wait && self.put_off(cx, from, (object, page), &note) {
+            return;
+        }
         match note {
+            Note::Fwd(op) if from_home => self.forward(cx, op),
+            Note::Inv(op) if from_home => self.invalidate(cx, op),
             Note::Req(op) => self.home_req(cx, from, op),
-            Note::Fwd(op) if from_home(cx, op.object) => {
-                if !self.put_off(cx, from, (op.object, op.page), &note) {
-                    self.forward(cx, op);
-                }
-            }
-            Note::Inv(op) if from_home(cx, op.object) => {
-                if !self.put_off(cx, from, (op.object, op.page), &note) {
-                    self.invalidate(cx, op);
-                }
-            }
-            Note::Ack(op) if from == op.of || from_home(cx, op.object) => self.got_ack(cx, op),
+            Note::Ack(op) => self.got_ack(cx, from, op),
             Note::Data(op, bytes) => self.got_data(cx, from, op, &bytes),
-            Note::Grant(op) if from_home(cx, op.object) => self.got_grant(cx, op),
+            Note::Grant(op) if from_home => self.got_grant(cx, op),
             Note::Got(op) => self.let_go(cx, from, op),
             Note::Done(op) => self.home_done(cx, from, op),
             Note::Lost(op) => self.got_lost(cx, from, op),
             Note::Leave(op) => self.home_leave(cx, from, op),
+            _ => {}
+        }
+    }
+
+    /// Handles what is not about one page.
+    fn other_note(&mut self, cx: &mut Cx<'_>, from: NodeId, note: Note) {
+        match note {
             Note::Drop(op) => self.home_drop(cx, from, op),
             Note::Given(op) => self.given(cx, from, op),
             Note::Settled(op) => self.settled(cx, from, op),
             Note::Forget(op) => self.forgotten(cx, from, op),
-            Note::Fwd(_) | Note::Inv(_) | Note::Ack(_) | Note::Grant(_) => {}
+            _ => {}
         }
+    }
+
+    /// Handles a message of a rebuild; false if it is none.
+    pub(crate) fn rebuild_note(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: u16,
+        msg: &Msg,
+    ) -> Result<bool, Errno> {
+        match op {
+            Query::NUMBER => self.queried(cx, from, &Query::get(msg)?),
+            Report::NUMBER => self.reported(cx, from, &Report::get(msg)?),
+            Settle::NUMBER => self.settle_pages(cx, from, &Settle::get(msg)?),
+            Obeyed::NUMBER => self.obeyed(cx, from, Obeyed::get(msg)?),
+            Open::NUMBER => self.opened(cx, from, &Open::get(msg)?),
+            Doubt::NUMBER => self.doubted(cx, SlotSet(Doubt::get(msg)?.slots)),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }

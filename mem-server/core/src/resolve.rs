@@ -6,12 +6,10 @@ use crate::areas::{Area, Source};
 use crate::frames::Frames;
 use crate::limits::{PAGE, PAGE_TOP};
 use crate::machine::{FrameNo, Machine};
-use crate::object::at_home;
 use crate::pages::{Entry, Hold, Mapping};
 use crate::space::Space;
 use abi::{Errno, ObjectId, SpaceId};
 use mem_api::Access;
-use runtime::Cx;
 
 /// A page that rests on another node, and what it is wanted for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +49,6 @@ impl<M: Machine> MemCore<M> {
     /// EFAULT: not mapped, or not permitted. EIO: beyond the object's end. ENOMEM.
     pub(crate) fn resolve(
         &mut self,
-        cx: &Cx<'_>,
         id: SpaceId,
         page: u64,
         access: Access,
@@ -76,15 +73,14 @@ impl<M: Machine> MemCore<M> {
             return anonymous(frames, space, (page, entry), access);
         };
         let target = objects.get_mut(object)?;
-        let at_home = at_home(cx, object);
         let number = first + (page - start);
         if area.shared {
             let wanted = Wanted { object, page: number, access };
-            let (frame, writable) = target.page(frames, wanted, at_home)?;
+            let (frame, writable) = target.page(frames, wanted)?;
             return Ok(Found { frame, writable: writable && area.protection.write });
         }
         let wanted = Wanted { object, page: number, access: Access::Read };
-        let (frame, _) = target.page(frames, wanted, at_home)?;
+        let (frame, _) = target.page(frames, wanted)?;
         match access {
             Access::Read => Ok(Found { frame, writable: false }),
             Access::Write => privatise(frames, space, (page, entry), frame),

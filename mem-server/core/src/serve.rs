@@ -35,7 +35,7 @@ impl<M: Machine> Core for MemCore<M> {
                 30..=40 => self.serve_object(cx, from, op, msg, bulk),
                 _ => self.serve_rest(cx, (from, id), op, msg, bulk),
             },
-            Client::Node { node, .. } => self.serve_node(cx, node, op, msg, bulk),
+            Client::Node { node, .. } => self.serve_node(cx, (from, node), op, msg, bulk),
         };
         self.drain_loopback(cx);
         served.unwrap_or_else(Answer::Failed)
@@ -58,7 +58,11 @@ impl<M: Machine> Core for MemCore<M> {
                 self.objects_node_down(cx, node);
             }
             Event::NodeUp(node) => {
-                self.down.remove(&node);
+                let was_down = self.down.remove(&node);
+                self.ask_again(cx, node);
+                if was_down {
+                    self.link_was_down(cx);
+                }
             }
             // A dead client's spaces stay: nobody can say what they were for.
             Event::ServerDown(_) | Event::Timer(_) | Event::Upcall { .. } => {}
@@ -66,8 +70,8 @@ impl<M: Machine> Core for MemCore<M> {
         self.drain_loopback(cx);
     }
 
-    fn entered(&mut self, cx: &mut Cx<'_>, _old: &View) {
-        self.objects_entered(cx);
+    fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.slots_entered(cx, old);
         self.drain_loopback(cx);
     }
 
@@ -76,20 +80,29 @@ impl<M: Machine> Core for MemCore<M> {
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
-        self.any_needs_home(slot)
+        self.slot_stays(slot)
     }
 
-    fn export(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) -> Export {
-        if self.any_needs_home(slot) { Export::Stays } else { Export::Nothing }
+    fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        self.export_slot(cx, slot)
     }
 
-    fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
-        self.slot_given(slot);
+    fn admits(&mut self, _cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.admits_slot(slot, state)
+    }
+
+    fn import(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
+        self.import_slot(cx, old, slot, state);
+    }
+
+    fn given(&mut self, cx: &mut Cx<'_>, slot: SlotNo) {
+        self.slot_given(cx, slot);
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
         let _ = self.futexes.cancel(cx, ticket)
             || self.cancel_fetch(cx, ticket)
+            || self.cancel_hold(cx, ticket)
             || self.cancel_fetch_all(cx, ticket);
     }
 }
@@ -105,10 +118,10 @@ impl<M: Machine> MemCore<M> {
     ) -> Served {
         match op {
             Fault::NUMBER => self.fault(cx, from, Fault::get(msg)?),
-            CopyIn::NUMBER => done(self.copy_in(cx, CopyIn::get(msg)?, bulk)?),
-            CopyOut::NUMBER => done(self.copy_out(cx, CopyOut::get(msg)?, bulk)?),
-            CopyString::NUMBER => done(self.copy_string(cx, CopyString::get(msg)?, bulk)?),
-            Prepare::NUMBER => done(self.prepare(cx, Prepare::get(msg)?)?),
+            CopyIn::NUMBER => done(self.copy_in(CopyIn::get(msg)?, bulk)?),
+            CopyOut::NUMBER => done(self.copy_out(CopyOut::get(msg)?, bulk)?),
+            CopyString::NUMBER => done(self.copy_string(CopyString::get(msg)?, bulk)?),
+            Prepare::NUMBER => done(self.prepare(Prepare::get(msg)?)?),
             FetchAbsent::NUMBER => self.fetch_absent(cx, from, FetchAbsent::get(msg)?),
             _ => Err(Errno::ENOSYS),
         }
@@ -142,19 +155,19 @@ impl<M: Machine> MemCore<M> {
     ) -> Served {
         match op {
             ObjectCreate::NUMBER => done(self.object_create(cx, ObjectCreate::get(msg)?)?),
-            ObjectRead::NUMBER => done(self.object_read(cx, ObjectRead::get(msg)?, bulk)?),
-            ObjectWrite::NUMBER => done(self.object_write(cx, ObjectWrite::get(msg)?, bulk)?),
-            ObjectCopy::NUMBER => done(self.object_copy(cx, ObjectCopy::get(msg)?)?),
+            ObjectRead::NUMBER => done(self.object_read(ObjectRead::get(msg)?, bulk)?),
+            ObjectWrite::NUMBER => done(self.object_write(ObjectWrite::get(msg)?, bulk)?),
+            ObjectCopy::NUMBER => done(self.object_copy(ObjectCopy::get(msg)?)?),
             ObjectFetch::NUMBER => {
                 let ObjectFetch { object, offset, access } = ObjectFetch::get(msg)?;
                 self.object_fetch(cx, from, Wanted { object, page: offset / PAGE, access })
             }
-            ObjectResize::NUMBER => done(self.object_resize(cx, ObjectResize::get(msg)?)?),
+            ObjectResize::NUMBER => done(self.object_resize(ObjectResize::get(msg)?)?),
             ObjectRelease::NUMBER => {
                 done(self.object_release(cx, ObjectRelease::get(msg)?.object)?)
             }
             ObjectHold::NUMBER => done(self.hold(cx, ObjectHold::get(msg)?)?),
-            ObjectUse::NUMBER => done(self.object_use(cx, ObjectUse::get(msg)?.object)?),
+            ObjectUse::NUMBER => done(self.object_use(ObjectUse::get(msg)?.object)?),
             ObjectRename::NUMBER => done(self.object_rename(cx, &ObjectRename::get(msg)?)?),
             ObjectAdopt::NUMBER => done(self.adopt(cx, ObjectAdopt::get(msg)?)?),
             _ => Err(Errno::ENOSYS),
@@ -185,14 +198,21 @@ impl<M: Machine> MemCore<M> {
     fn serve_node(
         &mut self,
         cx: &mut Cx<'_>,
-        node: NodeId,
+        (from, node): (Client, NodeId),
         op: u16,
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Served {
         if op == peer::Hold::NUMBER {
             let object = peer::Hold::get(msg)?.object;
-            return done(self.hold(cx, ObjectHold { object, node })?);
+            return self.hold_for(cx, from, ObjectHold { object, node });
+        }
+        // What the head of a slot says of references holds until the next view.
+        if op == peer::Drop::NUMBER && cx.is_frozen(peer::Drop::get(msg)?.object.slot()) {
+            return Ok(Answer::NextView);
+        }
+        if self.rebuild_note(cx, node, op, msg)? {
+            return done(());
         }
         match Note::decode(op, msg, bulk)? {
             Some(note) => {
@@ -205,7 +225,7 @@ impl<M: Machine> MemCore<M> {
 
     fn fault(&mut self, cx: &mut Cx<'_>, from: Client, op: Fault) -> Served {
         let page = op.addr / PAGE;
-        match self.resolve(cx, op.space, page, op.access) {
+        match self.resolve(op.space, page, op.access) {
             Ok(found) => {
                 self.install(op.space, page, found)?;
                 Ok(Answer::Done(Msg::default()))

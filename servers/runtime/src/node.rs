@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Version of this format.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// net-server: send a message to a node; words: [`send_words`]; the message is the bulk data. A leaf.
 /// Fails with EHOSTDOWN or, where the queue is full and the message not [`Urge::Owed`], EAGAIN.

@@ -4,6 +4,7 @@
 mod fake;
 mod local;
 mod nodes;
+mod storm;
 mod views;
 
 use crate::MemCore;

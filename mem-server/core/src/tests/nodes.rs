@@ -7,6 +7,7 @@ use crate::object::Store;
 use abi::{ObjectId, Ticket};
 use proptest::prelude::*;
 use runtime::Completion;
+use runtime::testing::views;
 use std::collections::BTreeMap;
 
 pub(super) const PAGE: u64 = 4096;
@@ -17,7 +18,7 @@ pub(super) const BASE: u64 = 0x10_0000;
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         (self.0 >> 33) as usize % sides
     }
@@ -25,18 +26,21 @@ impl Dice {
 
 pub(super) struct Cluster {
     pub(super) nodes: Vec<Node>,
-    net: Rc<RefCell<Net>>,
-    dead: Vec<usize>,
+    pub(super) net: Rc<RefCell<Net>>,
+    pub(super) dead: Vec<usize>,
+    /// The last view that there is.
+    pub(super) view: View,
 }
 
 impl Cluster {
     pub(super) fn new(count: u16, frames: usize) -> Self {
         let net = Net::shared();
         let nodes = (1..=count).map(|id| Node::new(id, count, net.clone(), frames)).collect();
-        Self { nodes, net, dead: vec![] }
+        let view = View::fixed((1..=count).map(node).collect()).expect("a view");
+        Self { nodes, net, dead: vec![], view }
     }
 
-    fn collect(&mut self) {
+    pub(super) fn collect(&mut self) {
         for (at, it) in self.nodes.iter_mut().enumerate() {
             if self.dead.contains(&at) {
                 continue;
@@ -50,7 +54,7 @@ impl Cluster {
     }
 
     /// Delivers one message; false if there is none.
-    fn step(&mut self, dice: &mut Dice) -> bool {
+    pub(super) fn step(&mut self, dice: &mut Dice) -> bool {
         let choice = dice.roll(64);
         let delivered = self.net.borrow_mut().deliver(choice);
         self.collect();
@@ -69,10 +73,27 @@ impl Cluster {
         panic!("the network never comes to rest");
     }
 
+    /// A node dies, and all others enter the view without it.
     pub(super) fn kill(&mut self, at: usize) {
+        self.silence(at);
+        self.turn(views::without(&self.view, node(at as u16 + 1)));
+    }
+
+    /// A node dies; no view says so yet.
+    pub(super) fn silence(&mut self, at: usize) {
         self.net.borrow_mut().kill(node(at as u16 + 1));
         self.dead.push(at);
         self.collect();
+    }
+
+    /// All enter a view.
+    pub(super) fn turn(&mut self, view: View) {
+        self.view = view;
+        for at in 0..self.nodes.len() {
+            if !self.dead.contains(&at) {
+                self.nodes[at].enter(&self.view);
+            }
+        }
     }
 
     /// An object of the first node's, mapped shared on all.
@@ -100,7 +121,7 @@ impl Cluster {
     }
 
     /// B1 and B2: one writer or several readers, and every readable copy holds the last value.
-    fn check(&mut self, object: ObjectId, spaces: &[SpaceId], last: &BTreeMap<u64, u8>) {
+    pub(super) fn check(&mut self, object: ObjectId, spaces: &[SpaceId], last: &BTreeMap<u64, u8>) {
         for page in 0..PAGES {
             let (mut writers, mut readers) = (0, 0);
             for (at, &space) in spaces.iter().enumerate() {
@@ -130,17 +151,27 @@ impl Cluster {
 
 /// What a thread does: one access, as often as it faults.
 #[derive(Clone, Copy)]
-struct Thread {
-    page: u64,
-    write: Option<u8>,
-    waits: Option<Ticket>,
+pub(super) struct Thread {
+    pub(super) page: u64,
+    pub(super) write: Option<u8>,
+    pub(super) waits: Option<Ticket>,
 }
 
 use crate::machine::Machine;
 
 impl Thread {
-    /// Tries the access; true when it is done.
+    /// Tries the access; true when it is done, or has failed.
     fn run(&mut self, it: &mut Node, space: SpaceId, last: &mut BTreeMap<u64, u8>) -> bool {
+        self.try_run(it, space, last).is_some()
+    }
+
+    /// Tries the access; when it is done, whether it has failed.
+    pub(super) fn try_run(
+        &mut self,
+        it: &mut Node,
+        space: SpaceId,
+        last: &mut BTreeMap<u64, u8>,
+    ) -> Option<bool> {
         if let Some(ticket) = self.waits {
             match it.take() {
                 Some(Completion::Ticket { ticket: ended, result }) => {
@@ -148,11 +179,11 @@ impl Thread {
                     self.waits = None;
                     if result.is_err() {
                         assert_eq!(result, Err(Errno::EIO));
-                        return true;
+                        return Some(true);
                     }
                 }
                 Some(Completion::Event { .. }) => panic!("no event is due"),
-                None => return false,
+                None => return None,
             }
         }
         let addr = BASE + self.page * PAGE;
@@ -167,16 +198,16 @@ impl Thread {
             if let Some(byte) = self.write {
                 last.insert(self.page, byte);
             }
-            return true;
+            return Some(false);
         }
         let access = if self.write.is_some() { Access::Write } else { Access::Read };
         match it.status(&Fault { space, addr, access }) {
             Ok(()) => {}
             Err(Status::Pending(ticket)) => self.waits = Some(ticket),
-            Err(Status::Failed(Errno::EIO)) => return true,
+            Err(Status::Failed(Errno::EIO)) => return Some(true),
             Err(other) => panic!("{other:?}"),
         }
-        false
+        None
     }
 }
 

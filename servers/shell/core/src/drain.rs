@@ -269,8 +269,8 @@ impl<M: Machine> Shell<M> {
         let Some(it) = self.departures.get(&id) else { return };
         let Departure { node, deed, force, stay, slots, .. } = *it;
         let what = format!(
-            "node {node} is not drained: {stay} processes and {slots} slots stay (a slot stays for memory \
-             that processes share, mapped files, and open terminals)\n"
+            "node {node} is not drained: {stay} processes and {slots} slots stay (a slot stays for mapped \
+             files, open terminals, and pages that are on their way)\n"
         );
         if force && deed != Deed::Drain {
             self.print(cx, id, &what);
