@@ -170,6 +170,13 @@ pub fn digits(key: &[u8; KEY_BYTES]) -> String {
     })
 }
 
+/// What an administrator says on a node that votes, so that the cluster takes in a node which the others' images
+/// do not name.
+pub fn line_to_add(node: &NodeEntry, key: &NodeKey) -> String {
+    let mac = node.mac.map(|byte| format!("{byte:02x}")).join(":");
+    format!("node add {} --key {} --mac {mac}", node.id, digits(&key.public))
+}
+
 fn hex(key: &[u8; KEY_BYTES]) -> String {
     digits(key) + "\n"
 }
@@ -215,6 +222,16 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::metadata(&place).expect("a folder").mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(&place).expect("a folder").count(), 6, "no drafts are left");
+    }
+
+    #[test]
+    fn line_to_add_names_the_public_key_and_the_address() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = NodeEntry { mac: [0x52, 0x54, 0, 0x4b, 1, 4], ..nodes(4)[3].clone() };
+        let key = &load(folder.path(), std::slice::from_ref(&node)).expect("made")[&4];
+        let line = line_to_add(&node, key);
+        let public = digits(&key.public);
+        assert_eq!(line, format!("node add 4 --key {public} --mac 52:54:00:4b:01:04"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Open file descriptions whose home is this node.
 
 use crate::inode::{MAY_READ, MAY_WRITE};
-use crate::limits::FILES_MAX;
+use crate::limits::{FILES_MAX, TOUCHED_KEPT};
 use crate::lower::{Lower, LowerKind, LowerNo};
 use abi::linux::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH};
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
@@ -138,7 +138,7 @@ pub struct Files {
     made: u64,
     devices: usize,
     /// What the step under way has changed.
-    touched: BTreeSet<FileId>,
+    touched: Vec<FileId>,
     /// What it closed of which the backup has a copy.
     closed: BTreeSet<FileId>,
 }
@@ -171,7 +171,7 @@ impl Files {
         let copied = false;
         let it = Description { inode, kind, flags, position: 0, kept, holds, copied };
         self.table.insert(id, it);
-        self.touched.insert(id);
+        self.touch(id);
         Ok(id)
     }
 
@@ -208,7 +208,7 @@ impl Files {
     /// # Errors
     /// EBADF: there is none.
     pub fn get_mut(&mut self, file: FileId) -> Result<&mut Description, Errno> {
-        self.touched.insert(file);
+        self.touch(file);
         self.table.get_mut(&file).ok_or(Errno::EBADF)
     }
 
@@ -246,7 +246,7 @@ impl Files {
 
     fn remove(&mut self, file: FileId) -> Option<Description> {
         let gone = self.table.remove(&file)?;
-        self.touched.insert(file);
+        self.touch(file);
         if gone.copied {
             self.closed.insert(file);
         }
@@ -258,7 +258,7 @@ impl Files {
         let mut unheld = Vec::new();
         for (file, description) in &mut self.table {
             if description.holds.remove(&node).is_some() {
-                self.touched.insert(*file);
+                self.touched.push(*file);
             }
             if description.holds.is_empty() && !is_device(*file) {
                 unheld.push(*file);
@@ -322,20 +322,36 @@ impl Files {
         in_slot.for_each(|(_, description)| description.copied = true);
     }
 
-    /// What the step under way changed, and now begins anew: descriptions that are no devices'.
-    pub fn take_touched(&mut self) -> Vec<FileId> {
-        let all = core::mem::take(&mut self.touched);
-        all.into_iter().filter(|file| !is_device(*file)).collect()
+    fn touch(&mut self, file: FileId) {
+        // Devices are everywhere, and live in no slot.
+        if !is_device(file) && self.touched.last() != Some(&file) {
+            self.touched.push(file);
+        }
     }
 
-    /// A description as the backup of its slot, whose home is `me`, has to have it; `Some(None)` if it has one
-    /// that is no more, `None` if it needs not know.
-    pub fn for_backup(&mut self, file: FileId, me: NodeId) -> Option<Option<SavedFile>> {
-        let Some(it) = self.table.get_mut(&file) else {
-            return self.closed.remove(&file).then_some(None);
-        };
+    /// What the step under way changed, some perhaps twice. [`Self::put_touched`] takes it back.
+    pub fn take_touched(&mut self) -> Vec<FileId> {
+        core::mem::take(&mut self.touched)
+    }
+
+    /// The step is over; the next one uses the same memory.
+    pub fn put_touched(&mut self, mut touched: Vec<FileId>) {
+        touched.clear();
+        touched.shrink_to(TOUCHED_KEPT);
+        self.touched = touched;
+    }
+
+    /// Whether the backup of the description's slot, whose home is `me`, has to know how it is now, or that it
+    /// is no more.
+    pub fn concerns_backup(&mut self, file: FileId, me: NodeId) -> bool {
+        let Some(it) = self.table.get_mut(&file) else { return self.closed.remove(&file) };
         it.copied |= it.holds.keys().any(|node| *node != me);
-        it.copied.then(|| Some(save(file, it)))
+        it.copied
+    }
+
+    /// A description as a backup has to have it; `None` if it is no more.
+    pub fn for_backup(&self, file: FileId) -> Option<SavedFile> {
+        self.table.get(&file).map(|it| save(file, it))
     }
 
     /// Takes in a description as the home of its slot has it; how many more count on the inode.

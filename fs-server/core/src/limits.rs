@@ -35,3 +35,5 @@ pub const TURNS_MAX: u32 = 1024;
 pub const JOBS_MAX: usize = 1024;
 /// Depth of a directory that getcwd(2) can name.
 pub const DEPTH_MAX: usize = 400;
+/// Things that changed in a step whose places are kept for the next one: most steps change a few.
+pub const TOUCHED_KEPT: usize = 64;

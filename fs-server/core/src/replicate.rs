@@ -17,7 +17,7 @@ use crate::FsCore;
 use crate::files::SavedFile;
 use crate::inode::{Entry, Meta};
 use crate::limits::WRITTEN_BYTES_MAX;
-use crate::tree::{Shape, Touched};
+use crate::tree::Shape;
 use abi::{Errno, FileId, InodeId, NodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec;
@@ -41,37 +41,62 @@ enum Change {
 }
 
 impl FsCore {
-    /// Tells the backups what the step under way has changed.
+    /// Tells the backups what the step under way has changed. Asks first who has one: most have none.
     pub(crate) fn tell_changes(&mut self, cx: &mut Cx<'_>) {
-        let Touched { inodes, names, written } = core::mem::take(&mut self.tree.touched);
-        let files = self.files.take_touched();
+        let mut touched = core::mem::take(&mut self.tree.touched);
+        let gone = self.tell_inodes(cx, &mut touched.inodes);
+        self.tell_written(cx, &touched.written);
+        self.tell_names(cx, &mut touched.names);
+        touched.clear();
+        self.tree.touched = touched;
+        self.tell_files(cx);
+        for id in gone {
+            tell(cx, id.slot(), &Change::Gone(id));
+        }
+    }
+
+    /// Those that are no more.
+    fn tell_inodes(&self, cx: &mut Cx<'_>, inodes: &mut Vec<InodeId>) -> Vec<InodeId> {
+        inodes.retain(|id| self.is_told(cx, id.slot()));
+        inodes.sort_unstable();
+        inodes.dedup();
         let mut gone = Vec::new();
-        for id in inodes {
+        for id in inodes.iter().copied() {
             match self.tree.shape(id) {
-                _ if !self.is_told(cx, id.slot()) => {}
                 Some((meta, links, shape)) => {
                     tell(cx, id.slot(), &Change::Inode { id, meta, links, shape });
                 }
                 None => gone.push(id),
             }
         }
-        self.tell_written(cx, written);
-        for (dir, name) in names {
+        gone
+    }
+
+    fn tell_names(&self, cx: &mut Cx<'_>, names: &mut Vec<(InodeId, String)>) {
+        names.retain(|(dir, _)| self.is_told(cx, dir.slot()));
+        names.sort_unstable();
+        names.dedup();
+        for (dir, name) in names.drain(..) {
             // Of one that is gone its end says all.
-            if self.is_told(cx, dir.slot()) && self.tree.inode(dir).is_ok() {
+            if self.tree.inode(dir).is_ok() {
                 let entry = self.tree.entry(dir, &name);
                 tell(cx, dir.slot(), &Change::Name { dir, name, entry });
             }
         }
-        for id in files {
-            let copy = self.files.for_backup(id, cx.node());
-            if let Some(copy) = copy.filter(|_| self.is_told(cx, id.slot())) {
+    }
+
+    fn tell_files(&mut self, cx: &mut Cx<'_>) {
+        let mut files = self.files.take_touched();
+        files.sort_unstable();
+        files.dedup();
+        for id in files.iter().copied() {
+            // What only this node holds is no change for anybody else.
+            if self.files.concerns_backup(id, cx.node()) && self.is_told(cx, id.slot()) {
+                let copy = self.files.for_backup(id);
                 tell(cx, id.slot(), &copy.map_or(Change::Closed(id), Change::File));
             }
         }
-        for id in gone {
-            tell(cx, id.slot(), &Change::Gone(id));
-        }
+        self.files.put_touched(files);
     }
 
     /// Whether the slot is this node's, and has a backup.
@@ -79,17 +104,17 @@ impl FsCore {
         cx.view().home(slot) == cx.node() && cx.changed(slot)
     }
 
-    fn tell_written(&self, cx: &mut Cx<'_>, written: Vec<(InodeId, Range<u64>)>) {
+    fn tell_written(&self, cx: &mut Cx<'_>, written: &[(InodeId, Range<u64>)]) {
         let mut total = 0;
-        for (inode, range) in written {
+        for (inode, range) in written.iter().cloned() {
             let slot = inode.slot();
+            if !self.is_told(cx, slot) {
+                continue;
+            }
             let Ok(file) = self.tree.file(inode) else { continue };
             // What was cut off again in the same step needs no bytes.
             let range = range.start..range.end.min(file.size);
             let (Some(object), false) = (file.object, range.is_empty()) else { continue };
-            if !self.is_told(cx, slot) {
-                continue;
-            }
             total += range.end - range.start;
             if total > WRITTEN_BYTES_MAX || tell_bytes(cx, inode, object, range).is_err() {
                 cx.leave_alone(slot);

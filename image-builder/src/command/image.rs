@@ -5,10 +5,12 @@ use crate::cli::ImageArgs;
 use crate::config::Cluster;
 use crate::disks;
 use crate::images::{self, PrivateKeys};
+use crate::keys::{self, NodeKey};
 use crate::process::typed;
 use crate::qemu::{Accelerator, Machine};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
 
@@ -56,10 +58,25 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<ExitCode> {
         };
         println!("\n# node {id}\n{}", typed(&machine.command()));
     }
+    if !cluster.joining.is_empty() {
+        let keys = keys::load(&keys::folder(workspace, &cluster), &cluster.nodes)?;
+        println!("\n{}", how_they_join(&cluster, &keys));
+    }
     println!(
         "\nThe nodes' links end at UDP ports on 127.0.0.1 where a switch must be; `./korrigan run` brings one."
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to say to a cluster that runs with older images.
+fn how_they_join(cluster: &Cluster, keys: &BTreeMap<u16, NodeKey>) -> String {
+    let mut text = "A cluster that runs with images that do not name the nodes that join takes them in when somebody \
+                    says there, as root on a node that votes:"
+        .to_owned();
+    for node in cluster.nodes.iter().filter(|node| cluster.joining.contains(&node.id)) {
+        text = format!("{text}\n  {}", keys::line_to_add(node, &keys[&node.id]));
+    }
+    text
 }
 
 /// What the images' keys ask of who passes them on.

@@ -82,6 +82,18 @@ impl<'t, 'i> Fields<'t, 'i> {
         }
     }
 
+    /// True or false.
+    pub fn flag(&self, key: &str, mistakes: &mut Mistakes<'_>) -> Option<At<bool>> {
+        let found = self.get(key)?;
+        match found.get_ref() {
+            DeValue::Boolean(value) => Some(At { value: *value, span: found.span() }),
+            _ => {
+                self.wrong(found.span(), key, "true or false", mistakes);
+                None
+            }
+        }
+    }
+
     /// A text; `right` describes what it should be.
     pub fn text(&self, key: &str, right: &str, mistakes: &mut Mistakes<'_>) -> Option<At<String>> {
         let found = self.get(key)?;

@@ -53,6 +53,8 @@ pub struct Cluster {
     pub patience: Option<u8>,
     /// Its nodes, in ascending order of id; at least one.
     pub nodes: Vec<NodeEntry>,
+    /// Those of them that join a cluster which runs, ascending: the others may have older images.
+    pub joining: Vec<u16>,
     /// The domains of every node, in the order in which they start.
     pub domains: Vec<DomainEntry>,
     /// What the console's login runs.
@@ -119,6 +121,7 @@ impl Cluster {
             agreed_views: true,
             patience: None,
             nodes,
+            joining: Vec::new(),
             domains: composition::isolated(),
             login: LOGIN_DEFAULT.map(str::to_owned).to_vec(),
             root: RootContent::default(),
@@ -166,12 +169,21 @@ impl Cluster {
             bail!("--nodes {count}: a cluster has 1 to {NODES_CONFIGURED_MAX} nodes");
         }
         self.nodes.truncate(usize::from(count));
+        self.joining.retain(|id| self.nodes.iter().any(|node| node.id == *id));
         let mut next = self.nodes.last().map_or(1, |node| node.id + 1);
         while self.nodes.len() < usize::from(count) {
             self.nodes.push(default_node(next));
             next += 1;
         }
         Ok(())
+    }
+
+    /// This cluster before the nodes that join were thought of.
+    pub fn without_joining(&self) -> Self {
+        let mut first = self.clone();
+        first.nodes.retain(|node| !self.joining.contains(&node.id));
+        first.joining.clear();
+        first
     }
 
     /// The domains, without the views server where nobody agrees.
@@ -188,11 +200,14 @@ impl Cluster {
 
     /// What the image of `node` tells it at boot; `keys` are the members' public keys.
     pub fn node_config(&self, node: u16, keys: Vec<MemberKey>) -> NodeConfig {
-        let cores = self.nodes.iter().map(|node| usize::from(node.cores)).sum();
+        // Nodes that were added later must be as patient as those that were there.
+        let first = self.nodes.iter().filter(|node| !self.joining.contains(&node.id));
+        let cores = first.map(|node| usize::from(node.cores)).sum();
         NodeConfig {
             cluster: self.name.clone(),
             node,
             nodes: self.nodes.clone(),
+            joining: self.joining.clone(),
             keys,
             domains: self.domains(),
             mtu: self.mtu,
@@ -242,6 +257,18 @@ mod tests {
         assert_eq!(cluster.nodes.len(), 2);
         assert!(cluster.nodes.iter().all(|node| node.cores == 2 && node.memory_mib == 512));
         assert_eq!(cluster.domains.len(), 7);
+    }
+
+    #[test]
+    fn nodes_that_join_change_nothing_for_the_first() {
+        let mut cluster = Cluster::standard();
+        cluster.resize(5).expect("so many can be");
+        cluster.joining = vec![4, 5];
+        let first = cluster.without_joining();
+        assert_eq!(first, Cluster::standard());
+        let [old, new] = [&first, &cluster].map(|cluster| cluster.node_config(1, Vec::new()));
+        assert_eq!((old.patience, &new.joining[..]), (new.patience, &[4, 5][..]));
+        assert_eq!((old.nodes.len(), new.nodes.len()), (3, 5));
     }
 
     #[test]

@@ -58,16 +58,19 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Cluster, ConfigErr
         "root",
     ];
     let top = Fields::new(document.get_ref(), 0..0, "the cluster", &known, &mut mistakes);
+    let agreed_views = views(&top, &mut mistakes);
+    let (nodes, joining) = nodes(&top, agreed_views, &mut mistakes);
     let cluster = Cluster {
         name: name(&top, &mut mistakes).unwrap_or_else(|| "korrigan".to_owned()),
         mtu: top
             .integer("mtu", 1500..=9000, " bytes", &mut mistakes)
             .map_or(MTU_DEFAULT, |mtu| mtu.value as u16),
-        agreed_views: views(&top, &mut mistakes),
+        agreed_views,
         patience: top
             .integer("patience", 1..=20, " times", &mut mistakes)
             .map(|patience| patience.value as u8),
-        nodes: nodes(&top, &mut mistakes),
+        nodes,
+        joining,
         domains: domains(&top, &mut mistakes),
         login: login(&top, &mut mistakes),
         root: root(&top, folder, &mut mistakes),
@@ -123,7 +126,12 @@ fn login(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<String> {
     words.value.into_iter().map(|word| word.value).collect()
 }
 
-fn nodes(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<NodeEntry> {
+/// The nodes, and the numbers of those that join.
+fn nodes(
+    top: &Fields<'_, '_>,
+    agreed_views: bool,
+    mistakes: &mut Mistakes<'_>,
+) -> (Vec<NodeEntry>, Vec<u16>) {
     let tables = top.tables("node", "written as [[node]] tables", mistakes);
     if tables.is_empty() {
         top.missing("node", "add a [[node]] table with an id for each node", mistakes);
@@ -136,7 +144,15 @@ fn nodes(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<NodeEntry> {
     let mut nodes: Vec<_> =
         tables.into_iter().filter_map(|table| node(table, &mut seen, mistakes)).collect();
     nodes.sort_by_key(|node| node.id);
-    nodes
+    if let Some((first, span)) = seen.joining.first_key_value() {
+        if !agreed_views {
+            let text = format!("node {first} cannot join: with `views = \"static\"` nobody can");
+            mistakes.add(span.clone(), text);
+        } else if nodes.iter().all(|node| seen.joining.contains_key(&node.id)) {
+            mistakes.add(span.clone(), "all nodes join, and none founds a cluster: drop this line");
+        }
+    }
+    (nodes, seen.joining.into_keys().collect())
 }
 
 /// Where each id and address was seen first.
@@ -144,6 +160,8 @@ fn nodes(top: &Fields<'_, '_>, mistakes: &mut Mistakes<'_>) -> Vec<NodeEntry> {
 struct Seen {
     ids: BTreeMap<u16, usize>,
     macs: BTreeMap<[u8; 6], usize>,
+    /// The nodes that join, and where it says so.
+    joining: BTreeMap<u16, Range<usize>>,
 }
 
 fn node(
@@ -151,7 +169,7 @@ fn node(
     seen: &mut Seen,
     mistakes: &mut Mistakes<'_>,
 ) -> Option<NodeEntry> {
-    let known = ["id", "cores", "memory", "disk", "mac"];
+    let known = ["id", "cores", "memory", "disk", "mac", "joins"];
     let fields = Fields::new(table, span, "a node", &known, mistakes);
     fields.missing("id", "a number of its own, like id = 1", mistakes);
     let cores = fields.integer("cores", 1..=CORES_MAX as i64, "", mistakes);
@@ -159,6 +177,7 @@ fn node(
     let memory = fields.integer("memory", memory_range, " MiB", mistakes);
     let disk = disk(&fields, mistakes);
     let given_mac = mac(&fields, mistakes);
+    let joins = fields.flag("joins", mistakes);
     let id = fields.integer("id", 1..=i64::from(NODES_MAX), "", mistakes)?;
     let (id, id_span) = (id.value as u16, id.span);
     let line = mistakes.line(id_span.start);
@@ -166,6 +185,9 @@ fn node(
     if let Some(first) = again {
         let text = format!("node {id} is on line {first} already: give this one another id");
         mistakes.add(id_span.clone(), text);
+    }
+    if let Some(At { span, .. }) = joins.filter(|joins| joins.value) {
+        seen.joining.insert(id, span);
     }
     let mac = given_mac.unwrap_or(At { value: default_mac(id), span: id_span });
     // An id that comes twice brings its address along; one complaint is enough.

@@ -41,6 +41,17 @@ fn node_without_disk_says_0() {
 }
 
 #[test]
+fn node_that_joins_says_so_and_needs_somebody_to_join() {
+    let text =
+        "[[node]]\nid = 1\n[[node]]\nid = 9\njoins = true\n[[node]]\nid = 3\njoins = false\n";
+    let cluster = parse("c", text, Path::new("")).expect("it is right");
+    assert_eq!(cluster.joining, [9]);
+    one("[[node]]\nid = 1\njoins = true\n", 3, "none founds");
+    one("[[node]]\nid = 1\n[[node]]\nid = 2\njoins = 1\n", 5, "true or false");
+    one("views = \"static\"\n[[node]]\nid = 1\n[[node]]\nid = 2\njoins = true\n", 6, "static");
+}
+
+#[test]
 fn nodes_are_sorted_by_id() {
     let cluster = parse("c", "[[node]]\nid = 2\n[[node]]\nid = 1\n", Path::new("")).expect("right");
     assert_eq!(cluster.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2]);

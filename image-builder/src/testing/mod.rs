@@ -11,6 +11,7 @@
 
 mod host;
 mod layers;
+mod newcomers;
 mod programs;
 mod scenario;
 mod sources;

@@ -2,12 +2,11 @@
 //! Runs one scenario on one cluster.
 
 use super::host::HostShell;
-use super::programs;
+use super::{newcomers, programs};
 use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};
 use crate::config::Cluster;
 use crate::guest::Guest;
-use crate::images::{self, PrivateKeys};
 use crate::session::shell::{Heard, Shell, next};
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
@@ -47,9 +46,11 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
         ..ClusterArgs::default()
     };
     let mut cluster = Cluster::load(&args)?;
+    let last = cluster.nodes.iter().rev().take(usize::from(header.newcomers)).rev();
+    cluster.joining = last.map(|node| node.id).collect();
     cluster.root.files = programs::build(job.workspace, &header.programs)?;
     let folder = run_folder(job.workspace)?;
-    let images = images::write(job.workspace, &cluster, job.guest, &folder, PrivateKeys::Included)?;
+    let images = newcomers::images(job.workspace, &mut cluster, job.guest, &folder)?;
     let host = HostShell::start(job.workspace, &folder.join("host"))?;
     let mut running = Running::start(&cluster, &images, &folder)?;
     let deadline = Instant::now() + Duration::from_secs(header.timeout_s);

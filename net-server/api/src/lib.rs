@@ -75,13 +75,17 @@ pub struct Enrolled {
     pub counts: bool,
 }
 
-/// What the agreed view says of a node's key, instead of the image. Only the views server may say it.
+/// What the agreed view says of a node's key, instead of the image. Only the views server may say it. EINVAL: the
+/// image does not name the node, and the address is none that it may have. EEXIST: the image names it at another
+/// address; that one stays, and the key is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerKey {
     /// The node; this one, too.
     pub node: NodeId,
     /// Its public key; none if it was revoked.
     pub key: Option<[u8; abi::image::KEY_BYTES]>,
+    /// Its Ethernet address, if images need not name it.
+    pub address: Option<[u8; 6]>,
 }
 
 /// What a link that is not up is doing.

@@ -3,14 +3,14 @@
 //!
 //! # Model
 //! The configuration names a public key for each node. What the agreed view says replaces it
-//! ([`Net::change_key`]). A node may be given the private key that it is to have before the cluster knows
+//! ([`Net::change_key`]), and names nodes that the configuration does not ([`Net::add_peer`]). A node may be given the private key that it is to have before the cluster knows
 //! the public half ([`Net::enrol`]), or after: it holds both, and each peer's greetings show which one that peer
 //! takes for this node's. When the cluster has said which one counts, older ones are forgotten.
 
 use crate::limits::SECRETS_MAX;
 use crate::link::Link;
 use crate::secure::LinkKeys;
-use crate::{Linked, Net, Notice, Peer, PublicKey, Secret};
+use crate::{Linked, Mac, Net, Notice, Peer, PublicKey, Secret};
 use abi::{Errno, NodeId};
 use alloc::vec::Vec;
 
@@ -82,6 +82,26 @@ impl Net {
             let keys = linked.keys(key.expect("who has a link has a key"));
             linked.links[at].change_own(keys, greets);
         }
+    }
+
+    /// The cluster has another node, which the configuration need not name. Its link begins with its key
+    /// ([`Self::change_key`]). Idempotent.
+    ///
+    /// # Errors
+    /// EEXIST: the node is known at another address, which stays: an address that changed while frames are
+    /// under way could only be a stranger's, or a mistake. EINVAL: the address is a group's, zero, or that of
+    /// another node.
+    pub fn add_peer(&mut self, node: NodeId, mac: Mac) -> Result<(), Errno> {
+        let peers = &mut self.config.peers;
+        if let Some(known) = peers.iter().find(|peer| peer.node == node) {
+            return if known.mac == mac { Ok(()) } else { Err(Errno::EEXIST) };
+        }
+        let others = peers.iter().any(|peer| peer.mac == mac) || mac == self.config.mac;
+        if mac[0] & 1 != 0 || mac == Mac::default() || others {
+            return Err(Errno::EINVAL);
+        }
+        peers.push(Peer { node, mac, key: None });
+        Ok(())
     }
 
     /// The cluster has this for a node's public key now; none if it was revoked: then its session ends, and

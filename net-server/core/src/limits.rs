@@ -6,7 +6,8 @@ use core::fmt;
 const MS: u64 = 1_000_000;
 
 /// The formats of frames that a node can speak. Not spoken any more are format 1, of frames that nobody
-/// authenticated, and format 2, whose handshakes renew no session.
+/// authenticated, format 2, whose handshakes renew no session, and format 3: its frames are as these, but what
+/// servers say in them of views is not, so that such nodes are better refused here, where people see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Versions {
     /// The oldest one: at most one before the newest.
@@ -16,7 +17,7 @@ pub struct Versions {
 }
 
 /// What this build speaks.
-pub const VERSIONS: Versions = Versions { oldest: 3, newest: 3 };
+pub const VERSIONS: Versions = Versions { oldest: 4, newest: 4 };
 
 impl Versions {
     /// The newest format that both speak.

@@ -221,8 +221,10 @@ impl Service for NetService {
             }
             PeerKey::NUMBER if client != ServerId::Views => Err(Errno::EPERM),
             PeerKey::NUMBER => PeerKey::get(msg)
-                .and_then(|PeerKey { node, key }| {
-                    state.net.change_key(node, key.map(PublicKey), platform.now_ns())
+                .and_then(|PeerKey { node, key, address }| {
+                    let added = address.map_or(Ok(()), |mac| state.net.add_peer(node, mac));
+                    let key = key.map(PublicKey);
+                    state.net.change_key(node, key, platform.now_ns()).and(added)
                 })
                 .map(|()| Msg::default()),
             StrayUse::NUMBER => Msg::of(&state.net.strays()),

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// First bytes of the archive.
 pub const MAGIC: [u8; 8] = *b"KORRIGAN";
 /// Version of this format; root refuses others.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Number of entries in [`ArchiveHeader::entries`].
 pub const ENTRIES: usize = 5;
 /// Bytes of an encoded [`ArchiveHeader`].
@@ -116,6 +116,9 @@ pub struct NodeConfig {
     pub node: u16,
     /// All nodes of the cluster, this one too, in ascending order of id.
     pub nodes: Vec<NodeEntry>,
+    /// Those of them that join a cluster which runs, and never found one, ascending: the others' images need
+    /// not name them. The same on all nodes, as far as their images name them.
+    pub joining: Vec<u16>,
     /// Public keys of the cluster's members, in ascending order of node. A node that has none here, nor in
     /// the agreed view, is no member: its frames are dropped.
     pub keys: Vec<MemberKey>,

@@ -8,7 +8,11 @@
 use crate::delta::checked_voters;
 use crate::keys::checked_keys;
 use crate::limits::{EPOCH_MAX, FORMAT_VERSION, MEMBERS_MAX, VIEW_BYTES_MAX};
-use crate::{ChangedKey, Delta, Goal, Incarnation, Joining, Member, PublicKey, Slot, View, Voter};
+use crate::newcomer::ADDRESS_BYTES;
+use crate::{
+    ChangedKey, Delta, Goal, Incarnation, Joining, Member, Newcomer, PublicKey, Slot,
+    StationAddress, View, Voter,
+};
 use abi::id::SLOTS;
 use abi::image::KEY_BYTES;
 use abi::{Epoch, NodeId, SlotNo};
@@ -48,6 +52,12 @@ type RawMember = (u16, u32, u64, u32, bool);
 type RawSlot = (u16, u16, u16, bool, u64, u64, u64, u64);
 /// A public key; none if it was revoked.
 type RawKey = Option<[u8; KEY_BYTES]>;
+/// An Ethernet address.
+type RawAddress = [u8; ADDRESS_BYTES];
+/// node, key, address if it was added, since.
+type RawChangedKey = (u16, RawKey, Option<RawAddress>, u64);
+/// node, key, address.
+type RawNewcomer = (u16, [u8; KEY_BYTES], RawAddress);
 
 #[derive(Serialize, Deserialize)]
 struct RawView {
@@ -57,8 +67,7 @@ struct RawView {
     members: Vec<RawMember>,
     voters: Vec<(u16, u32)>,
     slots: Vec<RawSlot>,
-    /// node, key, since.
-    keys: Vec<(u16, RawKey, u64)>,
+    keys: Vec<RawChangedKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +78,7 @@ struct RawDelta {
     voters: Option<Vec<(u16, u32)>>,
     slots: Vec<(u16, RawSlot)>,
     keys: Vec<(u16, RawKey)>,
+    added: Vec<RawNewcomer>,
 }
 
 fn pack<T: Serialize>(raw: &T) -> Vec<u8> {
@@ -151,16 +161,31 @@ fn voters(raw: &[(u16, u32)]) -> Result<Vec<Voter>, Malformed> {
     raw.iter().map(voter).collect()
 }
 
-fn raw_key(entry: &ChangedKey) -> (u16, RawKey, u64) {
-    (entry.node.get(), entry.key.map(PublicKey::bytes), entry.since.0)
+fn raw_key(entry: &ChangedKey) -> RawChangedKey {
+    let ChangedKey { node, key, address, since } = *entry;
+    (node.get(), key.map(PublicKey::bytes), address.map(StationAddress::bytes), since.0)
 }
 
 fn key(raw: RawKey) -> Result<Option<PublicKey>, Malformed> {
     raw.map(|bytes| PublicKey::new(bytes).ok_or(Malformed::Content)).transpose()
 }
 
-fn changed_key((number, raw, since): (u16, RawKey, u64)) -> Result<ChangedKey, Malformed> {
-    Ok(ChangedKey { node: node(number)?, key: key(raw)?, since: Epoch(since) })
+fn address(raw: RawAddress) -> Result<StationAddress, Malformed> {
+    StationAddress::new(raw).ok_or(Malformed::Content)
+}
+
+fn changed_key((number, raw, station, since): RawChangedKey) -> Result<ChangedKey, Malformed> {
+    let address = station.map(address).transpose()?;
+    Ok(ChangedKey { node: node(number)?, key: key(raw)?, address, since: Epoch(since) })
+}
+
+fn raw_newcomer(new: &Newcomer) -> RawNewcomer {
+    (new.node.get(), new.key.bytes(), new.address.bytes())
+}
+
+fn newcomer((number, raw, station): RawNewcomer) -> Result<Newcomer, Malformed> {
+    let key = PublicKey::new(raw).ok_or(Malformed::Content)?;
+    Ok(Newcomer { node: node(number)?, key, address: address(station)? })
 }
 
 impl View {
@@ -233,6 +258,7 @@ impl Delta {
             voters: self.voters.as_deref().map(raw_voters),
             slots: self.slots.iter().map(|(n, s)| (n.index() as u16, raw_slot(s))).collect(),
             keys: self.keys.iter().map(|(n, k)| (n.get(), k.map(PublicKey::bytes))).collect(),
+            added: self.added.iter().map(raw_newcomer).collect(),
         })
     }
 
@@ -255,6 +281,7 @@ impl Delta {
                 .into_iter()
                 .map(|(number, raw)| Ok((node(number)?, key(raw)?)))
                 .collect::<Result<_, _>>()?,
+            added: raw.added.into_iter().map(newcomer).collect::<Result<_, _>>()?,
         })
     }
 }

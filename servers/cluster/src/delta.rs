@@ -6,7 +6,7 @@
 //! [`View::apply`] takes the same decision on every node, and refuses whatever no view may become.
 
 use crate::limits::{EPOCH_MAX, MEMBERS_MAX, VOTERS_MAX};
-use crate::{ChangedKey, Member, PublicKey, Slot, View, Voter};
+use crate::{ChangedKey, Member, Newcomer, PublicKey, Slot, View, Voter};
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,6 +28,8 @@ pub struct Delta {
     pub slots: Vec<(SlotNo, Slot)>,
     /// Keys that change, or are revoked, ascending by node.
     pub keys: Vec<(NodeId, Option<PublicKey>)>,
+    /// Nodes that are added, ascending.
+    pub added: Vec<Newcomer>,
 }
 
 /// Why a change is void: the view stays as it is.
@@ -48,8 +50,10 @@ pub enum Void {
     /// The node's key is this one already, or another's, or may not be revoked: no majority of the voters
     /// would be left.
     Key(NodeId),
-    /// More keys would be changed than there is room for.
+    /// More keys would be changed, or nodes added, than there is room for.
     Keys,
+    /// The node that would be added is a member or was added before, or has another's key or address.
+    Newcomer(NodeId),
 }
 
 impl fmt::Display for Void {
@@ -63,6 +67,22 @@ impl fmt::Display for Void {
             Self::Slot(slot) => write!(f, "{slot} may not change so"),
             Self::Key(node) => write!(f, "the key of node {node} may not change so"),
             Self::Keys => f.write_str("too many keys would be changed"),
+            Self::Newcomer(node) => write!(f, "node {node} may not be added so"),
+        }
+    }
+}
+
+impl Delta {
+    /// A change of the view `base` that changes nothing yet.
+    pub fn new(base: Epoch) -> Self {
+        Self {
+            base,
+            leave: Vec::new(),
+            join: Vec::new(),
+            voters: None,
+            slots: Vec::new(),
+            keys: Vec::new(),
+            added: Vec::new(),
         }
     }
 }
@@ -81,6 +101,7 @@ impl View {
             && delta.voters.is_none()
             && delta.slots.is_empty()
             && delta.keys.is_empty()
+            && delta.added.is_empty()
         {
             return Err(Void::Nothing);
         }
@@ -109,7 +130,7 @@ impl View {
             roster: Arc::new(roster),
             voters,
             slots: self.slots.clone(),
-            keys: if delta.keys.is_empty() { self.keys.clone() } else { Arc::new(keys) },
+            keys: if keys == *self.keys { self.keys.clone() } else { Arc::new(keys) },
         };
         next.change_slots(self, delta)?;
         Ok(next)

@@ -13,7 +13,8 @@ mod voters;
 use crate::delta::checked_voters;
 use crate::limits::{MEMBERS_MAX, MOVES_MAX};
 use crate::{
-    Delta, Goal, Incarnation, Joining, Member, PublicKey, Refused, Request, Slot, View, Voter,
+    Delta, Goal, Incarnation, Joining, Member, Newcomer, PublicKey, Refused, Request, Slot, View,
+    Voter,
 };
 use abi::id::NODES_MAX;
 use abi::{Epoch, NodeId, SlotNo};
@@ -39,6 +40,8 @@ pub struct Draft<'a> {
     slots: Vec<Slot>,
     /// Keys that change: one at most, as what may change depends on the others.
     keys: Vec<(NodeId, Option<PublicKey>)>,
+    /// A node that is added, for the same reason only if no key changes.
+    added: Option<Newcomer>,
     /// Slots that get no joiner in this view.
     avoided: Vec<bool>,
 }
@@ -61,6 +64,7 @@ impl<'a> Draft<'a> {
             voters: None,
             slots: Vec::clone(&old.slots),
             keys: Vec::new(),
+            added: None,
             avoided: vec![false; old.slots.len()],
         }
     }
@@ -141,10 +145,18 @@ impl<'a> Draft<'a> {
             }
             Request::Voters(voters) => self.change_voters(from, voters),
             // The next view takes the next one: it is asked for again.
-            Request::Key(..) if !self.keys.is_empty() => Err(Refused::Epoch(self.next)),
+            Request::Key(..) | Request::Add(_) if !self.keys.is_empty() || self.added.is_some() => {
+                Err(Refused::Epoch(self.next))
+            }
             Request::Key(node, key) => {
                 self.old.may_change_key(from, *node, *key)?;
                 self.keys.push((*node, *key));
+                Ok(())
+            }
+            Request::Add(new) if self.place(new.node).is_ok() => Err(Refused::InUse),
+            Request::Add(new) => {
+                self.old.may_add(from, new)?;
+                self.added = Some(*new);
                 Ok(())
             }
         }
@@ -209,7 +221,8 @@ impl<'a> Draft<'a> {
             && join.is_empty()
             && self.voters.is_none()
             && slots.is_empty()
-            && self.keys.is_empty();
+            && self.keys.is_empty()
+            && self.added.is_none();
         let base = self.old.epoch;
         (!nothing).then_some(Delta {
             base,
@@ -218,6 +231,7 @@ impl<'a> Draft<'a> {
             voters: self.voters,
             slots,
             keys: self.keys,
+            added: self.added.into_iter().collect(),
         })
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keys of nodes that were changed, or taken away, while the cluster runs.
+//! Keys of nodes that were changed, or taken away, while the cluster runs, and those of nodes that were added.
 //!
 //! # Model
 //! Images name a public key for each node. The view's table names those that differ since, ascending by
@@ -10,7 +10,8 @@
 //! [`CHANGED_KEYS_MAX`] nodes: a change for one more is refused.
 
 use crate::limits::CHANGED_KEYS_MAX;
-use crate::{Delta, Refused, View, Void, Voter};
+use crate::newcomer::{addresses_differ, with_added};
+use crate::{Delta, Refused, StationAddress, View, Void, Voter};
 use abi::image::KEY_BYTES;
 use abi::{Epoch, NodeId};
 use alloc::vec::Vec;
@@ -76,6 +77,8 @@ pub struct ChangedKey {
     pub node: NodeId,
     /// Its key; `None` if it was revoked: the node is a stranger.
     pub key: Option<PublicKey>,
+    /// Its Ethernet address, if it was added while the cluster runs: images of others need not name it.
+    pub address: Option<StationAddress>,
     /// The view that changed it.
     pub since: Epoch,
 }
@@ -137,7 +140,8 @@ impl View {
 
     /// The table after `delta`, which makes the view `epoch`.
     pub(crate) fn keys_after(&self, delta: &Delta, epoch: Epoch) -> Result<Vec<ChangedKey>, Void> {
-        changed(&self.keys, &delta.keys, epoch)
+        let keys = changed(&self.keys, &delta.keys, epoch)?;
+        with_added(keys, &delta.added, &self.roster, epoch)
     }
 }
 
@@ -151,10 +155,10 @@ fn changed(
         return Err(Void::Key(changes[0].0));
     }
     for (node, key) in changes {
-        let entry = ChangedKey { node: *node, key: *key, since };
+        let entry = ChangedKey { node: *node, key: *key, address: None, since };
         match keys.binary_search_by_key(node, |entry| entry.node) {
             Ok(at) if keys[at].key == *key => return Err(Void::Key(*node)),
-            Ok(at) => keys[at] = entry,
+            Ok(at) => keys[at] = ChangedKey { address: keys[at].address, ..entry },
             Err(at) => keys.insert(at, entry),
         }
     }
@@ -180,8 +184,8 @@ fn doubled(keys: &[ChangedKey]) -> Option<NodeId> {
 pub(crate) fn checked_keys(keys: Vec<ChangedKey>, epoch: Epoch) -> Option<Vec<ChangedKey>> {
     let sorted = keys.is_sorted_by(|a, b| a.node < b.node);
     let past = keys.iter().all(|entry| entry.since.0 >= 1 && entry.since <= epoch);
-    let right = sorted && past && keys.len() <= CHANGED_KEYS_MAX && doubled(&keys).is_none();
-    right.then_some(keys)
+    let unique = doubled(&keys).is_none() && addresses_differ(&keys);
+    (sorted && past && unique && keys.len() <= CHANGED_KEYS_MAX).then_some(keys)
 }
 
 #[cfg(test)]
@@ -223,8 +227,7 @@ mod tests {
     }
 
     fn delta(view: &View, keys: Vec<(NodeId, Option<PublicKey>)>) -> Delta {
-        let (leave, join, slots) = (Vec::new(), Vec::new(), Vec::new());
-        Delta { base: view.epoch(), leave, join, voters: None, slots, keys }
+        Delta { keys, ..Delta::new(view.epoch()) }
     }
 
     #[test]
@@ -232,7 +235,7 @@ mod tests {
         let view = founded(4, 3);
         assert_eq!(view.keys(), []);
         let view = asked(&view, 1, 4, key(7)).expect("it may");
-        let entry = ChangedKey { node: node(4), key: key(7), since: view.epoch() };
+        let entry = ChangedKey { node: node(4), key: key(7), address: None, since: view.epoch() };
         assert_eq!(view.keys(), [entry]);
         let view = asked(&view, 2, 4, None).expect("it may");
         assert!(view.is_revoked(node(4)) && !view.is_revoked(node(1)));
@@ -310,7 +313,12 @@ mod tests {
     fn keys_beyond_the_bound_are_refused() {
         let mut view = founded(1, 1);
         let (max, since) = (CHANGED_KEYS_MAX as u16, Epoch(1));
-        let entry = |number| ChangedKey { node: node(number), key: key(number as u8), since };
+        let entry = |number| ChangedKey {
+            node: node(number),
+            key: key(number as u8),
+            address: None,
+            since,
+        };
         view.keys = Arc::new((2..max + 2).map(entry).collect());
         assert_eq!(asked(&view, 1, max + 2, None), Err(Refused::Keys));
         let change = delta(&view, vec![(node(max + 2), None)]);
@@ -326,7 +334,12 @@ mod tests {
         let same = delta(&view, vec![(node(3), key(3)), (node(4), key(3))]);
         assert_eq!(view.apply(&same), Err(Void::Key(node(4))));
         let since = Epoch(1);
-        let entry = |number, byte, since| ChangedKey { node: node(number), key: key(byte), since };
+        let entry = |number, byte, since| ChangedKey {
+            node: node(number),
+            key: key(byte),
+            address: None,
+            since,
+        };
         for keys in [
             vec![entry(2, 9, Epoch(2))],
             vec![entry(2, 9, Epoch(0))],

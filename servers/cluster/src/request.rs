@@ -6,12 +6,12 @@
 //! |---|---|
 //! | joined, moved, abort, alone | the slot's primary, in this very view |
 //! | drain | the member itself |
-//! | voters, key | a node that votes |
+//! | voters, key, add | a node that votes |
 //!
 //! Everything else (who is dead, who is admitted, who joins which slot, and who votes unless it is asked for)
 //! the leader decides.
 
-use crate::{Goal, PublicKey, Voter};
+use crate::{Goal, Newcomer, PublicKey, Voter};
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec::Vec;
 use core::fmt;
@@ -34,6 +34,8 @@ pub enum Request {
     /// The node's key shall be this one, or it shall have none any more. An administrator wants it: the
     /// node that asks has seen to that.
     Key(NodeId, Option<PublicKey>),
+    /// This shall be a node of the cluster. An administrator wants it, as for [`Self::Key`].
+    Add(Newcomer),
 }
 
 /// Why a request changes nothing.
@@ -59,8 +61,12 @@ pub enum Refused {
     Majority,
     /// The key is that of another node.
     OthersKey,
-    /// As many keys have been changed as there is room for.
+    /// As many keys have been changed, and nodes added, as there is room for.
     Keys,
+    /// The number to be added is a member's, or another node's that the view knows.
+    InUse,
+    /// The Ethernet address is that of another node.
+    OthersAddress,
     /// The node's key is revoked.
     Revoked,
 }
@@ -78,7 +84,9 @@ impl fmt::Display for Refused {
             Self::Itself => f.write_str("a node does not revoke its own key"),
             Self::Majority => f.write_str("no majority of the voters would be left"),
             Self::OthersKey => f.write_str("it is another node's key"),
-            Self::Keys => f.write_str("no more keys can be changed"),
+            Self::Keys => f.write_str("no more keys can be changed, and no nodes added"),
+            Self::InUse => f.write_str("the number is in use"),
+            Self::OthersAddress => f.write_str("it is another node's Ethernet address"),
             Self::Revoked => f.write_str("the node's key is revoked"),
         }
     }

@@ -523,14 +523,7 @@ fn unlawful_changes_are_void() {
         Slot { backed: next, ..slot },
         Slot { joining: Some(Joining { node: node(9), goal: Goal::Backup }), ..slot },
     ];
-    let delta = |slot| Delta {
-        base: view.epoch(),
-        leave: Vec::new(),
-        join: Vec::new(),
-        voters: None,
-        slots: vec![(number, slot)],
-        keys: Vec::new(),
-    };
+    let delta = |slot| Delta { slots: vec![(number, slot)], ..Delta::new(view.epoch()) };
     for slot in unlawful {
         assert_eq!(view.apply(&delta(slot)), Err(Void::Slot(number)), "{slot:?}");
     }
@@ -566,6 +559,7 @@ fn largest_view_fits_its_bound() {
     let keys = (961..=1024).map(|number| ChangedKey {
         node: node(number),
         key: PublicKey::new([number as u8; 32]),
+        address: StationAddress::new([2, 0, 0, 0, 0, number as u8]),
         since: view.epoch,
     });
     view.keys = Arc::new(keys.collect());
@@ -594,6 +588,9 @@ fn bytes_that_are_no_view_are_refused() {
 /// The bytes are kept on disks and go between nodes of different builds.
 #[test]
 fn encoded_form_stays_as_it_is() {
+    let key = PublicKey::new([8; 32]).expect("a key");
+    let address = StationAddress::new([2, 0, 0, 0, 0, 9]).expect("an address");
+    let newcomer = Newcomer { node: node(9), key, address };
     let delta = Delta {
         base: Epoch(300),
         leave: vec![node(2)],
@@ -601,10 +598,12 @@ fn encoded_form_stays_as_it_is() {
         voters: Some(vec![Voter { node: node(1), disk: founder(1, node(1), 0).disk }]),
         slots: vec![(SlotNo::new(3).expect("a slot"), Slot::new(node(6)))],
         keys: vec![(node(2), None), (node(300), PublicKey::new([9; 32]))],
+        added: vec![newcomer],
     };
-    let rest = [4, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
+    let rest = [5, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
     let keys = [2, 2, 0, 0xac, 2, 1];
-    let bytes = [&rest[..], &keys, &[9; 32]].concat();
+    let added = [[1, 9].as_slice(), &[8; 32], &[2, 0, 0, 0, 0, 9]].concat();
+    let bytes = [&rest[..], &keys, &[9; 32], &added].concat();
     assert_eq!(delta.encode(), bytes);
     assert_eq!(Delta::decode(&bytes), Ok(delta));
 }

@@ -50,3 +50,5 @@ pub const UNAPPLIED_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of answers that are kept because who asked may ask again, per server; beyond, the oldest of who
 /// has the newest are forgotten.
 pub const RESULTS_BYTES_MAX: usize = 128 * 1024;
+/// Places for what a step tells that are kept for the next one.
+pub const OUTPUTS_KEPT: usize = 16;

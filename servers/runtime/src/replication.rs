@@ -28,7 +28,9 @@
 //! goes on alone until another has joined.
 
 use crate::cx::transmit;
-use crate::limits::{CHANGES_BYTES_MAX, NODE_BODY_BYTES, RESULTS_BYTES_MAX, UNAPPLIED_BYTES_MAX};
+use crate::limits::{
+    CHANGES_BYTES_MAX, NODE_BODY_BYTES, OUTPUTS_KEPT, RESULTS_BYTES_MAX, UNAPPLIED_BYTES_MAX,
+};
 use crate::membership::Turn;
 use crate::node::{self, Kind, Lane, Urge};
 use crate::tables::Completion;
@@ -271,7 +273,7 @@ impl<C: Core> Host<C> {
             let it = &mut cx.tables.replication;
             it.told |= it.changed;
             let changes = core::mem::take(&mut it.changes);
-            let outputs = core::mem::take(&mut it.outputs);
+            let mut outputs = core::mem::take(&mut it.outputs);
             if core::mem::take(&mut it.changed) {
                 for slot in core::mem::take(&mut it.alone) {
                     if let Some(backup) = backup_of(cx.view(), cx.node, slot) {
@@ -282,11 +284,16 @@ impl<C: Core> Host<C> {
             }
             let awaited = !Mutant::BackupsAreNotAwaited.is_on();
             let after = cx.tables.replication.wait_for().filter(|_| awaited);
-            for output in outputs {
+            for output in outputs.drain(..) {
                 match after {
                     Some(number) => cx.tables.replication.held.push_back((number, output)),
                     None => tell_now(cx, output),
                 }
+            }
+            if cx.tables.replication.outputs.is_empty() {
+                // The next step uses the same memory.
+                outputs.shrink_to(OUTPUTS_KEPT);
+                cx.tables.replication.outputs = outputs;
             }
             if !core::mem::take(&mut cx.tables.replication.stranded) {
                 return;
@@ -568,6 +575,14 @@ impl Cx<'_> {
 /// who calls may have heard of one that is gone, and ask again.
 fn ship(cx: &mut Cx<'_>, changes: Vec<(SlotNo, Vec<u8>)>, outputs: &[Output]) {
     let me = cx.node;
+    let mut packages: BTreeMap<NodeId, (Package, BTreeSet<SlotNo>, usize)> = BTreeMap::new();
+    for (slot, change) in changes {
+        let Some(backup) = backup_of(cx.view(), cx.node, slot) else { continue };
+        let (package, slots, bytes) = packages.entry(backup).or_default();
+        *bytes += change.len();
+        slots.insert(slot);
+        package.changes.push((slot.index() as u16, change));
+    }
     let mut answers = Vec::new();
     for output in outputs {
         let Output::Message(it) = output else { continue };
@@ -576,19 +591,12 @@ fn ship(cx: &mut Cx<'_>, changes: Vec<(SlotNo, Vec<u8>)>, outputs: &[Output]) {
         if kind == Kind::Reply && it.to != me && status != node::MOVED {
             let Msg { words, ref bytes } = it.msg;
             let (bytes, bulk) = (bytes.clone(), it.bulk.clone());
-            answers.push((it.to, request, Answered { status, words, bytes, bulk }));
+            let answer = Answered { status, words, bytes, bulk };
+            if !packages.is_empty() {
+                answers.push((it.to, request, answer.clone()));
+            }
+            cx.tables.replication.keep_answer(it.to, request, answer);
         }
-    }
-    for (node, request, answer) in &answers {
-        cx.tables.replication.keep_answer(*node, *request, answer.clone());
-    }
-    let mut packages: BTreeMap<NodeId, (Package, BTreeSet<SlotNo>, usize)> = BTreeMap::new();
-    for (slot, change) in changes {
-        let Some(backup) = backup_of(cx.view(), cx.node, slot) else { continue };
-        let (package, slots, bytes) = packages.entry(backup).or_default();
-        *bytes += change.len();
-        slots.insert(slot);
-        package.changes.push((slot.index() as u16, change));
     }
     if packages.is_empty() {
         return;

@@ -275,9 +275,7 @@ impl World {
     }
 
     fn agree_row(&mut self, row: Slot) {
-        let (base, leave, join) = (self.view.epoch(), Vec::new(), Vec::new());
-        let delta =
-            Delta { base, leave, join, voters: None, slots: vec![(slot(), row)], keys: Vec::new() };
+        let delta = Delta { slots: vec![(slot(), row)], ..Delta::new(self.view.epoch()) };
         self.view = self.view.apply(&delta).expect("it is lawful");
     }
 

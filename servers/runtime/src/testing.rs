@@ -272,9 +272,7 @@ pub fn moved_view(view: &View, slot: SlotNo, to: NodeId) -> View {
     let row = *view.slot(slot);
     let joining = Some(Joining { node: to, goal: Goal::Primary });
     let change = |view: &View, slots| {
-        let (leave, join) = (Vec::new(), Vec::new());
-        let delta =
-            Delta { base: view.epoch(), leave, join, voters: None, slots, keys: Vec::new() };
+        let delta = Delta { slots, ..Delta::new(view.epoch()) };
         view.apply(&delta).expect("a lawful move")
     };
     let joins = change(view, Vec::from([(slot, Slot { joining, backup: None, ..row })]));

@@ -11,6 +11,8 @@ const TIMEOUT_S_MAX: u64 = 14400;
 pub struct Header {
     /// Nodes of the cluster.
     pub nodes: u16,
+    /// So many of them, the last ones, join: the others' images do not name them.
+    pub newcomers: u16,
     /// The node whose login shell gets the commands.
     pub console: u16,
     /// It runs once with each of these numbers of cores.
@@ -42,6 +44,7 @@ impl Default for Header {
     fn default() -> Self {
         Self {
             nodes: 1,
+            newcomers: 0,
             console: 1,
             cores: vec![1],
             views: None,
@@ -79,6 +82,7 @@ impl Header {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "nodes" => self.nodes = number(value, 1, 64)?,
+            "newcomers" => self.newcomers = number(value, 0, 63)?,
             "console" => self.console = number(value, 1, 64)?,
             "cores" => self.cores = numbers(value)?,
             "views" => self.views = words(value)?.into_iter().next(),
@@ -89,7 +93,7 @@ impl Header {
             "full" => self.full = yes_or_no(value)?,
             _ => {
                 return Err(format!(
-                    "unknown key `{key}`: a header has nodes, console, cores, views, compositions, memory, \
+                    "unknown key `{key}`: a header has nodes, newcomers, console, cores, views, compositions, memory, \
                      timeout, programs, full"
                 ));
             }

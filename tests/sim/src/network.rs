@@ -41,9 +41,10 @@ impl Node {
                 .and_then(|link| self.around.borrow().net.figures(link.node))
                 .and_then(|figures| Msg::of(&figures)),
             PeerKey::NUMBER => PeerKey::get(msg)
-                .and_then(|PeerKey { node, key }| {
+                .and_then(|PeerKey { node, key, address }| {
                     let net = &mut self.around.borrow_mut().net;
-                    net.change_key(node, key.map(PublicKey), now_ns)
+                    let added = address.map_or(Ok(()), |mac| net.add_peer(node, mac));
+                    net.change_key(node, key.map(PublicKey), now_ns).and(added)
                 })
                 .map(|()| Msg::default()),
             StrayUse::NUMBER => Msg::of(&self.around.borrow().net.strays()),

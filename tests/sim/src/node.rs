@@ -21,7 +21,7 @@ use mem_core::MemCore;
 use net_core::{Net, Peer, PublicKey, Secret};
 use proc_core::ProcCore;
 use runtime::{Bulk, Core, Event, Host, Msg, Operation, Status, Wire};
-use shell_api::{EVENT_KEY, EVENT_WISH, KeyWish, Wish};
+use shell_api::{AddWish, EVENT_ADD, EVENT_KEY, EVENT_WISH, KeyWish, Wish};
 use shell_core::{Machine, Setup, Shell, Stop};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,10 @@ use views_core::server::ViewsServer;
 pub struct Plan {
     /// Its number.
     pub node: NodeId,
-    /// All nodes.
+    /// All nodes that its image names.
     pub nodes: Vec<NodeId>,
+    /// The last of those that the cluster is founded with; later ones join.
+    pub first_nodes: u16,
     /// CPU cores.
     pub cores: u8,
     /// See [`crate::world::Setting::patience`].
@@ -258,6 +260,12 @@ impl Node {
         self.tell_views(EVENT_KEY, &KeyWish { node, key: key.map(|key| key.0) }, now_ns);
     }
 
+    /// An administrator on this node wants another node in the cluster.
+    pub fn wish_node(&self, node: NodeId, now_ns: u64) {
+        let wish = AddWish { node, key: secret(node).public().0, address: mac(node) };
+        self.tell_views(EVENT_ADD, &wish, now_ns);
+    }
+
     /// Gives the node another private key; its public half.
     pub fn enrol(&self, secret: &Secret, now_ns: u64) -> PublicKey {
         let now_ns = self.local_ns(now_ns);
@@ -468,14 +476,16 @@ fn setup(plan: &Plan) -> Setup {
     };
     let nodes = plan.nodes.iter().map(entry).collect();
     // Who leaves is chance's affair here, and the clients on its console stay: only slots and votes go.
-    Setup { login: plan.login.clone(), nodes, views_agreed: false }
+    Setup { login: plan.login.clone(), nodes, keys: Vec::new(), views_agreed: false }
 }
 
 fn views_setup(plan: &Plan, now_ns: u64) -> views_core::server::Setup {
     let keepers = [ServerId::Mem, ServerId::Fs, ServerId::Ipc, ServerId::Proc].to_vec();
     let servers = keepers.iter().copied().chain([ServerId::Shell]).collect();
     let seed = plan.seed ^ now_ns;
-    views_core::server::Setup::of(servers, keepers, plan.nodes.clone(), plan.patience, seed)
+    let joins = |node: &NodeId| (*node, node.get() > plan.first_nodes);
+    let nodes = plan.nodes.iter().map(joins).collect();
+    views_core::server::Setup::of(servers, keepers, nodes, plan.patience, seed)
 }
 
 /// Nodes' keys follow from their numbers: a run follows from its seed alone.

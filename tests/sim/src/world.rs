@@ -115,7 +115,8 @@ impl World {
     }
 
     /// Boots a node that does not live: the first time, or again with nothing of what it had
-    /// but its disk.
+    /// but its disk. One beyond those of the setting has an image that names all up to itself, while the first
+    /// nodes' images name these alone.
     pub fn boot(&mut self, id: NodeId) {
         assert!(!self.lives(id), "only a node that is dead boots");
         let drift = self.setting.drift_ppm;
@@ -131,7 +132,8 @@ impl World {
         let plan = Plan {
             node: id,
             medium: Rc::clone(medium),
-            nodes: (1..=self.setting.nodes).map(node).collect(),
+            nodes: (1..=self.setting.nodes.max(id.get())).map(node).collect(),
+            first_nodes: self.setting.nodes,
             cores: self.setting.cores,
             patience: self.setting.patience,
             frames: self.setting.frames,

@@ -31,9 +31,8 @@ fn backed(w: &World, view: &View, nodes: [usize; 2]) -> View {
         })
         .collect();
     let with = |view: &View, change: &dyn Fn(cluster::Slot) -> cluster::Slot| {
-        let rows = slots.iter().map(|slot| (*slot, change(*view.slot(*slot)))).collect();
-        let (base, leave, join) = (view.epoch(), Vec::new(), Vec::new());
-        let delta = Delta { base, leave, join, voters: None, slots: rows, keys: Vec::new() };
+        let slots = slots.iter().map(|slot| (*slot, change(*view.slot(*slot)))).collect();
+        let delta = Delta { slots, ..Delta::new(view.epoch()) };
         view.apply(&delta).expect("it is lawful")
     };
     let other = |row: &cluster::Slot| {

@@ -34,7 +34,7 @@ impl Tree {
             let (links, meta) = (node.links, self.meta(dir)?);
             self.room_for_inode()?;
             self.inodes.insert(dir, Inode { meta, links, opens: 0, body });
-            self.touched.inodes.insert(dir);
+            self.touched.inode(dir);
         }
         match &mut self.inode_here(dir)?.body {
             Body::Directory(folder) if folder.dead => Err(Errno::ENOENT),
@@ -76,7 +76,7 @@ impl Tree {
         let serial = self.view.slot(slot).serial(self.made).ok_or(Errno::ENOSPC)?;
         let id = InodeId::new(slot, serial).ok_or(Errno::ENOSPC)?;
         self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body });
-        self.touched.inodes.insert(id);
+        self.touched.inode(id);
         Ok(id)
     }
 
@@ -170,8 +170,8 @@ impl Tree {
         change(folder);
         let after = folder.entries.len();
         self.names = self.names + after - before;
-        self.touched.inodes.insert(dir);
-        self.touched.names.insert((dir, name.to_owned()));
+        self.touched.inode(dir);
+        self.touched.names.push((dir, name.to_owned()));
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Tree {
         if Lower::is_lower(id) || !self.inodes.get(&id).is_some_and(unused) {
             return;
         }
-        self.touched.inodes.insert(id);
+        self.touched.inode(id);
         match self.inodes.remove(&id).map(|inode| inode.body) {
             Some(Body::File(file)) => {
                 self.pages_used -= file.extents.pages();

@@ -117,7 +117,7 @@ impl Tree {
     /// # Errors
     /// As [`Self::inode`].
     pub fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Errno> {
-        self.touched.inodes.insert(id);
+        self.touched.inode(id);
         self.inodes.get_mut(&id).ok_or(Errno::ESTALE)
     }
 

@@ -5,25 +5,44 @@
 
 use super::Tree;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{FILE_BYTES_MAX, INODES_MAX, NAMES_MAX};
+use crate::limits::{FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOUCHED_KEPT};
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
-/// What a step has changed.
+/// What a step has changed. Something may stand here twice: most steps have no backup to tell, and should not
+/// pay for sets.
 #[derive(Default, Debug)]
 pub struct Touched {
     /// Inodes that changed, came or went.
-    pub inodes: BTreeSet<InodeId>,
+    pub inodes: Vec<InodeId>,
     /// Directories and names in them.
-    pub names: BTreeSet<(InodeId, String)>,
+    pub names: Vec<(InodeId, String)>,
     /// Bytes of files.
     pub written: Vec<(InodeId, Range<u64>)>,
+}
+
+impl Touched {
+    /// An inode changed, came or went.
+    pub fn inode(&mut self, id: InodeId) {
+        if self.inodes.last() != Some(&id) {
+            self.inodes.push(id);
+        }
+    }
+
+    /// Nothing is touched any more; the next step uses the same memory.
+    pub fn clear(&mut self) {
+        self.inodes.clear();
+        self.inodes.shrink_to(TOUCHED_KEPT);
+        self.names.clear();
+        self.names.shrink_to(TOUCHED_KEPT);
+        self.written.clear();
+        self.written.shrink_to(TOUCHED_KEPT);
+    }
 }
 
 /// An inode without its names and bytes.

@@ -93,7 +93,6 @@ fn with_rows(view: &View, slots: Vec<(SlotNo, Slot)>) -> View {
     if slots.is_empty() {
         return view.clone();
     }
-    let (base, leave, join) = (view.epoch(), Vec::new(), Vec::new());
-    let delta = Delta { base, leave, join, voters: None, slots, keys: Vec::new() };
+    let delta = Delta { slots, ..Delta::new(view.epoch()) };
     view.apply(&delta).expect("it is lawful")
 }

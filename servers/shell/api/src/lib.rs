@@ -123,7 +123,21 @@ pub struct KeyWish {
     pub key: Option<[u8; KEY_BYTES]>,
 }
 
-cold!(RunCommand, CommandEnd, MovedNext, KeyWish);
+/// Upcall from the shell server of a node to its views server: an [`AddWish`].
+pub const EVENT_ADD: u16 = 3;
+
+/// An administrator wishes that this be a node of the cluster, though images do not name it. As for [`KeyWish`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddWish {
+    /// The node.
+    pub node: NodeId,
+    /// Its public key.
+    pub key: [u8; KEY_BYTES],
+    /// Its Ethernet address.
+    pub address: [u8; 6],
+}
+
+cold!(RunCommand, CommandEnd, MovedNext, KeyWish, AddWish);
 
 operations! {
     ServerId::Shell;

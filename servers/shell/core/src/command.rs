@@ -12,7 +12,7 @@ use abi::{NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use cluster::PublicKey;
+use cluster::{ADDRESS_BYTES, Newcomer, PublicKey, StationAddress};
 
 /// Says "only the node that gets the command" between shell servers.
 pub(crate) const HERE: &str = "here";
@@ -23,6 +23,10 @@ const CHECK: &str = "--check";
 const FORCE: &str = "--force";
 /// `linkkey` removes what it kept.
 const FORGET: &str = "--forget";
+/// `node add` names a node that images do not.
+const KEY: &str = "--key";
+/// See [`KEY`].
+const MAC: &str = "--mac";
 /// `net` sends null requests.
 const PING: &str = "--ping";
 
@@ -96,6 +100,8 @@ pub(crate) enum Command {
     Node(Deed, NodeId, bool),
     /// The cluster takes this for the node's public key from now on, or none.
     NodeKey(NodeId, Option<PublicKey>),
+    /// A node that images need not name is one of the cluster from now on.
+    NewNode(Newcomer),
     /// Gives net-server the node's private key.
     LinkKey([u8; KEY_BYTES]),
     /// Removes it from the node's disk.
@@ -116,6 +122,7 @@ impl Command {
             | Self::Kill(..)
             | Self::Node(..)
             | Self::NodeKey(..)
+            | Self::NewNode(_)
             | Self::LinkKey(_)
             | Self::ForgetKey => true,
             Self::On(Task::Ps | Task::Mem | Task::Net | Task::Disks | Task::Log, _)
@@ -134,6 +141,7 @@ node drain NODE [--force]   moves all processes and slots off a node
 node remove NODE [--force]  drains a node and stops it
 node replace NODE [--force] drains a node and starts it again
 node add NODE       takes a drained node back, or waits until one joins
+node add NODE --key KEY --mac ADDRESS   takes a new node into the cluster, and waits until it joins
 node key NODE KEY   the cluster takes KEY for the node's public key from now on
 node revoke NODE    the cluster takes no key of the node any more, and lets it go
 ps [NODE]           processes of all nodes, or of one
@@ -200,7 +208,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
 
 fn deed(arguments: &[String]) -> Result<Command, String> {
     let usage = "node needs to know what to do with which node: node drain|remove|replace NODE [--force], \
-                 node add NODE, node key NODE KEY, or node revoke NODE";
+                 node add NODE [--key KEY --mac ADDRESS], node key NODE KEY, or node revoke NODE";
     let (what, to, rest) = match arguments {
         [what, to, rest @ ..] => (what.as_str(), to, rest),
         _ => return Err(usage.to_string()),
@@ -218,6 +226,7 @@ fn deed(arguments: &[String]) -> Result<Command, String> {
                 [word, ..] => Err(format!("node revoke {to}: leave out {word:?}")),
             };
         }
+        "add" if !rest.is_empty() => return newcomer(to, rest),
         "add" => Deed::Add,
         "drain" => Deed::Drain,
         "remove" => Deed::Remove,
@@ -226,9 +235,40 @@ fn deed(arguments: &[String]) -> Result<Command, String> {
     };
     match rest {
         [] => Ok(Command::Node(deed, node(to)?, false)),
-        [word] if word == FORCE && deed != Deed::Add => Ok(Command::Node(deed, node(to)?, true)),
+        [word] if word == FORCE => Ok(Command::Node(deed, node(to)?, true)),
         [word, ..] => Err(format!("node {what} {to}: leave out {word:?}")),
     }
+}
+
+fn newcomer(to: &str, rest: &[String]) -> Result<Command, String> {
+    let (digits, mac) = match rest {
+        [first, digits, second, mac] if first == KEY && second == MAC => (digits, mac),
+        [first, mac, second, digits] if first == MAC && second == KEY => (digits, mac),
+        _ => {
+            return Err(
+                "node add needs key and address of a new node, and nothing of one that images name: \
+                 node add NODE [--key KEY --mac ADDRESS]"
+                    .to_string(),
+            );
+        }
+    };
+    let (node, key, address) = (node(to)?, public_key(digits)?, station(mac)?);
+    Ok(Command::NewNode(Newcomer { node, key, address }))
+}
+
+fn station(word: &str) -> Result<StationAddress, String> {
+    let byte = |part: &str| {
+        let digits = part.len() == 2 && part.bytes().all(|it| it.is_ascii_hexdigit());
+        u8::from_str_radix(part, 16).ok().filter(|_| digits)
+    };
+    let bytes: Option<Vec<u8>> = word.split(':').map(byte).collect();
+    let bytes: Option<[u8; ADDRESS_BYTES]> = bytes.and_then(|bytes| bytes.try_into().ok());
+    let bytes = bytes.ok_or_else(|| {
+        format!("{word:?} is no Ethernet address: give six bytes, like 52:54:00:4b:00:04")
+    })?;
+    StationAddress::new(bytes).ok_or_else(|| {
+        format!("{word} is a group's address, or nobody's: give that of the node's network card")
+    })
 }
 
 fn crash(arguments: &[String]) -> Result<Command, String> {
@@ -354,6 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn command_that_adds_a_node_reads_key_and_address_in_any_order() {
+        let digits = "0f".repeat(KEY_BYTES);
+        let new = Newcomer {
+            node: NodeId::new(4).expect("a node"),
+            key: PublicKey::new([0x0f; KEY_BYTES]).expect("a key"),
+            address: StationAddress::new([0x52, 0x54, 0, 0x4b, 0, 4]).expect("an address"),
+        };
+        let mac = "52:54:00:4B:00:04";
+        for line in [
+            format!("node add 4 --key {digits} --mac {mac}"),
+            format!("node add 4 --mac {mac} --key {digits}"),
+        ] {
+            assert_eq!(read(&line), Ok(Command::NewNode(new)));
+        }
+        assert!(Command::NewNode(new).needs_root());
+    }
+
+    #[test]
     fn command_mistakes_say_what_would_be_right() {
         for (line, says) in [
             ("migrate 5", "migrate PID NODE"),
@@ -369,7 +427,7 @@ mod tests {
             ("node sell 2", "node drain"),
             ("node drain", "node add NODE"),
             ("node drain 0", "see `nodes`"),
-            ("node add 2 --force", "leave out"),
+            ("node add 2 --force", "--key KEY --mac ADDRESS"),
             ("node drain 2 --force now", "leave out"),
             ("node key 2", "node key NODE KEY"),
             ("node key 2 12", "64 hexadecimal digits: see the node's .pub file"),
@@ -384,6 +442,17 @@ mod tests {
             (
                 "node key 2 0100000000000000000000000000000000000000000000000000000000000080",
                 "no key",
+            ),
+            ("node add 4 --key", "--key KEY --mac ADDRESS"),
+            ("node add 4 --mac 52:54:00:4b:00:04", "--key KEY --mac ADDRESS"),
+            ("node add 4 --key 12 --mac 52:54:00:4b:00:04", "64 hexadecimal"),
+            (
+                "node add 4 --key 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --mac 52:54:00",
+                "six bytes",
+            ),
+            (
+                "node add 4 --key 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --mac ff:ff:ff:ff:ff:ff",
+                "group",
             ),
             ("node revoke", "node revoke NODE"),
             ("node revoke 2 --force", "leave out"),

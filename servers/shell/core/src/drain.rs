@@ -111,7 +111,7 @@ impl<M: Machine> Shell<M> {
     }
 
     fn may_do(&self, cx: &Cx<'_>, deed: Deed, node: NodeId) -> Result<(), alloc::string::String> {
-        let known = self.setup.nodes.iter().any(|entry| entry.id == node.get());
+        let known = self.known_nodes(cx.view()).contains(&node);
         let member = cx.view().contains(node);
         if !self.setup.views_agreed {
             return Err("nodes cannot come and go: this cluster has `views = \"static\"` in its cluster.toml\n".into());

@@ -103,6 +103,7 @@ impl<M: Machine> Shell<M> {
             Command::LinkKey(key) => self.take_key(cx, id, key),
             Command::ForgetKey => self.forget_key(cx, id),
             Command::NodeKey(node, key) => self.begin_key(cx, id, node, key),
+            Command::NewNode(new) => self.begin_adding(cx, id, new),
             Command::Node(deed, node, force) => self.begin_deed(cx, id, (deed, node, force)),
             Command::Help => self.end_with(cx, id, command::HELP, 0),
             Command::Exit if self.jobs[&id].origin == Origin::Rescue => {

@@ -57,22 +57,13 @@ impl<M: Machine> Shell<M> {
         node: NodeId,
         key: Option<PublicKey>,
     ) -> Result<(), String> {
-        if !self.setup.views_agreed {
-            return Err(
-                "keys are those of the images: this cluster has `views = \"static\"` in its \
-                        cluster.toml\n"
-                    .into(),
-            );
+        if let Some(sentence) = unready(self.setup.views_agreed, cx) {
+            return Err(sentence);
         }
-        if !self.setup.nodes.iter().any(|entry| entry.id == node.get()) {
+        if !self.known_nodes(cx.view()).contains(&node) {
             return Err(format!("there is no node {node}: see `nodes`\n"));
         }
-        if !cx.may_act() {
-            return Err(
-                "nothing can be changed without a majority of the voters: see `nodes`\n".into()
-            );
-        }
-        cx.view().may_change_key(cx.node(), node, key).map_err(|refused| sentence(node, refused))
+        cx.view().may_change_key(cx.node(), node, key).map_err(|why| refused(node, why))
     }
 
     /// Looks whether a view has what was wished.
@@ -110,8 +101,7 @@ impl<M: Machine> Shell<M> {
                 self.end_with(cx, job, "it has been changed again since: see `nodes`\n", 1);
             }
             None => {
-                let line = "it could not be agreed on in time, and is given up: see `nodes`, and try again\n";
-                self.end_with(cx, job, line, 1);
+                self.end_with(cx, job, TOO_LATE, 1);
             }
         }
     }
@@ -122,8 +112,24 @@ fn since(view: &View, node: NodeId, key: Option<PublicKey>) -> Option<u64> {
     view.changed_key(node).filter(|entry| entry.key == key).map(|entry| entry.since.0)
 }
 
-fn sentence(node: NodeId, refused: Refused) -> String {
-    match refused {
+/// Why nothing can be changed at all, if it cannot.
+pub(crate) fn unready(views_agreed: bool, cx: &Cx<'_>) -> Option<String> {
+    if !views_agreed {
+        return Some(
+            "keys and nodes are those of the images: this cluster has `views = \"static\"` in its cluster.toml\n"
+                .into(),
+        );
+    }
+    let sentence = "nothing can be changed without a majority of the voters: see `nodes`\n";
+    (!cx.may_act()).then(|| sentence.into())
+}
+
+/// A wish that no view has in time.
+pub(crate) const TOO_LATE: &str =
+    "it could not be agreed on in time, and is given up: see `nodes`, and try again\n";
+
+pub(crate) fn refused(node: NodeId, why: Refused) -> String {
+    match why {
         Refused::Nothing => format!("node {node}: it is so already: see `nodes`\n"),
         Refused::NotYours => {
             "this node does not vote: give the command on one that does, see `nodes`\n".into()
@@ -137,9 +143,17 @@ fn sentence(node: NodeId, refused: Refused) -> String {
         ),
         Refused::OthersKey => "it is the key of another node: each has its own\n".into(),
         Refused::Keys => format!(
-            "as many keys have been changed as the cluster can remember ({}): node {node} needs new images\n",
+            "as many keys have been changed, and nodes added, as the cluster can remember ({}): node {node} needs \
+             new images\n",
             cluster::limits::CHANGED_KEYS_MAX
         ),
+        Refused::InUse => format!(
+            "there is a node {node} already, with another key or Ethernet address: see `nodes`. `node key` \
+             changes its key; another machine needs another number\n"
+        ),
+        Refused::OthersAddress => {
+            "it is the Ethernet address of another node: each has its own\n".into()
+        }
         other => format!("node {node}: {other}\n"),
     }
 }

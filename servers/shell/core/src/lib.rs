@@ -36,6 +36,7 @@ pub mod limits;
 mod login;
 mod machine;
 mod migrate;
+mod newcomer;
 mod part;
 mod ping;
 mod rescue;
@@ -48,7 +49,7 @@ pub use machine::{Machine, Stop};
 use crate::console::Console;
 use crate::job::{Job, JobId, Origin};
 use crate::login::Login;
-use abi::image::{KEY_BYTES, NodeConfig, NodeEntry};
+use abi::image::{KEY_BYTES, MemberKey, NodeConfig, NodeEntry};
 use abi::{Errno, FileId, NodeId, Pid, ServerId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -63,8 +64,10 @@ use shell_api::{Leave, MoveNext, MovedPages, RunCommand};
 pub struct Setup {
     /// The login command and its arguments.
     pub login: Vec<String>,
-    /// All nodes of the cluster.
+    /// The nodes that the image names.
     pub nodes: Vec<NodeEntry>,
+    /// Their public keys, as the image has them.
+    pub keys: Vec<MemberKey>,
     /// Whether nodes agree on views, so that they can come and go.
     pub views_agreed: bool,
 }
@@ -73,7 +76,8 @@ impl From<&NodeConfig> for Setup {
     fn from(config: &NodeConfig) -> Self {
         let mut hosted = config.domains.iter().flat_map(|domain| &domain.servers);
         let views_agreed = hosted.any(|server| *server == ServerId::Views as u8);
-        Self { login: config.login.clone(), nodes: config.nodes.clone(), views_agreed }
+        let (nodes, keys) = (config.nodes.clone(), config.keys.clone());
+        Self { login: config.login.clone(), nodes, keys, views_agreed }
     }
 }
 
@@ -142,6 +146,8 @@ enum Wait {
     AwayAgain(leave::Away),
     /// The views are looked at again for a key that was wished.
     KeyLook(keys::Change),
+    /// They are looked at again for a node that is being added.
+    AddLook(newcomer::Adding),
     /// A login shell has had time to end.
     HangUp(Pid),
     /// A signal was sent to it, or to what could not move.
@@ -255,6 +261,7 @@ impl<M: Machine> Shell<M> {
             Some(Wait::AwayAgain(away)) => self.watch_away(cx, away),
             Some(Wait::HangUp(pid)) => self.hang_up(cx, pid),
             Some(Wait::KeyLook(change)) => self.look_at_key(cx, change),
+            Some(Wait::AddLook(adding)) => self.look_at_adding(cx, adding),
             // All others wait for answers.
             Some(_) | None => {}
         }
@@ -376,6 +383,7 @@ impl<M: Machine> Core for Shell<M> {
             | Wait::AwayAgain(_)
             | Wait::HangUp(_)
             | Wait::KeyLook(_)
+            | Wait::AddLook(_)
             | Wait::Links { .. }
             | Wait::LoginPause(_)
             | Wait::ConsoleRoom

@@ -5,7 +5,6 @@ use crate::command::{Scope, Task};
 use crate::job::{JobId, Origin};
 use crate::limits::{PART_BYTES, STOP_DELAY_NS};
 use crate::{Machine, Shell, Wait, text};
-use abi::image::NodeEntry;
 use abi::{Errno, NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -82,7 +81,8 @@ impl<M: Machine> Shell<M> {
                 Err(errno) => self.part_failed(cx, id, part, errno),
             },
             Task::Net => {
-                let lines = links(cx, &self.setup.nodes);
+                let nodes = self.known_nodes(cx.view());
+                let lines = links(cx, &nodes);
                 self.part_ended(cx, id, part, lines, 0);
             }
             Task::Disks => match cx.leaf(&Info {}) {
@@ -219,10 +219,11 @@ impl<M: Machine> Shell<M> {
 
     pub(crate) fn nodes_table(&mut self, cx: &mut Cx<'_>) -> String {
         let mut table = text::NODES_HEADER.to_string();
-        for entry in &self.setup.nodes {
-            let other = NodeId::new(entry.id).filter(|node| *node != cx.node());
+        for node in self.known_nodes(cx.view()) {
+            let other = Some(node).filter(|node| *node != cx.node());
             let link = other.map(|node| cx.leaf(&LinkUse { node }).unwrap_or_default());
-            let line = text::nodes_line(entry, cx.view(), cx.leader(), link.as_ref());
+            let entry = self.setup.nodes.iter().find(|entry| entry.id == node.get());
+            let line = text::nodes_line((node, entry), cx.view(), cx.leader(), link.as_ref());
             table.push_str(&line);
         }
         for entry in cx.view().keys() {
@@ -256,10 +257,10 @@ fn header(task: Task) -> &'static str {
     }
 }
 
-fn links(cx: &mut Cx<'_>, nodes: &[NodeEntry]) -> String {
+fn links(cx: &mut Cx<'_>, nodes: &[NodeId]) -> String {
     let me = cx.node();
     let mut lines = String::new();
-    for to in nodes.iter().filter_map(|entry| NodeId::new(entry.id)).filter(|to| *to != me) {
+    for to in nodes.iter().copied().filter(|to| *to != me) {
         let figures = cx.leaf(&LinkUse { node: to }).unwrap_or_default();
         // Who is no member is of interest if it has tried to be heard.
         if !cx.view().contains(to) && figures.drops.total() == 0 {

@@ -2,7 +2,7 @@
 //! The shell server over a fake node: what it asks of the other servers, and what it prints.
 
 use crate::{Machine, Setup, Shell, Stop, limits};
-use abi::image::NodeEntry;
+use abi::image::{MemberKey, NodeEntry};
 use abi::{CoreId, Errno, FileId, NodeId, Pid, ServerId};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -260,9 +260,17 @@ pub(crate) fn node(number: u16) -> NodeId {
 impl Node {
     /// Node 1 of `nodes`, in service.
     pub(crate) fn new(nodes: u16, links_up: bool) -> Self {
-        let entry = |id| NodeEntry { id, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
+        let entry = |id| NodeEntry {
+            id,
+            cores: 1,
+            memory_mib: 256,
+            disk_mib: 0,
+            mac: [2, 0, 0, 0, 0, id as u8],
+        };
         let login = ["/bin/sh", "-l"].map(String::from).to_vec();
-        let setup = Setup { login, nodes: (1..=nodes).map(entry).collect(), views_agreed: true };
+        let key = |node: u16| MemberKey { node, key: [100 + node as u8; 32] };
+        let (entries, keys) = ((1..=nodes).map(entry).collect(), (1..=nodes).map(key).collect());
+        let setup = Setup { login, nodes: entries, keys, views_agreed: true };
         let view = View::fixed((1..=nodes).map(node).collect()).expect("a view");
         let shell = Shell::new(FakeMachine::default(), setup);
         let host = Host::new(ServerId::Shell, node(1), view, shell);

@@ -150,16 +150,15 @@ pub(crate) fn enrolled(node: NodeId, result: Result<Enrolled, Errno>) -> (String
 
 pub(crate) const NODES_HEADER: &str = "NODE STATE  ROLE   LIFE SLOTS CORES MEMORY_MIB   RTT_US\n";
 
-/// `link` is of another node than this one.
+/// `link` is of another node than this one. Of a node that was added the image may say nothing.
 pub(crate) fn nodes_line(
-    entry: &NodeEntry,
+    (node, entry): (NodeId, Option<&NodeEntry>),
     view: &View,
     leader: Option<NodeId>,
     link: Option<&LinkFigures>,
 ) -> String {
-    let node = NodeId::new(entry.id);
-    let member = node.and_then(|node| view.member(node));
-    let slots = node.map_or(0, |node| view.slots_of(node).count());
+    let member = view.member(node);
+    let slots = view.slots_of(node).count();
     let rtt = link.filter(|link| link.up).map(|link| format!("{}", link.rtt_ns / 1000));
     let state = match (link, member) {
         (None, _) => "here",
@@ -170,15 +169,18 @@ pub(crate) fn nodes_line(
         (Some(link), None) if link.up => "joins",
         (Some(_), None) => "down",
     };
-    let votes = view.voters().iter().any(|voter| Some(voter.node) == node);
+    let votes = view.voters().iter().any(|voter| voter.node == node);
     let role = match member {
         None => "-",
-        Some(_) if node == leader => "leader",
+        Some(_) if leader == Some(node) => "leader",
         Some(_) if votes => "voter",
         Some(_) => "member",
     };
     let life = member.map_or(String::from("-"), |member| format!("{}", member.incarnation));
-    let NodeEntry { id, cores, memory_mib, .. } = entry;
+    let figure =
+        |of: fn(&NodeEntry) -> u32| entry.map_or(String::from("-"), |it| format!("{}", of(it)));
+    let (cores, memory_mib) = (figure(|it| it.cores.into()), figure(|it| it.memory_mib));
+    let id = node.get();
     let rtt = rtt.as_deref().unwrap_or("-");
     format!(
         "{id:>4} {state:<6} {role:<6} {life:>4} {slots:>5} {cores:>5} {memory_mib:>10} {rtt:>8}\n"
@@ -187,8 +189,15 @@ pub(crate) fn nodes_line(
 
 /// A key that is not that of the images.
 pub(crate) fn key_line(it: &ChangedKey) -> String {
-    let what = if it.key.is_some() { "changed" } else { "revoked" };
-    format!("node {}: its key was {what} in view {}\n", it.node, it.since.0)
+    let ChangedKey { node, key, address, since } = it;
+    let since = since.0;
+    match (key, address) {
+        (Some(_), None) => format!("node {node}: its key was changed in view {since}\n"),
+        (Some(_), Some(_)) => {
+            format!("node {node}: added while the cluster runs, its key is of view {since}\n")
+        }
+        (None, _) => format!("node {node}: its key was revoked in view {since}\n"),
+    }
 }
 
 /// The last line of `nodes`.
@@ -341,7 +350,9 @@ mod tests {
         let up = LinkFigures { phase: net_api::Phase::Refused, ..LinkFigures::default() };
         assert_eq!(net_line(node, node, &up).len(), NET_HEADER.len());
         let entry = NodeEntry { id: 1, cores: 1, memory_mib: 256, disk_mib: 0, mac: [0; 6] };
-        let line = nodes_line(&entry, &View::outside(node), None, None);
-        assert_eq!(line.len(), NODES_HEADER.len());
+        for entry in [Some(&entry), None] {
+            let line = nodes_line((node, entry), &View::outside(node), None, None);
+            assert_eq!(line.len(), NODES_HEADER.len());
+        }
     }
 }

@@ -26,17 +26,18 @@ pub(crate) const APPLETS: &[Applet] = &[
     },
     Applet {
         name: "node",
-        usage: "node drain|remove|replace NODE [--force], node add NODE, node key NODE KEY, or node revoke NODE",
+        usage: "node drain|remove|replace NODE [--force], node add NODE [--key KEY --mac ADDRESS], node key NODE KEY, or node revoke NODE",
         about: "lets a node leave the cluster in good order, takes it back, or changes its key",
         details: "drain: moves all processes and slots of NODE to the others; remove: and then stops it; replace:\n\
                   and then starts it again, and waits until it takes part. add: takes a drained node back, or\n\
-                  waits until one that is started has joined. What cannot move is named and stays where it is;\n\
+                  waits until one that is started has joined; with --key and --mac it is a new node, which the\n\
+                  images of the others need not name: its image says the line to type. What cannot move is named and stays where it is;\n\
                   --force kills such processes, and removes or replaces the node all the same. key: the cluster\n\
                   takes KEY, 64 hexadecimal digits, for the public key of NODE from now on, whatever images say;\n\
                   give NODE the private half first (`linkkey` at its rescue prompt, Ctrl-]), and nothing is lost.\n\
                   revoke: it takes no key of NODE any more, and lets it go at once, with what lives there.",
         least: 2,
-        most: 3,
+        most: 6,
     },
     Applet {
         name: "ps",
@@ -165,13 +166,27 @@ impl Applet {
                 [node, key] => self.node(node).and_then(|()| public_key(key)),
                 _ => Err("key needs a node and its public key".to_string()),
             },
+            ("node", [what, node, rest @ ..]) if what == "add" => {
+                match rest {
+                    [] => self.node(node),
+                    [first, key, second, _] if first == "--key" && second == "--mac" => {
+                        self.node(node).and_then(|()| public_key(key))
+                    }
+                    [first, _, second, key] if first == "--mac" && second == "--key" => {
+                        self.node(node).and_then(|()| public_key(key))
+                    }
+                    _ => Err("add takes a node, and of a new one --key KEY and --mac ADDRESS"
+                        .to_string()),
+                }
+            }
+            ("node", [_, _, _, word, ..]) => Err(format!("leave out {word:?}")),
             ("node", [what, _, ..])
-                if !["drain", "remove", "replace", "add", "revoke"].contains(&what.as_str()) =>
+                if !["drain", "remove", "replace", "revoke"].contains(&what.as_str()) =>
             {
                 Err(format!("{what:?} is nothing to do with a node"))
             }
             ("node", [what, node, rest @ ..]) => match rest {
-                [word] if word != "--force" || what == "add" || what == "revoke" => {
+                [word] if word != "--force" || what == "revoke" => {
                     Err(format!("leave out {word:?}"))
                 }
                 _ => self.node(node),
@@ -245,6 +260,8 @@ mod tests {
             "node drain 2",
             "node remove 2 --force",
             "node add 3",
+            "node add 4 --key 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff --mac 52:54:00:4b:00:04",
+            "node add 4 --mac 52:54:00:4b:00:04 --key 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
             "node revoke 3",
             "node key 3 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
         ] {
@@ -270,6 +287,11 @@ mod tests {
             "node drain x",
             "node add 2 --force",
             "node drain 2 now",
+            "node drain 2 --force now",
+            "node key 2 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff now",
+            "node add 4 --key 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+            "node add 4 --key 12 --mac 52:54:00:4b:00:04",
+            "node add 4 now",
             "node revoke 2 --force",
             "node key 2",
             "node key 2 12",

@@ -179,9 +179,15 @@ impl<R: Rules> Views<R> {
         }
         let nodes = unreachable.iter().filter_map(|node| NodeId::new(*node)).collect();
         let by = desk.join(now, from, start, nodes);
+        let agreed = raft.agreed();
+        let table = (!agreed.keys().is_empty() && !by.is_empty()).then(|| agreed.encode());
         if !by.is_empty() {
             let by = by.iter().take(NAMED_MAX).map(|node| node.get()).collect();
             self.send(from, Message::KeptOut { boot: start.0, by });
+            // It may have no link to them because its image does not name them, or an old key.
+            if let Some(bytes) = table {
+                self.send(from, Message::Whole(bytes));
+            }
         }
     }
 

@@ -138,9 +138,9 @@ impl<R: Rules> Views<R> {
         Ok(())
     }
 
-    /// Does not ask for keys any more.
+    /// Does not ask for keys, or for further nodes, any more.
     pub(crate) fn withdraw_keys(&mut self) {
-        self.asked.requests.retain(|it| !matches!(it, Request::Key(..)));
+        self.asked.requests.retain(|it| !matches!(it, Request::Key(..) | Request::Add(_)));
     }
 
     /// Stops acting, for good. The node should have been drained before.
@@ -340,7 +340,9 @@ impl<R: Rules> Views<R> {
             return true;
         }
         let Config { contacts, founders, others, .. } = &self.config;
-        let named = [contacts, founders, others].iter().any(|nodes| nodes.contains(&from));
+        let known = self.view.iter().chain(&self.told);
+        let named = [contacts, founders, others].iter().any(|nodes| nodes.contains(&from))
+            || known.flat_map(View::added).any(|node| node == from);
         self.leader == Some(from) || (self.standing.boot().is_some() && named)
     }
 
@@ -366,7 +368,8 @@ impl<R: Rules> Views<R> {
         let at = |n: usize| all[first.wrapping_add(n) % all.len()];
         let some = (0..CONTACTS_AT_A_TIME.min(all.len())).map(at);
         // All those may be gone for good, and the cluster live on with voters that this node never heard of.
-        let others = &self.config.others;
+        let added = self.view.iter().chain(&self.told).flat_map(View::added);
+        let others: Vec<NodeId> = self.config.others.iter().copied().chain(added).collect();
         let other = others.get(turn % others.len().max(1)).copied();
         let mut some: Vec<NodeId> = some.chain(other).chain(self.leader).collect();
         some.sort_unstable();

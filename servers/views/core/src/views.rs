@@ -25,7 +25,8 @@ pub struct Config {
     /// The nodes that found the cluster if none of them knows of one, ascending, and the same on
     /// all nodes: the first of them decides. Empty if a cluster is never founded so.
     pub founders: Vec<NodeId>,
-    /// The other nodes that there may be. They may vote by now, and are believed as well.
+    /// The other nodes that there may be. They may vote by now, and are believed as well; and so are those
+    /// that a view says were added.
     pub others: Vec<NodeId>,
     /// What is wanted of placement.
     pub policy: Policy,
@@ -237,6 +238,11 @@ impl<R: Rules> Views<R> {
     /// The view that this node is in; `None` if it knows none yet.
     pub fn view(&self) -> Option<&View> {
         self.view.as_ref()
+    }
+
+    /// The newest view that a node of no cluster, which is in none, was told of.
+    pub fn told(&self) -> Option<&View> {
+        self.told.as_ref()
     }
 
     /// The agreed view, read on the leader while nobody else can lead: then there is no newer one.

@@ -12,11 +12,13 @@ use abi::{NodeId, SlotNo};
 use alloc::vec;
 use alloc::vec::Vec;
 use cluster::limits::VOTERS_MAX;
-use cluster::{Goal, Incarnation, PublicKey, Request, Voter};
+use cluster::{
+    ADDRESS_BYTES, Goal, Incarnation, Newcomer, PublicKey, Request, StationAddress, Voter,
+};
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// A place in the log: term, index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -91,6 +93,8 @@ pub enum Wish {
     Alone(u16),
     /// [`Request::Key`]: node and key, none to revoke it.
     Key(u16, Option<[u8; KEY_BYTES]>),
+    /// [`Request::Add`]: node, key and Ethernet address.
+    Add(u16, [u8; KEY_BYTES], [u8; ADDRESS_BYTES]),
 }
 
 impl Wish {
@@ -105,10 +109,13 @@ impl Wish {
             Request::Drain(wish) => Self::Drain(*wish),
             Request::Voters(voters) => Self::Voters(voters.iter().map(VoterId::of).collect()),
             Request::Key(node, key) => Self::Key(node.get(), key.map(PublicKey::bytes)),
+            Request::Add(Newcomer { node, key, address }) => {
+                Self::Add(node.get(), key.bytes(), address.bytes())
+            }
         }
     }
 
-    /// The request; `None` if a number is out of range, or a key is none.
+    /// The request; `None` if a number is out of range, or a key or address is none.
     pub fn request(&self) -> Option<Request> {
         Some(match self {
             Self::Joined(slot, primary) => {
@@ -125,6 +132,11 @@ impl Wish {
             Self::Key(node, Some(key)) => {
                 Request::Key(NodeId::new(*node)?, Some(PublicKey::new(*key)?))
             }
+            Self::Add(node, key, address) => Request::Add(Newcomer {
+                node: NodeId::new(*node)?,
+                key: PublicKey::new(*key)?,
+                address: StationAddress::new(*address)?,
+            }),
         })
     }
 }

@@ -122,9 +122,8 @@ fn key_is_changed_on_a_node_that_votes() {
     let mut next = three.apply(&draft.finish().expect("a change")).expect("lawful");
     // Node 1 is a member, and another one votes.
     let voter = next.member(node(2)).map(|it| cluster::Voter { node: it.node, disk: it.disk });
-    let (leave, join, slots, keys) = Default::default();
     let voters = voter.map(|voter| [voter].to_vec());
-    let delta = cluster::Delta { base: next.epoch(), leave, join, voters, slots, keys };
+    let delta = cluster::Delta { voters, ..cluster::Delta::new(next.epoch()) };
     next = next.apply(&delta).expect("lawful");
     enter(&it.host, &mut it.world, &next);
     let (text, status) = it.admin("node revoke 3");

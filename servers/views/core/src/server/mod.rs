@@ -41,7 +41,7 @@ use cluster::{Request, View};
 use disk_api::EVENT_ROOM;
 use runtime::{Alone, Answer, Bulk, Client, Core, Cx, EVENT_ALONE, Event, Lease};
 use runtime::{Msg, NodeReply, Operation, Wire};
-use shell_api::{EVENT_KEY, EVENT_WISH, Wish};
+use shell_api::{EVENT_ADD, EVENT_KEY, EVENT_WISH, Wish};
 use views_api::Agree;
 
 pub use setup::Setup;
@@ -146,6 +146,7 @@ impl<M: Machine> ViewsServer<M> {
             let news = self.disk.advance(cx);
             self.hear(cx, news);
         }
+        self.tell_keys_outside(cx);
         if let Some(views) = &self.views {
             self.moves.begin(cx, views, now, &self.setup.keepers);
             if self.was_member && views.incarnation().is_none() {
@@ -401,6 +402,10 @@ impl<M: Machine> Core for ViewsServer<M> {
             Event::Upcall { from: ServerId::Shell, number: EVENT_KEY, msg } => {
                 let now = self.time(cx);
                 self.wish_key(now, &msg);
+            }
+            Event::Upcall { from: ServerId::Shell, number: EVENT_ADD, msg } => {
+                let now = self.time(cx);
+                self.wish_node(now, &msg);
             }
             Event::Upcall { .. } => {}
             Event::ServerDown(ServerId::Disk) => {

@@ -35,24 +35,29 @@ impl Setup {
         let keepers: Vec<ServerId> = KEEPERS.into_iter().filter(here).collect();
         let shell = Some(ServerId::Shell).filter(here);
         let servers = keepers.iter().copied().chain(shell).collect();
-        let nodes: Vec<NodeId> =
-            config.nodes.iter().filter_map(|node| NodeId::new(node.id)).collect();
+        let nodes = config.nodes.iter().filter_map(|node| {
+            let joins = config.joining.contains(&node.id);
+            Some((NodeId::new(node.id)?, joins))
+        });
+        let nodes = nodes.collect();
         let seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Self::of(servers, keepers, nodes, u64::from(config.patience), seed)
     }
 
-    /// The same, from its parts.
+    /// The same, from its parts. Of each node: whether it joins a cluster that runs, and never founds one.
     pub fn of(
         servers: Vec<ServerId>,
         keepers: Vec<ServerId>,
-        nodes: Vec<NodeId>,
+        nodes: Vec<(NodeId, bool)>,
         patience: u64,
         seed: u64,
     ) -> Self {
-        let voters = View::fixed(nodes.clone());
+        let first = nodes.iter().filter(|(_, joins)| !joins).map(|(node, _)| *node).collect();
+        let voters = View::fixed(first);
         let voters = voters.iter().flat_map(|view| view.voters()).map(|voter| voter.node);
         let founders: Vec<NodeId> = voters.collect();
-        let others = nodes.into_iter().filter(|node| !founders.contains(node)).collect();
+        let nodes = nodes.into_iter().map(|(node, _)| node);
+        let others = nodes.filter(|node| !founders.contains(node)).collect();
         let (contacts, policy) = (founders.clone(), Policy { backups: true });
         Self {
             servers,

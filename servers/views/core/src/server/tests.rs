@@ -14,7 +14,7 @@ use disk_api::{Flush, Write};
 use net_api::PeerKey;
 use runtime::testing::{Net, TestNode};
 use runtime::{Host, Status};
-use shell_api::KeyWish;
+use shell_api::{AddWish, KeyWish};
 
 #[derive(Default)]
 struct Lines {
@@ -63,7 +63,7 @@ fn medium() -> Rc<RefCell<Medium>> {
 
 impl World {
     fn new(medium: Option<&Rc<RefCell<Medium>>>, seed: u64) -> Self {
-        let setup = Setup::of(Vec::new(), Vec::new(), Vec::from([node()]), 1, seed);
+        let setup = Setup::of(Vec::new(), Vec::new(), Vec::from([(node(), false)]), 1, seed);
         let net = Net::shared();
         let mut around = TestNode::new(node(), ServerId::Views, Rc::clone(&net));
         let disk_around = Rc::new(RefCell::new(TestNode::new(node(), ServerId::Disk, net)));
@@ -268,8 +268,8 @@ fn key_that_an_administrator_wishes_is_agreed_told_to_net_server_and_remembered(
     world.wishes_key(ServerId::Shell, 3, None);
     assert_eq!((world.changed(2), world.changed(3)), (Some(Some([7; 32])), Some(None)));
     let node = |number| NodeId::new(number).expect("a node");
-    let told =
-        [PeerKey { node: node(2), key: Some([7; 32]) }, PeerKey { node: node(3), key: None }];
+    let entry = |number, key| PeerKey { node: node(number), key, address: None };
+    let told = [entry(2, Some([7; 32])), entry(3, None)];
     assert_eq!(world.keys.borrow()[..], told, "once each");
     world.run(20_000 * MS_NS);
     assert_eq!(world.epoch(), before + 2, "a wish ends when it is fulfilled");
@@ -288,6 +288,51 @@ fn key_that_nobody_may_wish_or_that_is_none_is_not_asked_for() {
     world.wishes_key(ServerId::Shell, 1, None);
     assert_eq!((world.epoch(), world.changed(1), world.changed(2)), (before, None, None));
     assert_eq!(world.keys.borrow()[..], []);
+}
+
+impl World {
+    fn wishes_node(&mut self, from: ServerId, wish: AddWish) {
+        let msg = Msg::of(&wish).expect("it fits");
+        let event = Event::Upcall { from, number: EVENT_ADD, msg };
+        self.views.step(&mut self.around, |it, cx| it.event(cx, event));
+        self.run(1000 * MS_NS);
+    }
+}
+
+#[test]
+fn node_that_an_administrator_adds_is_agreed_told_to_net_server_and_remembered() {
+    let medium = medium();
+    let mut world = World::new(Some(&medium), 1);
+    world.run(5000 * MS_NS);
+    let before = world.epoch();
+    let node = NodeId::new(9).expect("a node");
+    let wish = AddWish { node, key: [7; 32], address: [2, 0, 0, 0, 0, 9] };
+    for wrong in [
+        AddWish { key: [0; 32], ..wish },
+        AddWish { address: [0xff; 6], ..wish },
+        AddWish { node: NodeId::new(1).expect("a node"), ..wish },
+    ] {
+        world.wishes_node(ServerId::Shell, wrong);
+    }
+    world.wishes_node(ServerId::Proc, wish);
+    assert_eq!((world.epoch(), world.changed(9)), (before, None));
+    world.wishes_node(ServerId::Shell, wish);
+    world.wishes_node(ServerId::Shell, wish);
+    assert_eq!((world.epoch(), world.changed(9)), (before + 1, Some(Some([7; 32]))));
+    let told = [PeerKey { node, key: Some([7; 32]), address: Some([2, 0, 0, 0, 0, 9]) }];
+    assert_eq!(world.keys.borrow()[..], told, "once");
+    let mut world = World::new(Some(&medium), 2);
+    world.run(10_000 * MS_NS);
+    assert_eq!(world.keys.borrow()[..], told, "once");
+}
+
+#[test]
+fn founders_are_the_first_nodes_that_do_not_join() {
+    let nodes = (1..=6).map(|number| (NodeId::new(number).expect("a node"), number < 3));
+    let setup = Setup::of(Vec::new(), Vec::new(), nodes.collect(), 1, 1);
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect::<Vec<_>>();
+    assert_eq!(numbers(&setup.config.founders), [3, 4, 5]);
+    assert_eq!(numbers(&setup.config.others), [1, 2, 6]);
 }
 
 /// It could not be agreed on meanwhile, and the administrator was told so.

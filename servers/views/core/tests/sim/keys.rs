@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keys of nodes that are changed and revoked while the cluster runs.
+//! Keys of nodes that are changed and revoked, and nodes that are added, while the cluster runs.
 
 use crate::world::{GOOD, Setup, World};
-use cluster::{Policy, PublicKey, Request, View};
+use abi::NodeId;
+use cluster::{Newcomer, Policy, PublicKey, Request, StationAddress, View};
 use views_core::limits::MS;
 use views_core::rules::Sound;
 use views_core::wire::{Envelope, Message, Wish};
@@ -131,4 +132,56 @@ fn wish_that_is_replayed_in_a_later_view_changes_nothing() {
         passes(&mut world, 100);
     }
     assert!((0..4).all(|node| has(&world, node, 3, key(8))));
+}
+
+fn newcomer() -> Newcomer {
+    let address = StationAddress::new([2, 0, 0, 0, 0, 9]).expect("an address");
+    let (node, key) = (NodeId::new(9).expect("a node"), key(9).expect("a key"));
+    Newcomer { node, key, address }
+}
+
+fn knows_newcomer(world: &World<Sound>, at: usize) -> bool {
+    let it = world.nodes[at].view().and_then(|view| view.changed_key(newcomer().node));
+    it.is_some_and(|it| (it.key, it.address) == (Some(newcomer().key), Some(newcomer().address)))
+}
+
+#[test]
+fn node_that_is_added_is_known_to_all_and_after_a_power_failure_and_key_changes_go_on() {
+    let mut world = running(3, 4);
+    let began = world.time;
+    while !knows_newcomer(&world, 1) {
+        assert!(world.time < began + 5_000 * MS, "{:?}", world.failure);
+        let now = world.nodes[1].clock(world.time);
+        let views = world.nodes[1].views.as_mut().expect("it is up");
+        let _ = views.request(now, Request::Add(newcomer()));
+        views.tick(now);
+        world.after(1);
+        passes(&mut world, 10);
+    }
+    change(&mut world, 0, 3, key(7));
+    passes(&mut world, 500);
+    assert!((0..4).all(|node| knows_newcomer(&world, node) && has(&world, node, 3, key(7))));
+    (0..4).for_each(|node| world.crash(node));
+    (0..4).for_each(|node| world.restart(node));
+    passes(&mut world, 4_000);
+    assert!((0..4).all(|node| knows_newcomer(&world, node)));
+}
+
+/// A member that does not vote says what only voters may.
+#[test]
+fn node_is_not_added_by_a_member_that_does_not_vote() {
+    let mut world = running(4, 4);
+    let leader = world.leader().expect("somebody leads");
+    let Newcomer { node, key, address } = newcomer();
+    for asks in [3, (leader + 1) % 3] {
+        let view = world.nodes[asks].view().expect("a view").clone();
+        let life = view.member(world.nodes[asks].id).expect("a member").incarnation.get();
+        let wish = Wish::Add(node.get(), key.bytes(), address.bytes());
+        let message = Message::Ask { incarnation: life, epoch: view.epoch().0, wish };
+        let envelope = Envelope { cluster: 0, from_disk: asks as u32 + 1, to_disk: 0, message };
+        world.send(asks, leader, envelope.encode());
+        passes(&mut world, 1_000);
+        let votes = view.voters().iter().any(|voter| voter.node == world.nodes[asks].id);
+        assert_eq!(knows_newcomer(&world, leader), votes, "node at {asks}");
+    }
 }
