@@ -491,7 +491,8 @@ fn views_setup(plan: &Plan, now_ns: u64) -> views_core::server::Setup {
 /// Nodes' keys follow from their numbers: a run follows from its seed alone.
 fn secret(node: NodeId) -> Secret {
     let mut bytes = [0; 32];
-    bytes[..2].copy_from_slice(&node.get().to_le_bytes());
+    // Not the first byte: X25519 ignores its lowest bits, and the keys of all nodes would be the same.
+    bytes[1..3].copy_from_slice(&node.get().to_le_bytes());
     Secret::new(bytes)
 }
 

@@ -19,7 +19,11 @@ fn all_act(world: &mut World, numbers: &[u16]) {
             same && all.iter().all(|it| it.lease_left_ns > 0)
         })
     };
-    assert!(world.run_until(SOON_NS, acts), "nodes {numbers:?} do not act in one view");
+    let all_do = world.run_until(SOON_NS, acts);
+    let said =
+        |number: &u16| format!("{:?}\n", world.node(node(*number)).views_status(world.now_ns));
+    let all: String = numbers.iter().map(said).collect();
+    assert!(all_do, "nodes {numbers:?} do not act in one view:\n{all}");
 }
 
 /// A cluster of three, and then this one more.
