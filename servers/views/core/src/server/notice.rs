@@ -25,7 +25,7 @@ impl<M: Machine> ViewsServer<M> {
         }
     }
 
-    /// Says now and then what a node waits for that is no member yet.
+    /// Says now and then, on the console, what a node waits for that is no member yet.
     pub(super) fn notice(&mut self, cx: &Cx<'_>, now: u64) {
         let takes_part = self.views.is_some() || self.disk.is_opening();
         if self.was_member || now < self.notice_at || !takes_part {
@@ -33,13 +33,21 @@ impl<M: Machine> ViewsServer<M> {
         }
         self.notice_pause *= 2;
         self.notice_at = now + self.notice_pause;
-        let missing = self.views.as_ref().map(|views| views.waits_for(now));
-        let missing = missing.map(|nodes| nodes.iter().map(|node| format!("{node}")).collect());
-        let what = match missing.map(|nodes: Vec<String>| nodes.join(", ")) {
+        let node = cx.node();
+        let founds = self.setup.config.founders.contains(&node);
+        let what = match self.views.as_ref().map(|views| views.waits_for(now)) {
             None => "its disk".into(),
+            Some(_) if !founds => format!(
+                "the cluster, which has not admitted it yet. If it does not know the node, give `node add \
+                 {node} --key KEY --mac ADDRESS` on one that votes: `./korrigan image` has printed it"
+            ),
             Some(nodes) if nodes.is_empty() => "the cluster, which has not admitted it yet".into(),
-            Some(nodes) => format!("node {nodes}, which the cluster needs to begin or to admit it"),
+            Some(nodes) => {
+                let names: Vec<String> = nodes.iter().map(|node| format!("{node}")).collect();
+                let names = names.join(", ");
+                format!("node {names}, which the cluster needs to begin or to admit it")
+            }
         };
-        self.say(cx, &format!("waits for {what}"));
+        self.machine.alarm(&format!("node {node}: waits for {what}"));
     }
 }
