@@ -29,9 +29,23 @@ impl Shell {
     /// # Errors
     /// A node ends, or the time is up.
     pub fn open(running: &mut Running, at: usize, deadline: Instant) -> Result<Self> {
+        Self::open_without(running, at, deadline, &[])
+    }
+
+    /// The same, without waiting for the nodes with these numbers: the cluster does not know them yet.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_without(
+        running: &mut Running,
+        at: usize,
+        deadline: Instant,
+        strangers: &[u16],
+    ) -> Result<Self> {
         let process = running.nodes[at].process();
         let mut shell = Self { at, session: Session::default(), process, deadline };
-        let mut boots = vec![Some(String::new()); running.nodes.len()];
+        let awaited = |id: u16| (!strangers.contains(&id)).then(String::new);
+        let mut boots: Vec<_> = running.nodes.iter().map(|node| awaited(node.id)).collect();
         let mut prompt = false;
         while !prompt || boots.iter().any(Option::is_some) {
             let (node, bytes) = match next(running, deadline)? {

@@ -58,7 +58,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     let (seen, booting) = (vec![Vec::new(); count], vec![false; count]);
     let mut stage =
         Stage { host, console, deadline, seen, booting, story: Vec::new(), wrong: Vec::new() };
-    if let Err(error) = stage.play(&mut running, &job.scenario.steps) {
+    if let Err(error) = stage.play(&mut running, &job.scenario.steps, &cluster.joining) {
         stage.wrong.push(format!("{error:#}\n{}", running.tails()));
     }
     if let (Some(last), false) = (stage.wrong.last_mut(), stage.story.is_empty()) {
@@ -84,9 +84,9 @@ struct Stage {
 }
 
 impl Stage {
-    fn play(&mut self, running: &mut Running, steps: &[Step]) -> Result<()> {
+    fn play(&mut self, running: &mut Running, steps: &[Step], strangers: &[u16]) -> Result<()> {
         let at = running.index(self.console)?;
-        let mut shell = Shell::open(running, at, self.deadline)?;
+        let mut shell = Shell::open_without(running, at, self.deadline, strangers)?;
         shell.run(running, WORK, &mut |_| {})?;
         for step in steps {
             self.step(running, &mut shell, step)
