@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // sharer PAGES: parent and child share so many pages and take turns: each checks that all of them have what the
 // other wrote, and writes the next. The parent says "round N" after each of its own, its first
-// line is the child's number. When its parent is gone the child says how many pages are whole, and how many are
-// lost (SIGBUS). "wrong" is a page that has something else.
+// line is the child's number. As many pages more are only read after the start, so that both nodes have them. When
+// its parent is gone the child says how many pages of both kinds are whole; the others are lost (SIGBUS). "wrong"
+// is a page that has something else.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -39,26 +40,27 @@ static void fill(uint64_t page, uint64_t round) {
 
 // What the child has when its parent is gone: of the round that it wrote last, or of the one that the parent was in.
 static void count(uint64_t round) {
-    static volatile uint64_t page, whole, gone;
-    for (page = 0; page < pages; page++) {
-        if (sigsetjmp(lost, 1)) {
-            gone++;
-        } else if (has(page, round, round + 1)) {
-            whole++;
-        } else {
+    static volatile uint64_t page, whole[2];
+    for (page = 0; page < 2 * pages; page++) {
+        int kept = page >= pages;
+        if (sigsetjmp(lost, 1)) continue;
+        if (kept ? has(page, 0, 0) : has(page, round, round + 1))
+            whole[kept]++;
+        else
             printf("wrong: page %lu after round %lu\n", (unsigned long)page, (unsigned long)round);
-        }
     }
-    printf("alone: %lu of %lu pages are whole, %lu lost\n", (unsigned long)whole, (unsigned long)pages,
-           (unsigned long)gone);
+    printf("alone: %lu of %lu pages that were read are whole, %lu of those that were written\n",
+           (unsigned long)whole[1], (unsigned long)pages, (unsigned long)whole[0]);
     exit(0);
 }
 
 static void turn(uint64_t round) {
     if (sigsetjmp(lost, 1)) count(round);
-    for (uint64_t page = 0; page < pages; page++) {
-        if (!has(page, round, round)) printf("wrong: page %lu in round %lu\n", (unsigned long)page, (unsigned long)round);
-        fill(page, round + 1);
+    for (uint64_t page = 0; page < 2 * pages; page++) {
+        uint64_t wanted = page < pages ? round : 0;
+        if (!has(page, wanted, wanted))
+            printf("wrong: page %lu in round %lu\n", (unsigned long)page, (unsigned long)round);
+        if (page < pages) fill(page, round + 1);
     }
 }
 
@@ -77,9 +79,9 @@ int main(int argc, char **argv) {
     if (!pages) return 2;
     setvbuf(stdout, 0, _IOLBF, 0);
     signal(SIGBUS, bus);
-    memory = mmap(0, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    memory = mmap(0, 2 * pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return 3;
-    for (uint64_t page = 0; page < pages; page++) fill(page, 0);
+    for (uint64_t page = 0; page < 2 * pages; page++) fill(page, 0);
     pid_t parent = getpid(), child = fork();
     if (child < 0) return 4;
     if (child) printf("child %d\n", (int)child);
