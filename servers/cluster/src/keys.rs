@@ -189,7 +189,7 @@ pub(crate) fn checked_keys(keys: Vec<ChangedKey>, epoch: Epoch) -> Option<Vec<Ch
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Draft, Incarnation, Malformed, Policy, Request};
     use alloc::sync::Arc;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     /// The next view, as all members that are no strangers live.
-    fn next(view: &View, change: impl FnOnce(&mut Draft<'_>)) -> View {
+    pub(crate) fn next(view: &View, change: impl FnOnce(&mut Draft<'_>)) -> View {
         let mut draft = Draft::new(view);
         change(&mut draft);
         draft.settle_voters(&[], |_| true);

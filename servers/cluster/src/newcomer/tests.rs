@@ -2,7 +2,8 @@
 //! Who may add which node, and what a view refuses.
 
 use super::*;
-use crate::{Delta, Draft, Incarnation, Malformed, Policy, Request};
+use crate::keys::tests::next;
+use crate::{Delta, Draft, Incarnation, Malformed, Request};
 use alloc::sync::Arc;
 use alloc::vec;
 
@@ -25,14 +26,6 @@ fn address(byte: u8) -> StationAddress {
 
 fn new(number: u16, byte: u8) -> Newcomer {
     Newcomer { node: node(number), key: key(byte), address: address(byte) }
-}
-
-fn next(view: &View, change: impl FnOnce(&mut Draft<'_>)) -> View {
-    let mut draft = Draft::new(view);
-    change(&mut draft);
-    draft.settle_voters(&[], |_| true);
-    draft.settle(Policy { backups: false });
-    view.apply(&draft.finish().expect("something changes")).expect("it is lawful")
 }
 
 fn asked(view: &View, from: u16, request: &Request) -> Result<View, Refused> {
