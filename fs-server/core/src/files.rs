@@ -10,7 +10,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use cluster::Slot;
 use fs_api::name::FileKind;
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// An open file description, open(2).

@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 
 /// Set in the serial of an inode of the image.
 const LOWER_BIT: u64 = 1 << 53;
@@ -101,7 +101,7 @@ impl Lower {
             links: 2,
             kind: LowerKind::Directory(Vec::new()),
         };
-        let mut build = Build { nodes: vec![root], by_path: HashMap::new() };
+        let mut build = Build { nodes: vec![root], by_path: HashMap::default() };
         build.by_path.insert(String::new(), ROOT);
         for (path, mode) in WRITABLE {
             build.add(path, mode, 0, LowerKind::Directory(Vec::new()))?;

@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 use cluster::View;
 use fs_api::name::FileKind;
 use fs_api::peer::{self};
-use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cursor, Cx, Event, Export, Msg, NodeReply, Piece};
 
 /// What fs-server must know at its start.
@@ -61,8 +61,8 @@ impl FsCore {
             random: ChaCha20Rng::from_seed(config.seed),
             wall_ns: config.wall_ns,
             cookies: 0,
-            waiting: HashMap::new(),
-            announcements: HashMap::new(),
+            waiting: HashMap::default(),
+            announcements: HashMap::default(),
             arrived: BTreeMap::new(),
         })
     }

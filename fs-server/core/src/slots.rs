@@ -25,8 +25,8 @@ use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::{file, name, peer};
-use hashbrown::HashMap;
 use mem_api::{ObjectRename, ObjectUse};
+use runtime::collections::HashMap;
 use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head, head_len};
 use serde::{Deserialize, Serialize};
 
@@ -184,7 +184,7 @@ impl FsCore {
         };
         // Made where the joiner could make them, they belong in the slot of their inodes: what is in
         // another one loses its home when that one moves.
-        let mut objects = HashMap::new();
+        let mut objects = HashMap::default();
         for (inode, _) in inodes.iter().filter_map(SavedInode::file_size) {
             let Some(object) = arrived.object(inode) else { continue };
             let renamed = cx.leaf(&ObjectRename { object, slot });

@@ -62,16 +62,22 @@ pub struct Want {
     pub access: Access,
     /// The requester holds a readable copy.
     pub have: bool,
+    /// The requester's number of this request, of [`REQUEST_BITS`] bits: it tells for which of its requests a page
+    /// was given up.
+    pub number: u32,
 }
+/// Bits of a request's number: a node has far fewer open.
+pub const REQUEST_BITS: u32 = 31;
 
 impl Word for Want {
     fn to_word(&self) -> u64 {
-        self.access.to_word() | u64::from(self.have) << 1
+        self.access.to_word() | u64::from(self.have) << 1 | u64::from(self.number) << 2
     }
 
     fn from_word(word: u64) -> Option<Self> {
         let access = Access::from_word(word & 1)?;
-        (word >> 2 == 0).then_some(Self { access, have: word & 2 != 0 })
+        let number = u32::try_from(word >> 2).ok().filter(|number| number >> REQUEST_BITS == 0)?;
+        Some(Self { access, have: word & 2 != 0, number })
     }
 }
 
@@ -80,18 +86,25 @@ impl Word for Want {
 pub struct Delivery {
     /// The requester.
     pub to: NodeId,
+    /// Its request ([`Want::number`]).
+    pub number: u32,
     /// What moves.
     pub transfer: Transfer,
 }
+/// Bits of a [`Transfer`].
+const TRANSFER_BITS: u32 = 17;
 
 impl Word for Delivery {
     fn to_word(&self) -> u64 {
-        u64::from(self.to.get()) << 32 | self.transfer.to_word()
+        let to = u64::from(self.to.get()) << (TRANSFER_BITS + REQUEST_BITS);
+        to | u64::from(self.number) << TRANSFER_BITS | self.transfer.to_word()
     }
 
     fn from_word(word: u64) -> Option<Self> {
-        let to = u16::try_from(word >> 32).ok().and_then(NodeId::new)?;
-        Some(Self { to, transfer: Transfer::from_word(word & 0xffff_ffff)? })
+        let to =
+            u16::try_from(word >> (TRANSFER_BITS + REQUEST_BITS)).ok().and_then(NodeId::new)?;
+        let number = (word >> TRANSFER_BITS) as u32 & ((1 << REQUEST_BITS) - 1);
+        Some(Self { to, number, transfer: Transfer::from_word(word & ((1 << TRANSFER_BITS) - 1))? })
     }
 }
 
@@ -215,8 +228,44 @@ pub enum Held {
     Owner,
     /// Owned, and writable: nobody else holds a copy.
     Only,
-    /// Given up, and kept until this node has it; 0: that node is gone.
-    Kept(u16),
+    /// Given up, and kept until who asked for it has it.
+    Kept(Taker),
+    /// Not here, but asked for in order to be written, with this number: it has not come.
+    Awaited(u32),
+}
+
+impl Held {
+    /// Whether anything of the page is there.
+    #[must_use]
+    pub const fn is_here(self) -> bool {
+        !matches!(self, Self::Awaited(_))
+    }
+
+    /// How a page that many pages further on is held, where runs of pages were asked for in order.
+    #[must_use]
+    pub const fn further(self, pages: u64) -> Self {
+        match self {
+            Self::Copy | Self::Owner | Self::Only => self,
+            Self::Kept(Taker { node, number }) => {
+                Self::Kept(Taker { node, number: further(number, pages) })
+            }
+            Self::Awaited(number) => Self::Awaited(further(number, pages)),
+        }
+    }
+}
+
+/// The number of the request so many after that one.
+const fn further(number: u32, by: u64) -> u32 {
+    (number as u64 + by) as u32 & ((1 << REQUEST_BITS) - 1)
+}
+
+/// For whom a page is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Taker {
+    /// Who asked for it; 0: that node is gone.
+    pub node: u16,
+    /// In which request ([`Want::number`]).
+    pub number: u32,
 }
 
 /// A line of a report.
@@ -235,7 +284,7 @@ pub enum Row {
         first: u64,
         /// How many.
         pages: u64,
-        /// How.
+        /// How the first is held; the others as [`Held::further`] says.
         held: Held,
     },
 }
@@ -252,16 +301,14 @@ pub struct Report {
     /// In ascending order, at most [`REPORT_ROWS_MAX`].
     pub rows: Vec<Row>,
 }
-/// Rows of a [`Report`]: 25 bytes each at most, so that they fit a message.
-pub const REPORT_ROWS_MAX: usize = 32;
+/// Rows of a [`Report`]: 30 bytes each at most, so that they fit a message.
+pub const REPORT_ROWS_MAX: usize = 28;
 
 /// What becomes of a page that was reported and does not stay as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Verdict {
     /// A copy or a page that was kept: the node owns it from now on.
     Own,
-    /// A page that was kept: it is a copy.
-    Share,
     /// It goes.
     Drop,
 }

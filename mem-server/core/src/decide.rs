@@ -4,14 +4,16 @@
 //! # Model
 //! | reports hold | new owner | others |
 //! | --- | --- | --- |
-//! | an owner X | X | copies stay; kept for X, or X alone may write: goes; kept for others: becomes a copy |
-//! | no owner, one kept for a member, or kept and a copy | one that kept it | copies stay |
-//! | no owner, none kept, copies | a copy, the home's if it has one | the other copies stay |
-//! | only kept for who is gone | none: lost | it goes, as who is gone may have written |
+//! | an owner X | X | copies stay, unless X alone may write; what is kept goes |
+//! | no owner, copies | a copy, the home's if it has one | the other copies stay; what is kept goes |
+//! | no owner, no copy, one kept for a request that a member still waits with | one that kept it | |
+//! | none of these, but something kept | none: lost | it goes |
 //! | nothing | none | |
 //!
-//! Why a page that is kept may be owned again: who was to have it and has reported without it never wrote; nor
-//! did it while anybody had a valid copy.
+//! Why copies are always good: nobody writes before all who hold one have acknowledged that they dropped it. Why
+//! what is kept need not be: its taker may have had it, written it and given it on, all within one round, while
+//! who kept it was in the next one already, for which the taker's word that it has come is void. If the taker
+//! still waits with that very request, it has not come, and nobody has written it since.
 //!
 //! # Failure
 //! Reports come from other nodes. Of two that claim to own a page the first is believed; the other loses it.
@@ -39,17 +41,41 @@ pub(crate) struct Decision {
 }
 
 impl Sighting {
-    /// A node reports the page. One that does so twice is not believed the second time.
+    /// A node reports how it holds the page, or that it waits for it. What it says a second time is not believed.
     pub(crate) fn add(&mut self, node: NodeId, held: Held) {
-        if self.0.iter().all(|(known, _)| *known != node) {
+        if self.0.iter().all(|(known, it)| *known != node || it.is_here() != held.is_here()) {
             self.0.push((node, held));
         }
     }
 
+    /// Whether anybody has anything of the page.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        self.0.iter().any(|(_, held)| held.is_here())
+    }
+
     /// The page is lost, whatever is left of it.
     pub(crate) fn lose(&self) -> Decision {
-        let orders = self.0.iter().map(|(node, _)| (*node, Verdict::Drop)).collect();
+        let holders = self.0.iter().filter(|(_, held)| held.is_here());
+        let orders = holders.map(|(node, _)| (*node, Verdict::Drop)).collect();
         Decision { owner: None, copies: Vec::new(), orders }
+    }
+
+    /// A mistake made on purpose: takes all that is kept for a member as not come.
+    pub(crate) fn believe_keepers(&mut self) {
+        for at in 0..self.0.len() {
+            if let (_, Held::Kept(taker)) = self.0[at]
+                && let Some(node) = NodeId::new(taker.node)
+            {
+                self.0.push((node, Held::Awaited(taker.number)));
+            }
+        }
+    }
+
+    /// Whether it has not come to who is to have it, a member in the life in which it reported.
+    fn is_awaited(&self, held: Held, lives: impl Fn(NodeId) -> bool) -> bool {
+        let Held::Kept(taker) = held else { return false };
+        let Some(node) = NodeId::new(taker.node) else { return false };
+        lives(node) && self.0.contains(&(node, Held::Awaited(taker.number)))
     }
 
     /// Decides. `lives`: a member in the life in which it reported; `home` is preferred.
@@ -60,32 +86,22 @@ impl Sighting {
         };
         let sole = first(&|held| held == Held::Only);
         let owner = sole.or_else(|| first(&|held| held == Held::Owner));
-        let is_kept = |held: Held| matches!(held, Held::Kept(_));
-        let for_a_member = |held: Held| match held {
-            Held::Kept(to) => NodeId::new(to).is_some_and(&lives),
-            Held::Copy | Held::Owner | Held::Only => false,
-        };
-        let any_copy = first(&|held| held == Held::Copy);
-        let kept = first(&for_a_member).or_else(|| any_copy.and_then(|_| first(&is_kept)));
         let home_copy = self.0.contains(&(home, Held::Copy)).then_some(home);
-        let Some(owner) = owner.or(kept).or(home_copy).or(any_copy) else { return self.lose() };
+        let copy = home_copy.or_else(|| first(&|held| held == Held::Copy));
+        let kept = || first(&|held| self.is_awaited(held, &lives));
+        let Some(owner) = owner.or(copy).or_else(kept) else { return self.lose() };
         let mut decision = Decision { owner: Some(owner), copies: Vec::new(), orders: Vec::new() };
         for &(node, held) in &self.0 {
             let verdict = match held {
+                Held::Awaited(_) => continue,
                 Held::Only | Held::Owner if node == owner => continue,
                 Held::Copy | Held::Kept(_) if node == owner => Verdict::Own,
-                Held::Only | Held::Owner => Verdict::Drop,
-                _ if sole.is_some() => Verdict::Drop,
-                Held::Kept(to) if to == owner.get() => Verdict::Drop,
-                Held::Kept(_) => Verdict::Share,
-                Held::Copy => {
+                Held::Copy if sole.is_none() => {
                     decision.copies.push(node);
                     continue;
                 }
+                Held::Only | Held::Owner | Held::Copy | Held::Kept(_) => Verdict::Drop,
             };
-            if verdict == Verdict::Share {
-                decision.copies.push(node);
-            }
             decision.orders.push((node, verdict));
         }
         decision
@@ -96,6 +112,7 @@ impl Sighting {
 mod tests {
     use super::*;
     use alloc::vec;
+    use mem_api::peer::Taker;
 
     fn node(number: u16) -> NodeId {
         NodeId::new(number).expect("a node's number")
@@ -112,8 +129,12 @@ mod tests {
         (owner.map(NodeId::get), copies.into_iter().map(NodeId::get).collect(), orders)
     }
 
-    use Held::{Copy, Kept, Only, Owner};
-    use Verdict::{Drop, Own, Share};
+    use Held::{Awaited, Copy, Only, Owner};
+    use Verdict::{Drop, Own};
+
+    fn kept(node: u16, number: u32) -> Held {
+        Held::Kept(Taker { node, number })
+    }
 
     #[test]
     fn owner_keeps_the_page_and_copies_stay() {
@@ -122,27 +143,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_for_the_owner_goes() {
-        assert_eq!(decide(&[(2, Kept(3)), (3, Owner)]), (Some(3), vec![], vec![(2, Drop)]));
-        assert_eq!(decide(&[(2, Kept(3)), (3, Only)]), (Some(3), vec![], vec![(2, Drop)]));
+    fn what_is_kept_goes_where_there_is_an_owner_or_a_copy() {
+        assert_eq!(decide(&[(2, kept(3, 1)), (3, Owner)]), (Some(3), vec![], vec![(2, Drop)]));
+        assert_eq!(decide(&[(2, kept(4, 1)), (3, Only)]), (Some(3), vec![], vec![(2, Drop)]));
+        let waits = [(2, kept(4, 1)), (4, Awaited(1)), (3, Copy)];
+        assert_eq!(decide(&waits), (Some(3), vec![], vec![(2, Drop), (3, Own)]));
+        let given_on = [(2, kept(4, 1)), (3, Copy)];
+        assert_eq!(decide(&given_on), (Some(3), vec![], vec![(2, Drop), (3, Own)]));
     }
 
     #[test]
-    fn what_was_kept_for_another_than_the_owner_is_a_copy() {
-        assert_eq!(decide(&[(2, Kept(4)), (3, Owner)]), (Some(3), vec![2], vec![(2, Share)]));
-        assert_eq!(decide(&[(2, Kept(9)), (3, Only)]), (Some(3), vec![], vec![(2, Drop)]));
+    fn page_that_has_not_come_is_owned_again() {
+        assert_eq!(decide(&[(4, Awaited(7)), (2, kept(4, 7))]), (Some(2), vec![], vec![(2, Own)]));
+        // Node 4 had it once, and gave it to node 3, which gives it back.
+        let back = [(2, kept(4, 6)), (4, kept(3, 1)), (4, Awaited(7)), (3, kept(4, 7))];
+        assert_eq!(decide(&back), (Some(3), vec![], vec![(2, Drop), (4, Drop), (3, Own)]));
     }
 
     #[test]
-    fn kept_page_is_owned_again_before_any_copy() {
-        assert_eq!(decide(&[(2, Kept(4))]), (Some(2), vec![], vec![(2, Own)]));
-        assert_eq!(decide(&[(3, Copy), (2, Kept(9))]), (Some(2), vec![3], vec![(2, Own)]));
+    fn page_that_has_come_and_was_given_on_is_lost() {
+        assert_eq!(decide(&[(2, kept(4, 7))]), (None, vec![], vec![(2, Drop)]));
+        assert_eq!(decide(&[(2, kept(4, 7)), (4, Awaited(8))]), (None, vec![], vec![(2, Drop)]));
     }
 
     #[test]
     fn page_kept_for_who_is_gone_is_lost() {
-        assert_eq!(decide(&[(2, Kept(9))]), (None, vec![], vec![(2, Drop)]));
-        assert_eq!(decide(&[(2, Kept(0))]), (None, vec![], vec![(2, Drop)]));
+        assert_eq!(decide(&[(2, kept(9, 1)), (9, Awaited(1))]), (None, vec![], vec![(2, Drop)]));
+        assert_eq!(decide(&[(2, kept(0, 1))]), (None, vec![], vec![(2, Drop)]));
     }
 
     #[test]

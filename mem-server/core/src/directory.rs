@@ -25,6 +25,8 @@ pub(crate) struct Ask {
     pub(crate) node: NodeId,
     pub(crate) access: Access,
     pub(crate) have: bool,
+    /// The request's number.
+    pub(crate) number: u32,
 }
 
 /// What happens to a page now.
@@ -55,7 +57,7 @@ pub(crate) struct Place {
 /// What the home has to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
-    Forward { owner: NodeId, to: NodeId, access: Access, acks: u16 },
+    Forward { owner: NodeId, to: NodeId, number: u32, access: Access, acks: u16 },
     Invalidate { holder: NodeId, to: NodeId },
     Grant { to: NodeId, acks: u16, zero: bool },
     Lost { to: NodeId, access: Access },
@@ -101,7 +103,8 @@ impl Place {
             let (owner, access) = (self.owner, ask.access);
             let others = self.others(&[ask.node, owner]);
             let acks = others.len() as u16;
-            orders.push(Order::Forward { owner, to: ask.node, access, acks });
+            let (to, number) = (ask.node, ask.number);
+            orders.push(Order::Forward { owner, to, number, access, acks });
             self.invalidate(&others, ask.node, orders);
             self.write(ask.node, owner, false);
         }
@@ -111,7 +114,8 @@ impl Place {
         orders.push(if ask.node == self.owner {
             Order::Grant { to: ask.node, acks: 0, zero: false }
         } else {
-            Order::Forward { owner: self.owner, to: ask.node, access: Access::Read, acks: 0 }
+            let Ask { node: to, number, access, .. } = ask;
+            Order::Forward { owner: self.owner, to, number, access, acks: 0 }
         });
         match &mut self.state {
             State::Reading(askers) => askers.push(ask.node),

@@ -18,7 +18,6 @@
 use crate::MemCore;
 use crate::limits::QUEUE_MAX;
 use crate::machine::{FrameNo, Machine};
-use crate::mutant::Mutant;
 use crate::object::{Store, home, is_home};
 use crate::pages::{Entry, Hold};
 use crate::post::Note;
@@ -28,7 +27,7 @@ use abi::limits::PAGE_BYTES;
 use abi::{Errno, NodeId, ObjectId, SpaceId, Ticket};
 use alloc::vec::Vec;
 use mem_api::Access;
-use mem_api::peer::{Ack, Data, Done, Got, Grant, Lost, Req, Transfer, Want};
+use mem_api::peer::{Ack, Data, Done, Got, Grant, Lost, REQUEST_BITS, Req, Transfer, Want};
 use runtime::{Answer, Client, Cx};
 
 /// A page on its way here.
@@ -36,6 +35,8 @@ pub(crate) struct Fetch {
     /// Where what arrives is put; `None` where the page has come and waits only for the right to be written.
     frame: Option<FrameNo>,
     state: Waiting,
+    /// Number of the request that is on its way: what was given up for it has not come.
+    asked: Option<u32>,
     pub(crate) waiters: Vec<Waiter>,
     /// Its range was unmapped meanwhile: let it arrive, keep nothing.
     pub(crate) dropped: bool,
@@ -48,9 +49,12 @@ impl Fetch {
             Waiting::Write { .. } => Access::Write,
         }
     }
-}
 
-impl Fetch {
+    /// The request for which another node may keep the page.
+    pub(crate) fn awaited(&self) -> Option<u32> {
+        self.asked.filter(|_| matches!(self.state, Waiting::Write { keeper: None, .. }))
+    }
+
     /// Takes a frame as the place for what arrives, if it has none.
     pub(crate) fn take_place(&mut self, frame: FrameNo) -> bool {
         let needs = self.frame.is_none();
@@ -130,7 +134,8 @@ impl<M: Machine> MemCore<M> {
         };
         let frame = Some(self.frames.allocate()?);
         let state = Waiting::new(wanted.access);
-        self.fetches.insert(key, Fetch { frame, state, waiters: Vec::new(), dropped: false });
+        self.fetches
+            .insert(key, Fetch { frame, state, asked: None, waiters: Vec::new(), dropped: false });
         self.note_requested(wanted, on_demand);
         self.request(cx, wanted, have);
         Ok(())
@@ -142,13 +147,24 @@ impl<M: Machine> MemCore<M> {
         if self.is_closed(object) {
             return;
         }
-        let (round, want) = (self.round_of(object), Want { access, have });
+        self.requests = (self.requests + 1) & ((1 << REQUEST_BITS) - 1);
+        let number = self.requests;
+        if let Some(fetch) = self.fetches.get_mut(&(object, page)) {
+            fetch.asked = Some(number);
+        }
+        let (round, want) = (self.round_of(object), Want { access, have, number });
         self.post(cx, home(cx, object), Note::Req(Req { object, page, round, want }));
     }
 
     /// The home serves the slot of this page again: asks once more for it.
     pub(crate) fn request_again(&mut self, cx: &mut Cx<'_>, (object, page): Key) {
-        let Some(access) = self.fetches.get(&(object, page)).map(Fetch::access) else { return };
+        let Some(fetch) = self.fetches.get(&(object, page)) else { return };
+        if fetch.frame.is_none() && fetch.waiters.is_empty() {
+            // It found no place, or came and nobody waits for the right to write it.
+            self.fetches.remove(&(object, page));
+            return;
+        }
+        let access = fetch.access();
         let Ok(Store::Pages { pages, .. }) = self.objects.get(object).map(|it| &it.store) else {
             return;
         };
@@ -159,14 +175,14 @@ impl<M: Machine> MemCore<M> {
     /// A round begins: what is on its way is void. A page that has come is owned here, as who had it has given
     /// it up; only the right to write it is missing.
     pub(crate) fn restart_fetch(&mut self, key: Key) {
-        let forgets = self.makes(Mutant::TokensAreForgotten);
         let Some(fetch) = self.fetches.get_mut(&key) else { return };
         let access = fetch.access();
         let before = core::mem::replace(&mut fetch.state, Waiting::new(access));
         let has_come = matches!(before, Waiting::Write { keeper: Some(_), .. });
-        if !has_come || forgets {
+        if !has_come {
             return;
         }
+        fetch.asked = None;
         let Some(frame) = fetch.frame.take() else { return };
         let target = self.objects.get_mut(key.0).map(|it| &mut it.store);
         let Ok(Store::Pages { pages, .. }) = target else { return self.frames.release(frame) };
@@ -223,8 +239,11 @@ impl<M: Machine> MemCore<M> {
         match allocated {
             Ok(frame) => fetch.frame = Some(frame),
             Err(errno) => {
+                // It stays until the next round, in which it says that the page has not come.
                 fetch.state = Waiting::new(fetch.access());
-                self.fail_fetch(cx, key, errno);
+                for waiter in core::mem::take(&mut fetch.waiters) {
+                    cx.complete::<()>(waiter.ticket, Err(errno));
+                }
                 self.doubt(cx, SlotSet::of(key.0.slot()));
                 return None;
             }

@@ -6,7 +6,7 @@ use crate::machine::{FrameNo, HardSpace, Machine};
 use abi::Errno;
 use abi::limits::PAGE_BYTES;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 
 /// The machine, with the holders of its frames and hardware spaces counted.
 pub(crate) struct Frames<M> {
@@ -23,7 +23,7 @@ pub(crate) struct Frames<M> {
 impl<M: Machine> Frames<M> {
     pub(crate) fn new(mut machine: M) -> Result<Self, Errno> {
         let zero = machine.allocate()?;
-        let space_shares = HashMap::new();
+        let space_shares = HashMap::default();
         Ok(Self { machine, shares: Vec::new(), space_shares, zero, allocated: 0 })
     }
 

@@ -16,8 +16,8 @@ use crate::object::is_home;
 use abi::{Errno, ObjectId, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 use mem_api::{Access, Count, FutexRequeue, FutexWait, FutexWake};
+use runtime::collections::HashMap;
 use runtime::{Answer, Client, Cx};
 
 /// Set in `bitset_shared` for a process-shared futex.

@@ -14,7 +14,7 @@ use crate::slots::SlotSet;
 use abi::{Errno, NodeId, ObjectId};
 use alloc::boxed::Box;
 use core::ops::Range;
-use mem_api::peer::{Ack, Data, Delivery, Fwd, Got, Inv, Lost, Refusal, Transfer};
+use mem_api::peer::{Ack, Data, Delivery, Fwd, Got, Inv, Lost, Refusal, Taker, Transfer};
 use runtime::Cx;
 
 /// A page given up, whose frame waits until the taker has it.
@@ -22,17 +22,27 @@ pub(crate) struct Kept {
     pub(crate) frame: FrameNo,
     /// The taker; `None`: it is gone.
     pub(crate) to: Option<NodeId>,
+    /// Its request.
+    number: u32,
+}
+
+impl Kept {
+    /// For whom it is kept.
+    pub(crate) fn taker(&self) -> Taker {
+        Taker { node: self.to.map_or(0, NodeId::get), number: self.number }
+    }
 }
 
 impl<M: Machine> MemCore<M> {
     /// The home wants a page that this node owns to go to another.
     pub(crate) fn forward(&mut self, cx: &mut Cx<'_>, op: Fwd) {
-        let Fwd { object, page, round, delivery: Delivery { to, transfer } } = op;
+        let Fwd { object, page, round, delivery } = op;
+        let Delivery { to, transfer, .. } = delivery;
         // Whoever is gone, or whose link is down, is in the next round, or not.
         if self.down.contains(&to) {
             return;
         }
-        let Some(frame) = self.give((object, page), to, transfer) else {
+        let Some(frame) = self.give((object, page), delivery) else {
             return self.has_not(cx, op);
         };
         let bytes = Box::new(*self.frames.machine.bytes(frame));
@@ -42,7 +52,7 @@ impl<M: Machine> MemCore<M> {
 
     /// The home is wrong about a page: it has to ask all members. The target of a move is told.
     fn has_not(&mut self, cx: &mut Cx<'_>, op: Fwd) {
-        let Fwd { object, page, round, delivery: Delivery { to, transfer } } = op;
+        let Fwd { object, page, round, delivery: Delivery { to, transfer, .. } } = op;
         let stored = self.objects.get(object).map(|it| &it.store);
         if matches!(stored, Ok(Store::Pages { .. })) || round != 0 {
             return self.doubt(cx, SlotSet::of(object.slot()));
@@ -52,8 +62,9 @@ impl<M: Machine> MemCore<M> {
     }
 
     /// Takes the rights to a page away here, as far as the transfer demands; its frame.
-    fn give(&mut self, key: Key, to: NodeId, transfer: Transfer) -> Option<FrameNo> {
+    fn give(&mut self, key: Key, delivery: Delivery) -> Option<FrameNo> {
         let (object, page) = key;
+        let Delivery { to, number, transfer } = delivery;
         let target = self.objects.get_mut(object).ok()?;
         let (pages, hard) = match &mut target.store {
             Store::Pages { pages, .. } => (pages, None),
@@ -75,7 +86,7 @@ impl<M: Machine> MemCore<M> {
                 }
                 pages.set(page, Entry::default());
                 self.unmap_object(object, page..page + 1);
-                if let Some(old) = self.kept.insert(key, Kept { frame, to: Some(to) }) {
+                if let Some(old) = self.kept.insert(key, Kept { frame, to: Some(to), number }) {
                     self.frames.release(old.frame);
                 }
             }

@@ -17,7 +17,9 @@ use crate::resolve::Wanted;
 use abi::{Errno, NodeId};
 use alloc::vec::Vec;
 use mem_api::Access;
-use mem_api::peer::{Delivery, Done, Fwd, Grant, Inv, Leave, Lost, Refusal, Req, Terms, Transfer};
+use mem_api::peer::{
+    Delivery, Done, Fwd, Grant, Inv, Leave, Lost, Refusal, Req, Terms, Transfer, Want,
+};
 use runtime::Cx;
 
 impl<M: Machine> MemCore<M> {
@@ -33,7 +35,8 @@ impl<M: Machine> MemCore<M> {
         let me = cx.node();
         let Req { object, page, want, .. } = op;
         if !is_home(cx, object) {
-            return Err(Errno::ESTALE);
+            // One of the two nodes has not entered the other's view: the new home opens the slot, and hears it then.
+            return Ok(());
         }
         if self.rebuild.slots.has(object.slot())
             && self.objects.get(object).map_or(true, |it| it.role != Role::Home)
@@ -64,7 +67,8 @@ impl<M: Machine> MemCore<M> {
         };
         let mut orders = Vec::new();
         let place = target.directory.places.entry(page).or_insert_with(|| Place::new(owner));
-        let ask = Ask { node: from, access: want.access, have: want.have };
+        let Want { access, have, number } = want;
+        let ask = Ask { node: from, access, have, number };
         let taken = place.ask(ask, untouched, &mut orders);
         self.carry_out(cx, (object, page), &orders);
         if taken { Ok(()) } else { Err(Errno::EAGAIN) }
@@ -74,12 +78,12 @@ impl<M: Machine> MemCore<M> {
         let round = self.round_of(object);
         for order in orders {
             let (to, note) = match *order {
-                Order::Forward { owner, to, access, acks } => {
+                Order::Forward { owner, to, number, access, acks } => {
                     let transfer = match access {
                         Access::Read => Transfer::Read,
                         Access::Write => Transfer::Write { acks },
                     };
-                    let delivery = Delivery { to, transfer };
+                    let delivery = Delivery { to, number, transfer };
                     (owner, Note::Fwd(Fwd { object, page, round, delivery }))
                 }
                 Order::Invalidate { holder, to } => {

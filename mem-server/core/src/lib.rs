@@ -69,7 +69,6 @@ use fetch::{Fetch, Key};
 use frames::Frames;
 use futex::Futexes;
 use handover::Import;
-use hashbrown::HashMap;
 use holder::Kept;
 use linger::Linger;
 use mem_api::ObjectHold;
@@ -77,6 +76,7 @@ use object::Objects;
 use post::Note;
 use rebuild::Rebuild;
 use report::Round;
+use runtime::collections::HashMap;
 use slots::SlotSet;
 use space::Spaces;
 use turns::Anchor;
@@ -93,6 +93,8 @@ pub struct MemCore<M> {
     fetches: HashMap<Key, Fetch>,
     /// Pages given up, whose frames wait until the taker has them.
     kept: HashMap<Key, Kept>,
+    /// Number of the last request for a page.
+    requests: u32,
     /// Pages that stay a moment.
     linger: Linger,
     /// What this node said to itself in this step.
@@ -136,9 +138,10 @@ impl<M: Machine> MemCore<M> {
             spaces: Spaces::default(),
             objects: Objects::default(),
             futexes: Futexes::default(),
-            threads: HashMap::new(),
-            fetches: HashMap::new(),
-            kept: HashMap::new(),
+            threads: HashMap::default(),
+            fetches: HashMap::default(),
+            kept: HashMap::default(),
+            requests: 0,
             linger: Linger::default(),
             loopback: VecDeque::new(),
             down: BTreeSet::new(),
@@ -151,7 +154,7 @@ impl<M: Machine> MemCore<M> {
             exported: BTreeSet::new(),
             imported: SlotSet::default(),
             anchor: Anchor::default(),
-            holds: HashMap::new(),
+            holds: HashMap::default(),
             next_cookie: 0,
             #[cfg(test)]
             mutant: None,

@@ -9,8 +9,8 @@ use crate::machine::Machine;
 use crate::post::Note;
 use abi::NodeId;
 use alloc::collections::VecDeque;
-use hashbrown::HashMap;
 use runtime::Cx;
+use runtime::collections::HashMap;
 
 /// Cookie of the timer that carries out what was put off.
 pub(crate) const TIMER_LINGER: u64 = 2;

@@ -23,9 +23,9 @@ use crate::runs::Runs;
 use abi::{Errno, NodeId, ObjectId, ServerId, SpaceId, Ticket};
 use alloc::vec::Vec;
 use core::ops::Range;
-use hashbrown::HashMap;
 use mem_api::peer::{Forget, Given};
 use mem_api::{Access, EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, MoveProgress, SpaceLost};
+use runtime::collections::HashMap;
 use runtime::{Answer, Client, Cx, Msg};
 
 /// A space whose pages rest elsewhere, at the target.

@@ -12,8 +12,8 @@ pub(crate) enum Mutant {
     OpensUnobeyed,
     /// What nobody has reported to a home that knows nothing was never touched.
     NothingIsZero,
-    /// A fetch whose page has come is forgotten when a round begins.
-    TokensAreForgotten,
+    /// A page that was kept is good, whoever may have had it since.
+    KeptIsGood,
 }
 
 impl<M> MemCore<M> {

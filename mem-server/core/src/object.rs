@@ -11,9 +11,9 @@ use crate::resolve::{Miss, Wanted};
 use abi::{Errno, NodeId, ObjectId, SlotNo, SpaceId};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use hashbrown::HashMap;
 use mem_api::Access;
 use runtime::Cx;
+use runtime::collections::HashMap;
 
 /// Where an object's pages are.
 pub(crate) enum Store {

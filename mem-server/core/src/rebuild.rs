@@ -33,6 +33,7 @@
 use crate::MemCore;
 use crate::decide::{Decision, Sighting};
 use crate::directory::{Directory, Place, State};
+use crate::fetch::Fetch;
 use crate::limits::{OBJECT_PAGES_MAX, REBUILT_PAGES_MAX, ROUND_COUNT_BITS};
 use crate::machine::Machine;
 use crate::mutant::Mutant;
@@ -206,7 +207,7 @@ impl<M: Machine> MemCore<M> {
                 return;
             }
             self.rebuild.pages += 1;
-            found.pages.entry(page).or_default().add(from, held);
+            found.pages.entry(page).or_default().add(from, held.further(page - first));
         }
     }
 
@@ -253,7 +254,9 @@ impl<M: Machine> MemCore<M> {
         let mut old = core::mem::take(&mut target.directory.places);
         let Store::Pages { pages: own, .. } = &target.store else { return };
         let copies = own.held_from(0).filter(|(_, hold)| *hold != Hold::Only).map(|(at, _)| at);
-        let mut all: BTreeSet<u64> = pages.keys().chain(old.keys()).copied().collect();
+        // What is only waited for may never have been touched.
+        let reported = pages.iter().filter(|(_, it)| it.is_anywhere()).map(|(page, _)| page);
+        let mut all: BTreeSet<u64> = reported.chain(old.keys()).copied().collect();
         all.extend(copies);
         all.extend(self.kept.keys().filter(|key| key.0 == id).map(|key| key.1));
         for page in all {
@@ -275,7 +278,13 @@ impl<M: Machine> MemCore<M> {
         if let Some((_, hold)) = pages.get(page).page {
             sighting.add(me, hold.reported());
         } else if let Some(kept) = self.kept.get(&key) {
-            sighting.add(me, Held::Kept(kept.to.map_or(0, NodeId::get)));
+            sighting.add(me, Held::Kept(kept.taker()));
+        }
+        if let Some(number) = self.fetches.get(&key).and_then(Fetch::awaited) {
+            sighting.add(me, Held::Awaited(number));
+        }
+        if self.makes(Mutant::KeptIsGood) {
+            sighting.believe_keepers();
         }
         let was_lost = old.as_ref().is_some_and(|place| place.state == State::Lost);
         let Decision { owner, copies, orders } =

@@ -74,8 +74,7 @@ impl<M: Machine> MemCore<M> {
 
     /// Whether the object's home has asked for it and does not serve it yet.
     pub(crate) fn is_closed(&self, object: ObjectId) -> bool {
-        let moved = matches!(self.objects.get(object).map(|it| &it.store), Ok(Store::Private(_)));
-        !moved && self.rounds.get(&object.slot()).is_some_and(|round| round.closed)
+        !self.is_moved(object) && self.rounds.get(&object.slot()).is_some_and(|round| round.closed)
     }
 
     /// A round begins in these slots.
@@ -132,37 +131,40 @@ impl<M: Machine> MemCore<M> {
     /// A part of what this node holds in these slots, and where the next one begins.
     pub(crate) fn rows(&self, slots: SlotSet, from: Place) -> (Vec<Row>, Option<Place>) {
         let mut part = Part { rows: Vec::new(), left: REPORT_PAGES_MAX };
-        let kept: BTreeMap<Key, Held> = self
-            .kept
-            .iter()
-            .filter(|(key, _)| slots.has(key.0.slot()))
-            .map(|(key, kept)| (*key, Held::Kept(kept.to.map_or(0, NodeId::get))))
-            .collect();
-        for id in self.ids_from(slots, from.object, &kept) {
+        let extras = self.extras(slots);
+        for id in self.ids_from(slots, from.object, &extras) {
             let first = if id.raw() == from.object { from.page } else { 0 };
-            if let Some(page) = self.object_rows(id, first, &kept, &mut part) {
+            if let Some(page) = self.object_rows(id, first, &extras, &mut part) {
                 return (part.rows, Some(Place { object: id.raw(), page }));
             }
         }
         (part.rows, None)
     }
 
+    /// What is kept or waited for in these slots.
+    fn extras(&self, slots: SlotSet) -> Extras {
+        let kept = self.kept.iter().map(|(key, kept)| ((*key, false), Held::Kept(kept.taker())));
+        let awaited = self.fetches.iter().filter_map(|(key, fetch)| {
+            fetch.awaited().map(|number| ((*key, true), Held::Awaited(number)))
+        });
+        let all = kept.chain(awaited).filter(|((key, _), _)| slots.has(key.0.slot()));
+        all.filter(|((key, _), _)| !self.is_moved(key.0)).collect()
+    }
+
+    /// Whether these are pages of a moved space.
+    fn is_moved(&self, object: ObjectId) -> bool {
+        let store = self.objects.get(object).map(|it| &it.store);
+        matches!(store, Ok(Store::Private(_) | Store::Left(_)))
+    }
+
     /// Objects in these slots that this node holds, from one on, ascending.
-    fn ids_from(
-        &self,
-        slots: SlotSet,
-        from: u64,
-        kept: &BTreeMap<Key, Held>,
-    ) -> BTreeSet<ObjectId> {
+    fn ids_from(&self, slots: SlotSet, from: u64, extras: &Extras) -> BTreeSet<ObjectId> {
         let held = self.objects.map.iter().filter(|(id, it)| {
             slots.has(id.slot()) && matches!(it.store, Store::Pages { .. }) && !it.orphan
         });
         let held = held.map(|(id, _)| *id);
-        let kept = kept
-            .keys()
-            .map(|key| key.0)
-            .filter(|id| !matches!(self.objects.get(*id).map(|it| &it.store), Ok(Store::Left(_))));
-        held.chain(kept).filter(|id| id.raw() >= from).collect()
+        let extras = extras.keys().map(|(key, _)| key.0);
+        held.chain(extras).filter(|id| id.raw() >= from).collect()
     }
 
     /// Adds the rows of one object; the page at which the part is full.
@@ -170,7 +172,7 @@ impl<M: Machine> MemCore<M> {
         &self,
         id: ObjectId,
         first: u64,
-        kept: &BTreeMap<Key, Held>,
+        extras: &Extras,
         part: &mut Part,
     ) -> Option<u64> {
         if part.rows.len() + 2 > REPORT_ROWS_MAX {
@@ -179,34 +181,25 @@ impl<M: Machine> MemCore<M> {
         let target = self.objects.get(id);
         let grants = target.as_ref().map_or(0, |it| it.grants);
         part.rows.push(Row::Object { object: id.raw(), grants });
-        let mut kept = kept.range((id, first)..=(id, u64::MAX)).map(|(key, held)| (key.1, *held));
-        let mut next_kept = kept.next();
+        let range = ((id, first), false)..=((id, u64::MAX), true);
+        let mut extras = extras.range(range).map(|((key, _), how)| (key.1, *how)).peekable();
         let pages = match target.map(|it| &it.store) {
             Ok(Store::Pages { pages, .. }) => Some(pages),
             Ok(_) | Err(_) => None,
         };
         let held = pages.into_iter().flat_map(|pages| pages.held_from(first));
         for (page, hold) in held {
-            while let Some((at, how)) = next_kept.filter(|(at, _)| *at < page) {
-                if !part.add(at, how) {
+            while let Some((at, how)) = extras.next_if(|(at, _)| *at <= page) {
+                // A page that is here is kept for nobody, and not waited for.
+                if at < page && !part.add(at, how) {
                     return Some(at);
                 }
-                next_kept = kept.next();
             }
-            // A page that came back has been kept for nobody.
-            next_kept =
-                if next_kept.is_some_and(|(at, _)| at == page) { kept.next() } else { next_kept };
             if !part.add(page, hold.reported()) {
                 return Some(page);
             }
         }
-        while let Some((at, how)) = next_kept {
-            if !part.add(at, how) {
-                return Some(at);
-            }
-            next_kept = kept.next();
-        }
-        None
+        extras.find(|(at, how)| !part.add(*at, *how)).map(|(at, _)| at)
     }
 
     /// The home has decided about pages that this node reported.
@@ -227,11 +220,10 @@ impl<M: Machine> MemCore<M> {
     pub(crate) fn obey(&mut self, key: Key, verdict: Verdict) {
         let (object, page) = key;
         let kept = self.kept.remove(&key).map(|kept| kept.frame);
-        let hold = match verdict {
-            Verdict::Own => Hold::Owner,
-            Verdict::Share => Hold::Copy,
-            Verdict::Drop => return self.drop_page(key, kept),
-        };
+        if verdict == Verdict::Drop {
+            return self.drop_page(key, kept);
+        }
+        let hold = Hold::Owner;
         if kept.is_some() && self.objects.get(object).is_err() {
             // Nobody here uses it: it leaves as soon as the home serves it. Without room it is lost.
             if let Ok(target) = self.remote_object(object) {
@@ -300,14 +292,8 @@ impl<M: Machine> MemCore<M> {
     /// node waits for, or keeps, have to ask all members.
     pub(crate) fn link_was_down(&mut self, cx: &mut Cx<'_>) {
         let mut slots = SlotSet::default();
-        let shared = |id: &ObjectId| {
-            !matches!(
-                self.objects.get(*id).map(|it| &it.store),
-                Ok(Store::Private(_) | Store::Left(_))
-            )
-        };
         let open = self.fetches.keys().chain(self.kept.keys()).map(|key| key.0);
-        open.filter(shared).for_each(|id| slots.insert(id.slot()));
+        open.filter(|id| !self.is_moved(*id)).for_each(|id| slots.insert(id.slot()));
         let leaving = self.objects.map.iter().filter(|(_, it)| it.leaving);
         leaving.for_each(|(id, _)| slots.insert(id.slot()));
         if !slots.is_empty() {
@@ -332,6 +318,9 @@ impl<M: Machine> MemCore<M> {
     }
 }
 
+/// What this node keeps (false) or waits for (true) without having the page.
+type Extras = BTreeMap<(Key, bool), Held>;
+
 /// A part of a report as it grows.
 struct Part {
     rows: Vec<Row>,
@@ -347,7 +336,9 @@ impl Part {
         }
         let room = self.rows.len() < REPORT_ROWS_MAX;
         let fits = match self.rows.last_mut() {
-            Some(Row::Run { first, pages, held }) if *held == how && *first + *pages == page => {
+            Some(Row::Run { first, pages, held })
+                if *first + *pages == page && held.further(*pages) == how =>
+            {
                 *pages += 1;
                 true
             }

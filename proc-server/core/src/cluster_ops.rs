@@ -28,7 +28,7 @@ pub(crate) use proc_api::peer::Fact;
 use proc_api::peer::{Count, Identify, Identity, SendSignal, Tell};
 use runtime::{Cx, Mutant, Wire};
 
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 
 /// Nodes that a message about a process may pass before it is dropped: source, home, target, and
 /// room for moves meanwhile.

@@ -3,7 +3,7 @@
 
 use crate::process::ProcessNo;
 use abi::{Pid, ThreadId};
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 
 /// What an id names on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

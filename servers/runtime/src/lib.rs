@@ -27,6 +27,7 @@
 
 extern crate alloc;
 
+pub mod collections;
 mod core_trait;
 mod cx;
 mod giving;

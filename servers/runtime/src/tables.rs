@@ -2,6 +2,7 @@
 //! The tables that every server needs beside its core: open tickets, open asks, what waits for
 //! `take`, calls to other nodes, timers. Shared by [`crate::Cx`] and [`crate::Host`], under one lock.
 
+use crate::collections::HashMap;
 use crate::giving::Gives;
 use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
 use crate::limits::{KEPT_CALL_BYTES_MAX, PARKED_BYTES_MAX, PARKED_MAX};
@@ -12,7 +13,6 @@ use abi::limits::{CORES_MAX, MESSAGE_BYTES};
 use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 
 /// What `take` brings: the end of a ticket, or an event.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -223,8 +223,8 @@ impl Tables {
     pub(crate) fn new() -> Self {
         Self {
             tickets: Tickets::default(),
-            waits: HashMap::new(),
-            by_ticket: HashMap::new(),
+            waits: HashMap::default(),
+            by_ticket: HashMap::default(),
             calls: BTreeMap::new(),
             kept_bytes: 0,
             parked: VecDeque::new(),
@@ -233,7 +233,7 @@ impl Tables {
             gives: Gives::default(),
             replication: Replication::default(),
             next_request: 1,
-            queues: HashMap::new(),
+            queues: HashMap::default(),
             events_dropped: 0,
             timers: BTreeMap::new(),
             armed_ns: None,

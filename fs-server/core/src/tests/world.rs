@@ -11,12 +11,12 @@ use cluster::View;
 use core::cell::RefCell;
 use fs_api::file::{ListDirectory, Read, Release, Resize, Seek, Write};
 use fs_api::name::{At, Credentials, Named, Open, Opened};
-use hashbrown::{HashMap, HashSet};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
 use mem_api::{
     ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectRename, ObjectResize,
     ObjectUse, ObjectUsers, ObjectWrite, Prepare,
 };
+use runtime::collections::{HashMap, HashSet};
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
 use runtime::{Completion, Give, Given, Status, Wire, system};

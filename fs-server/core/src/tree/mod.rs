@@ -35,7 +35,7 @@ use alloc::vec::Vec;
 use cluster::View;
 use fs_api::file::Stat;
 use fs_api::name::TreeFigures;
-use hashbrown::{HashMap, HashSet};
+use runtime::collections::{HashMap, HashSet};
 
 /// `st_dev` of every file: programs see one file system.
 const DEVICE: u64 = 0x10;
@@ -87,9 +87,9 @@ impl Tree {
             me,
             view,
             made: 0,
-            inodes: HashMap::new(),
-            changed: HashSet::new(),
-            lower_objects: HashMap::new(),
+            inodes: HashMap::default(),
+            changed: HashSet::default(),
+            lower_objects: HashMap::default(),
             names: 0,
             pages_used: 0,
             pages_max: bytes_max / PAGE_BYTES as u64,

@@ -12,7 +12,7 @@ use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
-use hashbrown::{HashMap, HashSet};
+use runtime::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// An inode. How many names and open files it has follows from what comes with it.
@@ -135,7 +135,7 @@ impl Tree {
             }
             SavedBody::Link(target) => lower.is_none() && target.len() < PATH_BYTES,
             SavedBody::Directory { folder, .. } => {
-                let mut names = HashSet::new();
+                let mut names = HashSet::default();
                 folder.entries.iter().all(|(name, entry)| {
                     let named = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('/');
                     named && names.insert(name) && entry_is_sound(folder, entry, all)
@@ -152,7 +152,7 @@ impl Tree {
         saved: Vec<SavedInode>,
         object_of: impl Fn(InodeId) -> Option<ObjectId>,
     ) {
-        let mut names: HashMap<InodeId, u32> = HashMap::new();
+        let mut names: HashMap<InodeId, u32> = HashMap::default();
         for it in &saved {
             let SavedBody::Directory { folder, .. } = &it.body else { continue };
             for (_, entry) in &folder.entries {
@@ -260,7 +260,7 @@ fn entry_is_sound(folder: &SavedFolder, entry: &Entry, all: &[SavedInode]) -> bo
 
 /// Whether whoever climbs from any directory gets out of what came.
 fn ends_above(all: &[SavedInode]) -> bool {
-    let mut out: HashSet<InodeId> = HashSet::new();
+    let mut out: HashSet<InodeId> = HashSet::default();
     all.iter().all(|start| {
         let (mut way, mut at) = (Vec::new(), start.id);
         while !Lower::is_lower(at) && !out.contains(&at) {

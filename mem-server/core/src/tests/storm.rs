@@ -295,12 +295,13 @@ fn many() {
     }
 }
 
-/// Each mistake is noticed by one of the first seeds.
-fn notices(mutant: Mutant) {
+/// Each mistake is noticed by one of the first seeds. Where nobody dies nothing may be lost, so that some are noticed
+/// sooner.
+fn notices(mutant: Mutant, deaths: usize) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(std::boxed::Box::new(|_| {}));
     let noticed = (0..400).find(|seed| {
-        let weather = Weather { deaths: 2, moves: true, cuts: true, mutant: Some(mutant) };
+        let weather = Weather { deaths, moves: true, cuts: true, mutant: Some(mutant) };
         std::panic::catch_unwind(|| storm(*seed, weather)).is_err()
     });
     std::panic::set_hook(hook);
@@ -309,20 +310,20 @@ fn notices(mutant: Mutant) {
 
 #[test]
 fn old_rounds_that_count_are_noticed() {
-    notices(Mutant::OldRoundsCount);
+    notices(Mutant::OldRoundsCount, 0);
 }
 
 #[test]
 fn home_that_opens_too_early_is_noticed() {
-    notices(Mutant::OpensUnobeyed);
+    notices(Mutant::OpensUnobeyed, 0);
 }
 
 #[test]
 fn lost_pages_that_are_zeroes_are_noticed() {
-    notices(Mutant::NothingIsZero);
+    notices(Mutant::NothingIsZero, 2);
 }
 
 #[test]
-fn pages_that_came_and_are_forgotten_are_noticed() {
-    notices(Mutant::TokensAreForgotten);
+fn keepers_that_are_always_believed_are_noticed() {
+    notices(Mutant::KeptIsGood, 1);
 }

@@ -298,7 +298,7 @@ fn page_that_was_kept_when_its_taker_died_is_lost_and_untouched_ones_are_not() {
 
 #[test]
 fn reports_of_nonsense_are_refused() {
-    use mem_api::peer::{Held, Report, Row};
+    use mem_api::peer::{Held, Report, Row, Taker};
     let mut cluster = Cluster::new(3, 64);
     let (object, spaces) = cluster.shared();
     access(&mut cluster, 1, spaces[1], 0, Some(5));
@@ -318,7 +318,7 @@ fn reports_of_nonsense_are_refused() {
         Row::Run { first: u64::MAX, pages: 2, held: Held::Only },
         Row::Run { first: 0, pages: u64::MAX, held: Held::Owner },
         Row::Object { object: other.raw(), grants: 1 },
-        Row::Run { first: 0, pages: 1, held: Held::Kept(7) },
+        Row::Run { first: 0, pages: 1, held: Held::Kept(Taker { node: 7, number: 1 }) },
     ];
     let reported = |it: &mut Node, from_node: u16, op: Report| {
         it.host.step(&mut it.platform, |core, cx| core.reported(cx, node(from_node), &op));

@@ -11,7 +11,7 @@
 
 use super::table::{FdTable, OpenFile};
 use abi::FileId;
-use hashbrown::HashMap;
+use runtime::collections::HashMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Count {

@@ -10,8 +10,8 @@ use crate::pipe::End;
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 use runtime::Cx;
+use runtime::collections::HashMap;
 
 /// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

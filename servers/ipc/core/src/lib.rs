@@ -38,9 +38,9 @@ use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
 use cluster::View;
 use files::{Files, Kind, PipeNo};
 use forward::Forward;
-use hashbrown::HashMap;
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
 use pipe::Pipe;
+use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use tty::Terminal;
 
