@@ -7,12 +7,14 @@
 //! # Rounds
 //! The home of a slot rebuilds what it knows of the objects there by asking all members. Each time is a
 //! *round* with a greater number; page messages bear the number of the round that they belong to, and one of
-//! another round is void. Until the first there is round 0, as for pages of a moved space.
+//! another round is void. Until the first there is round 0. Pages of a moved space know no rounds.
 
 use crate::Access;
 use abi::id::SLOTS;
+use abi::limits::PAGE_BYTES;
 use abi::{NodeId, ObjectId, ServerId};
 use alloc::vec::Vec;
+use runtime::limits::NODE_BODY_BYTES;
 use runtime::{Word, cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
@@ -363,6 +365,19 @@ hot! {
     pub struct Given { pub object: ObjectId }
 }
 hot! {
+    /// Target to source: send these pages, 1 to [`PULL_PAGES_MAX`], which nobody else can want. Answered by
+    /// [`Pulled`], or by [`Lost`] if one of them is not there.
+    pub struct Pull { pub object: ObjectId, pub first: u64, pub pages: u64 }
+}
+hot! {
+    /// Source to target: the pages from `first` on, which the source has no more; their bytes are the bulk data.
+    pub struct Pulled { pub object: ObjectId, pub first: u64 }
+}
+/// Pages that one [`Pull`] asks for: few enough that a wanted page does not wait long behind them.
+pub const PULL_PAGES_MAX: u64 = 8;
+static_assertions::const_assert!(PULL_PAGES_MAX as usize * PAGE_BYTES <= NODE_BODY_BYTES);
+
+hot! {
     /// Target to source: the target refers to all shared objects of the space itself.
     pub struct Settled { pub object: ObjectId }
 }
@@ -388,6 +403,8 @@ operations! {
     0x112, leaf, repeat: Given => ();
     0x113, leaf, repeat: Settled => ();
     0x114, leaf, repeat: Forget => ();
+    0x115, leaf, repeat: Pull => ();
+    0x116, leaf, repeat: Pulled => ();
     0x120, leaf, repeat: Query => ();
     0x121, leaf, repeat: Report => ();
     0x122, leaf, repeat: Settle => ();

@@ -33,7 +33,7 @@ use runtime::{Answer, Client, Cx};
 /// A page on its way here.
 pub(crate) struct Fetch {
     /// Where what arrives is put; `None` where the page has come and waits only for the right to be written.
-    frame: Option<FrameNo>,
+    pub(crate) frame: Option<FrameNo>,
     state: Waiting,
     /// Number of the request that is on its way: what was given up for it has not come.
     asked: Option<u32>,
@@ -107,7 +107,7 @@ impl<M: Machine> MemCore<M> {
         wanted: Wanted,
         fault: Option<(SpaceId, u64, Access)>,
     ) -> Result<Answer, Errno> {
-        self.fetch(cx, wanted, true)?;
+        self.fetch(cx, wanted)?;
         let ticket = cx.open_ticket(from)?;
         if let Some(fetch) = self.fetches.get_mut(&(wanted.object, wanted.page)) {
             fetch.waiters.push(Waiter { ticket, fault });
@@ -116,28 +116,27 @@ impl<M: Machine> MemCore<M> {
     }
 
     /// Makes sure that the page is on its way.
-    pub(crate) fn fetch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        wanted: Wanted,
-        on_demand: bool,
-    ) -> Result<(), Errno> {
+    pub(crate) fn fetch(&mut self, cx: &mut Cx<'_>, wanted: Wanted) -> Result<(), Errno> {
         let key = (wanted.object, wanted.page);
         if self.fetches.contains_key(&key) {
             return Ok(());
         }
-        let object = self.objects.get_mut(wanted.object)?;
-        let have = match &object.store {
+        let have = match &self.objects.get(wanted.object)?.store {
             Store::Pages { pages, .. } => pages.get(wanted.page).page.is_some(),
-            Store::Private(_) => false,
+            Store::Private(space) => return self.pull_on_demand(cx, *space, wanted),
             Store::Root { .. } | Store::Left(_) => return Err(Errno::ESTALE),
         };
+        self.reserve(wanted)?;
+        self.request(cx, wanted, have);
+        Ok(())
+    }
+
+    /// Makes a place for what arrives.
+    pub(crate) fn reserve(&mut self, wanted: Wanted) -> Result<(), Errno> {
         let frame = Some(self.frames.allocate()?);
         let state = Waiting::new(wanted.access);
-        self.fetches
-            .insert(key, Fetch { frame, state, asked: None, waiters: Vec::new(), dropped: false });
-        self.note_requested(wanted, on_demand);
-        self.request(cx, wanted, have);
+        let fetch = Fetch { frame, state, asked: None, waiters: Vec::new(), dropped: false };
+        self.fetches.insert((wanted.object, wanted.page), fetch);
         Ok(())
     }
 
@@ -202,7 +201,8 @@ impl<M: Machine> MemCore<M> {
         bytes: &[u8; PAGE_BYTES],
     ) {
         let key = (op.object, op.page);
-        if self.is_forged(from, op.object) {
+        if self.source_of(op.object).is_some() {
+            // Pages of moved spaces do not come so.
             return;
         }
         let frame = match self.fetches.get_mut(&key) {
@@ -317,7 +317,7 @@ impl<M: Machine> MemCore<M> {
     }
 
     /// Puts the page in its place and serves who waits.
-    fn arrived(&mut self, cx: &mut Cx<'_>, key: Key, hold: Hold, fresh: bool) {
+    pub(crate) fn arrived(&mut self, cx: &mut Cx<'_>, key: Key, hold: Hold, fresh: bool) {
         let Some(fetch) = self.fetches.remove(&key) else { return };
         let Fetch { mut frame, waiters, dropped, .. } = fetch;
         let (object, page) = key;
@@ -363,10 +363,6 @@ impl<M: Machine> MemCore<M> {
             None => {}
         }
         self.serve(cx, &waiters);
-        if let Some(space) = space {
-            self.fetch_ahead(cx, space);
-            self.check_moved(cx, space);
-        }
     }
 
     fn serve(&mut self, cx: &mut Cx<'_>, waiters: &[Waiter]) {

@@ -11,10 +11,10 @@ use crate::object::{Store, home};
 use crate::pages::{Entry, Hold};
 use crate::post::Note;
 use crate::slots::SlotSet;
-use abi::{Errno, NodeId, ObjectId};
+use abi::{NodeId, ObjectId};
 use alloc::boxed::Box;
 use core::ops::Range;
-use mem_api::peer::{Ack, Data, Delivery, Fwd, Got, Inv, Lost, Refusal, Taker, Transfer};
+use mem_api::peer::{Ack, Data, Delivery, Fwd, Got, Inv, Taker, Transfer};
 use runtime::Cx;
 
 /// A page given up, whose frame waits until the taker has it.
@@ -43,22 +43,12 @@ impl<M: Machine> MemCore<M> {
             return;
         }
         let Some(frame) = self.give((object, page), delivery) else {
-            return self.has_not(cx, op);
+            // The home is wrong about it: it has to ask all members.
+            return self.doubt(cx, SlotSet::of(object.slot()));
         };
         let bytes = Box::new(*self.frames.machine.bytes(frame));
         self.post(cx, to, Note::Data(Data { object, page, round, transfer }, bytes));
         self.check_left(cx, object);
-    }
-
-    /// The home is wrong about a page: it has to ask all members. The target of a move is told.
-    fn has_not(&mut self, cx: &mut Cx<'_>, op: Fwd) {
-        let Fwd { object, page, round, delivery: Delivery { to, transfer, .. } } = op;
-        let stored = self.objects.get(object).map(|it| &it.store);
-        if matches!(stored, Ok(Store::Pages { .. })) || round != 0 {
-            return self.doubt(cx, SlotSet::of(object.slot()));
-        }
-        let refusal = Refusal { errno: Errno::EIO.number(), access: transfer.access() };
-        self.post(cx, to, Note::Lost(Lost { object, page, round, refusal }));
     }
 
     /// Takes the rights to a page away here, as far as the transfer demands; its frame.
@@ -66,11 +56,7 @@ impl<M: Machine> MemCore<M> {
         let (object, page) = key;
         let Delivery { to, number, transfer } = delivery;
         let target = self.objects.get_mut(object).ok()?;
-        let (pages, hard) = match &mut target.store {
-            Store::Pages { pages, .. } => (pages, None),
-            Store::Left(left) if left.to == to => (&mut left.pages, Some(left.hard)),
-            Store::Root { .. } | Store::Private(_) | Store::Left(_) => return None,
-        };
+        let Store::Pages { pages, .. } = &mut target.store else { return None };
         let entry = pages.get(page);
         let (frame, hold) = entry.page?;
         match (transfer, hold) {
@@ -81,9 +67,6 @@ impl<M: Machine> MemCore<M> {
                 self.protect_object(object, page);
             }
             (Transfer::Write { .. }, Hold::Owner | Hold::Only) => {
-                if let (Some(hard), Some(mapping)) = (hard, entry.mapping) {
-                    self.frames.machine.unmap(hard, page * PAGE, mapping.handle);
-                }
                 pages.set(page, Entry::default());
                 self.unmap_object(object, page..page + 1);
                 if let Some(old) = self.kept.insert(key, Kept { frame, to: Some(to), number }) {

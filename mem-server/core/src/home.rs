@@ -59,10 +59,6 @@ impl<M: Machine> MemCore<M> {
                 }
                 (me, nowhere)
             }
-            Store::Private(space) if from == me => {
-                let moving = self.spaces.get(*space)?.moving.as_ref().ok_or(Errno::ESTALE)?;
-                (moving.from, false)
-            }
             Store::Private(_) | Store::Root { .. } | Store::Left(_) => return Err(Errno::ESTALE),
         };
         let mut orders = Vec::new();
@@ -133,7 +129,7 @@ impl<M: Machine> MemCore<M> {
         });
         if owned {
             // Without a free frame the page stays where it is: nothing is lost.
-            let _ = self.fetch(cx, Wanted { object, page, access: Access::Write }, false);
+            let _ = self.fetch(cx, Wanted { object, page, access: Access::Write });
         } else {
             self.post(cx, from, Note::Inv(Inv { object, page, round, to: me }));
         }

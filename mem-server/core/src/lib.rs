@@ -47,6 +47,7 @@ mod mutant;
 mod object;
 mod pages;
 mod post;
+mod pull;
 mod rebuild;
 mod refs;
 mod report;

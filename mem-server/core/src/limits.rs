@@ -30,7 +30,7 @@ pub const COPY_PAGES_MAX: usize = WINDOW_BYTES / PAGE_BYTES + 1;
 pub const OBJECT_PAGES_MAX: u64 = 1 << 32;
 /// Pages that are fetched ahead at a time while a moved space's pages rest elsewhere: enough to
 /// fill the link during one round trip, few enough that a wanted page does not wait long.
-pub const PREFETCH_PAGES: usize = 32;
+pub const PREFETCH_PAGES: u64 = 32;
 /// Bytes of a space's description on its way between nodes: 65,530 mappings need about 2 MiB.
 pub const DESCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Descriptions that may be on their way to a node at a time. The next gets EAGAIN.

@@ -5,8 +5,8 @@
 //! The source describes the space (areas, and which pages exist), the target builds it from that
 //! without one page: all rest at the source, under a new private object whose home is the target. The
 //! source then gives the space: its pages stay as they are, under that object's id, until they are
-//! fetched. A fault at the target fetches a page over the same path as any other remote page;
-//! beside that the target keeps a window of pages in flight, ascending from the last fault.
+//! fetched. A fault at the target fetches a page as it does any other remote page; beside that the target keeps a
+//! window of pages in flight, in runs that ascend from the last fault ([`pull`](crate::pull)).
 //!
 //! # Failure
 //! If the source dies while pages rest there, proc-server hears [`mem_api::EVENT_SPACE_LOST`]. A
@@ -23,7 +23,7 @@ use crate::runs::Runs;
 use abi::{Errno, NodeId, ObjectId, ServerId, SpaceId, Ticket};
 use alloc::vec::Vec;
 use core::ops::Range;
-use mem_api::peer::{Forget, Given};
+use mem_api::peer::{Forget, Given, PULL_PAGES_MAX};
 use mem_api::{Access, EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, MoveProgress, SpaceLost};
 use runtime::collections::HashMap;
 use runtime::{Answer, Client, Cx, Msg};
@@ -36,7 +36,7 @@ pub(crate) struct Moving {
     unrequested: Runs,
     /// Pages that have not arrived.
     left: u64,
-    in_flight: usize,
+    in_flight: u64,
     on_demand: u64,
     prefetched: u64,
     /// Where prefetching goes on.
@@ -112,17 +112,11 @@ impl Moving {
 }
 
 impl<M: Machine> MemCore<M> {
-    fn moved_space(&self, from: NodeId, object: ObjectId) -> Option<SpaceId> {
+    /// The space whose pages are to come from this node under this object.
+    pub(crate) fn moved_space(&self, from: NodeId, object: ObjectId) -> Option<SpaceId> {
         let Store::Private(id) = self.objects.get(object).ok()?.store else { return None };
         let moving = self.spaces.get(id).ok()?.moving.as_ref()?;
         (moving.from == from).then_some(id)
-    }
-
-    /// Whether a node other than its source sends a page of a moved space.
-    pub(crate) fn is_forged(&self, from: NodeId, object: ObjectId) -> bool {
-        let private =
-            self.objects.get(object).is_ok_and(|it| matches!(it.store, Store::Private(_)));
-        private && self.moved_space(from, object).is_none()
     }
 
     /// The source says that it has no such page: the space cannot go on. False: no moved space.
@@ -152,20 +146,21 @@ impl<M: Machine> MemCore<M> {
         self.check_moved(cx, id);
     }
 
-    /// Bookkeeping of a request that leaves for a page of a moved space.
-    pub(crate) fn note_requested(&mut self, wanted: Wanted, on_demand: bool) {
-        let Ok(object) = self.objects.get(wanted.object) else { return };
-        let Store::Private(id) = object.store else { return };
-        let Ok(space) = self.spaces.get_mut(id) else { return };
-        let Some(moving) = &mut space.moving else { return };
-        moving.unrequested.remove(wanted.page..wanted.page + 1);
-        moving.in_flight += 1;
-        if on_demand {
-            moving.on_demand += 1;
-            moving.cursor = wanted.page + 1;
-        } else {
-            moving.prefetched += 1;
-        }
+    /// A fault needs a page of a moved space.
+    pub(crate) fn pull_on_demand(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: SpaceId,
+        wanted: Wanted,
+    ) -> Result<(), Errno> {
+        let run = wanted.page..wanted.page + 1;
+        let pages = self.pull(cx, wanted.object, run.clone())?;
+        let moving = self.spaces.get_mut(id)?.moving.as_mut().ok_or(Errno::ESTALE)?;
+        moving.unrequested.remove(run.clone());
+        moving.in_flight += pages;
+        moving.on_demand += pages;
+        moving.cursor = run.end;
+        Ok(())
     }
 
     pub(crate) fn note_arrived(&mut self, id: SpaceId, dropped: bool) {
@@ -180,17 +175,28 @@ impl<M: Machine> MemCore<M> {
         loop {
             let Ok(space) = self.spaces.get_mut(id) else { return };
             let Some(moving) = &mut space.moving else { return };
-            if !moving.given || moving.lost || moving.in_flight >= PREFETCH_PAGES {
+            // What is short of a whole run waits for more room, or runs would get ever shorter.
+            let full = moving.in_flight + PULL_PAGES_MAX > PREFETCH_PAGES;
+            if !moving.given || moving.lost || full {
                 return;
             }
-            let next = moving.unrequested.next_from(moving.cursor);
-            let Some(page) = next.or_else(|| moving.unrequested.next_from(0)) else { return };
-            moving.cursor = page + 1;
-            let wanted = moving.wanted(page);
-            if let Err(errno) = self.fetch(cx, wanted, false) {
+            let next = moving.unrequested.next_run(moving.cursor);
+            let Some(run) = next.or_else(|| moving.unrequested.next_run(0)) else { return };
+            let run = run.start..run.end.min(run.start + PULL_PAGES_MAX);
+            let object = moving.object;
+            let pulled = self.pull(cx, object, run.clone());
+            let Ok(Some(moving)) = self.spaces.get_mut(id).map(|space| &mut space.moving) else {
+                return;
+            };
+            let pages = match pulled {
+                Ok(pages) => pages,
                 // Out of frames: who waits for all pages must hear it; faults go on by themselves.
-                return self.end_waiters(cx, id, Err(errno));
-            }
+                Err(errno) => return self.end_waiters(cx, id, Err(errno)),
+            };
+            moving.cursor = run.start + pages;
+            moving.unrequested.remove(run.start..moving.cursor);
+            moving.in_flight += pages;
+            moving.prefetched += pages;
         }
     }
 

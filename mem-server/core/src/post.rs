@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mem_api::peer::{
     Ack, Data, Done, Doubt, Drop, Forget, Fwd, Given, Got, Grant, Inv, Leave, Lost, Obeyed, Open,
-    Query, Report, Req, Settle, Settled,
+    Pull, Pulled, Query, Report, Req, Settle, Settled,
 };
 use runtime::{Bulk, Cx, Msg, Operation, Wire};
 
@@ -37,6 +37,8 @@ pub(crate) enum Note {
     Lost(Lost),
     Leave(Leave),
     Drop(Drop),
+    Pull(Pull),
+    Pulled(Pulled, Box<[u8]>),
     Given(Given),
     Settled(Settled),
     Forget(Forget),
@@ -56,6 +58,7 @@ impl Note {
             Self::Done(op) => (op.object, op.page, op.round),
             Self::Lost(op) => (op.object, op.page, op.round),
             Self::Leave(op) => (op.object, op.page, op.round),
+            Self::Pull(_) | Self::Pulled(..) => return None,
             Self::Drop(_) | Self::Given(_) | Self::Settled(_) | Self::Forget(_) => return None,
         })
     }
@@ -74,6 +77,8 @@ impl Note {
             Self::Lost(op) => cx.tell_node(to, op, none),
             Self::Leave(op) => cx.tell_node(to, op, none),
             Self::Drop(op) => cx.tell_node(to, op, none),
+            Self::Pull(op) => cx.tell_node(to, op, none),
+            Self::Pulled(op, bytes) => cx.tell_node(to, op, bytes.to_vec()),
             Self::Given(op) => cx.tell_node(to, op, none),
             Self::Settled(op) => cx.tell_node(to, op, none),
             Self::Forget(op) => cx.tell_node(to, op, none),
@@ -97,6 +102,8 @@ impl Note {
             Lost::NUMBER => Self::Lost(Lost::get(msg)?),
             Leave::NUMBER => Self::Leave(Leave::get(msg)?),
             Drop::NUMBER => Self::Drop(Drop::get(msg)?),
+            Pull::NUMBER => Self::Pull(Pull::get(msg)?),
+            Pulled::NUMBER => Self::Pulled(Pulled::get(msg)?, bulk.data().into()),
             Given::NUMBER => Self::Given(Given::get(msg)?),
             Settled::NUMBER => Self::Settled(Settled::get(msg)?),
             Forget::NUMBER => Self::Forget(Forget::get(msg)?),
@@ -160,12 +167,7 @@ impl<M: Machine> MemCore<M> {
         };
         let from_home = home(cx, object) == from;
         let current = self.round_of(object);
-        // A page of a moved space of which nothing is left here: its home must hear that.
-        let gone = round == 0 && self.objects.get(object).is_err();
-        let counts = round == current
-            || gone && matches!(note, Note::Fwd(_))
-            || self.makes(Mutant::OldRoundsCount);
-        if !counts {
+        if round != current && !self.makes(Mutant::OldRoundsCount) {
             if matches!(note, Note::Req(_)) && round < current {
                 self.tell_round(cx, from, object.slot());
             }
@@ -194,6 +196,8 @@ impl<M: Machine> MemCore<M> {
     fn other_note(&mut self, cx: &mut Cx<'_>, from: NodeId, note: Note) {
         match note {
             Note::Drop(op) => self.home_drop(cx, from, op),
+            Note::Pull(op) => self.pulled_from(cx, from, op),
+            Note::Pulled(op, bytes) => self.got_pulled(cx, from, op, &bytes),
             Note::Given(op) => self.given(cx, from, op),
             Note::Settled(op) => self.settled(cx, from, op),
             Note::Forget(op) => self.forgotten(cx, from, op),

@@ -29,6 +29,9 @@ impl Runs {
     /// Takes the range out; how many pages of it were in.
     pub(crate) fn remove(&mut self, range: Range<u64>) -> u64 {
         let mut count = 0;
+        if range.is_empty() {
+            return count;
+        }
         while let Some((&start, &end)) = self.map.range(..range.end).next_back() {
             if end <= range.start {
                 break;
@@ -49,10 +52,14 @@ impl Runs {
 
     /// The first page of the set at or above this one.
     pub(crate) fn next_from(&self, page: u64) -> Option<u64> {
-        if self.contains(page) {
-            return Some(page);
-        }
-        self.map.range(page..).next().map(|(&start, _)| start)
+        self.next_run(page).map(|run| run.start)
+    }
+
+    /// The pages from there on that follow each other without a gap.
+    pub(crate) fn next_run(&self, page: u64) -> Option<Range<u64>> {
+        let before = self.map.range(..=page).next_back().filter(|(_, end)| page < **end);
+        let run = before.or_else(|| self.map.range(page..).next());
+        run.map(|(&start, &end)| start.max(page)..end)
     }
 }
 
@@ -81,6 +88,8 @@ mod tests {
                 for page in 0..100 {
                     prop_assert_eq!(runs.contains(page), plain.contains(&page));
                     prop_assert_eq!(runs.next_from(page), plain.range(page..).next().copied());
+                    let run = runs.next_run(page).unwrap_or(0..0);
+                    prop_assert!(run.clone().all(|it| plain.contains(&it)) && !plain.contains(&run.end));
                 }
             }
         }

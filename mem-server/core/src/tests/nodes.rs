@@ -529,7 +529,7 @@ fn unmapping_what_rests_elsewhere_forgets_it() {
 }
 
 #[test]
-fn page_of_a_moved_space_costs_three_messages() {
+fn page_of_a_moved_space_costs_two_messages() {
     let mut dice = Dice(1);
     let mut cluster = Cluster::new(2, 64);
     let space = cluster.nodes[0].space();
@@ -540,8 +540,8 @@ fn page_of_a_moved_space_costs_three_messages() {
     let before = cluster.net.borrow().sent;
     assert_eq!(load(&mut cluster, &mut dice, 1, moved, BASE), 5);
     cluster.settle(&mut dice);
-    // Fwd, Data, Got; and once per move Settled and Forget.
-    assert_eq!(cluster.net.borrow().sent - before, 5);
+    // Pull and Pulled; and once per move Settled and Forget.
+    assert_eq!(cluster.net.borrow().sent - before, 4);
 }
 
 #[test]
