@@ -17,11 +17,13 @@ use abi::limits::PAGE_BYTES;
 use anyhow::{Context, Result, bail, ensure};
 use object::elf::{EM_X86_64, ET_EXEC, FileHeader64, PF_R, PT_LOAD};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
-use object::{LittleEndian, Object, ObjectSymbol};
+use object::{LittleEndian, Object, ObjectSection, ObjectSymbol};
 
 const PAGE: u64 = PAGE_BYTES as u64;
 const HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
+/// More than aligns one section after another.
+const PADDING_MAX: u64 = 16;
 
 /// A segment that is loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,15 +53,37 @@ pub fn append_archive(root: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
     Ok(write(file.entry(), &segments))
 }
 
-/// The program `domain` without what only debuggers read: every node carries it in memory.
+/// The program `domain` without what only debuggers and unwinders read: every node carries it in memory, and
+/// nothing is ever unwound there.
 ///
 /// # Errors
 /// It is no static x86-64 program.
 pub fn slim(domain: &[u8]) -> Result<Vec<u8>> {
     let file = parse(domain).context("the domain program")?;
-    let segments = segments(&file, domain)?;
+    let mut segments = segments(&file, domain)?;
+    let unwinding = file.sections().filter(|section| {
+        section.name().is_ok_and(|name| [".eh_frame_hdr", ".eh_frame"].contains(&name))
+    });
+    cut(&mut segments, unwinding.map(|section| (section.address(), section.size())).collect());
     check(&segments)?;
     Ok(write(file.entry(), &segments))
+}
+
+/// Takes parts of segments away, each a first address and a length, where nothing follows in the segment.
+fn cut(segments: &mut [Segment<'_>], mut parts: Vec<(u64, u64)>) {
+    // The linker puts them one after the other: the last goes first. Between them may be padding.
+    parts.sort_unstable();
+    for (address, bytes) in parts.into_iter().rev() {
+        let holds =
+            |it: &&mut Segment<'_>| (it.address..it.address + it.memory_bytes).contains(&address);
+        let Some(segment) = segments.iter_mut().find(holds) else { continue };
+        let rest = segment.address + segment.memory_bytes;
+        if rest.saturating_sub(address + bytes) < PADDING_MAX {
+            segment.memory_bytes = address - segment.address;
+            let kept = segment.data.len().min(segment.memory_bytes as usize);
+            segment.data = &segment.data[..kept];
+        }
+    }
 }
 
 fn parse(program: &[u8]) -> Result<ElfFile64<'_, LittleEndian>> {
@@ -183,6 +207,16 @@ mod tests {
         let file = ElfFile64::<LittleEndian>::parse(&*bytes).expect("it is an ELF file");
         assert_eq!(file.entry(), 0x40_0000);
         assert_eq!(segments(&file, &bytes).expect("segments are in the file"), [first, second]);
+    }
+
+    #[test]
+    fn what_unwinders_read_is_cut_where_nothing_follows_it() {
+        let mut segments = [segment(0x1000, 100, &[7; 100]), segment(0x2000, 9, b"text")];
+        cut(&mut segments, vec![(0x1020, 36), (0x1048, 28)]);
+        assert_eq!(segments, [segment(0x1000, 32, &[7; 32]), segment(0x2000, 9, b"text")]);
+        let mut followed = [segment(0x1000, 100, &[7; 100])];
+        cut(&mut followed, vec![(0x1020, 36), (0x9000, 4)]);
+        assert_eq!(followed, [segment(0x1000, 100, &[7; 100])]);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Runs whose folders are kept: enough to look at the last failure, not enough to fill a disk.
 const KEPT: usize = 10;
@@ -16,10 +17,20 @@ const KEPT: usize = 10;
 pub fn make(runs: &Path) -> Result<PathBuf> {
     fs::create_dir_all(runs).with_context(|| format!("cannot make {}", runs.display()))?;
     prune(runs);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let folder = runs.join(format!("{}-{}", now.as_millis(), std::process::id()));
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let folder = runs.join(format!("{}-{}", now.as_millis(), std::process::id()));
+        match fs::create_dir(&folder) {
+            // Another thread was here in the same millisecond.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            made => {
+                made.with_context(|| format!("cannot make {}", folder.display()))?;
+                return Ok(folder);
+            }
+        }
+    }
 }
 
 /// Removes the oldest folders whose tool has ended. A folder that cannot be removed stays: the run

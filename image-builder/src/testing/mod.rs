@@ -2,9 +2,9 @@
 //! `test`: the checks and the cluster tests, one after the other, each with its name and time.
 //!
 //! # Model
-//! First the [`Step`]s, which need no cluster, then the programs that test kernel and bindings on
-//! one machine, then every scenario of tests/cluster on each cluster
-//! that it names. A failure does not end the run: all are reported at the end.
+//! First the [`Step`]s, which need no cluster, then the programs that test kernel and bindings on one machine, then
+//! every scenario of tests/cluster on each cluster that it names, as many at a time as the machine has processors
+//! for. A failure does not end the run: all are reported at the end.
 //!
 //! # Limits
 //! Every scenario has its own time-out; a cluster's QEMUs end with it.
@@ -20,18 +20,21 @@ mod target;
 
 use crate::cli::TestArgs;
 use crate::command::build_guest;
+use crate::config::ExtraFile;
 use crate::guest::Guest;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use cluster_tests::{Scenario, Variant};
 use std::fs;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
-use steps::{Done, Step};
+use steps::{Beside, Done, Step};
 use target::Boot;
 
-/// Lines of one step's trouble that the end of the run repeats; it repeats twice as many of a scenario.
-const BRIEF_LINES: usize = 12;
+/// Lines of what went wrong that the end of the run repeats.
+const BRIEF_LINES: usize = 24;
 
 /// Runs what the filter selects.
 ///
@@ -53,14 +56,35 @@ pub fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
+    let mut beside = None;
     for step in steps {
-        report.run(step.name(), || step.run(workspace));
+        if step == Step::Sim {
+            println!("== {}", step.name());
+            beside = Some((Instant::now(), Beside::start(workspace)?));
+        } else {
+            report.run(step.name(), || step.run(workspace));
+        }
     }
     for boot in boots {
         report.run(&boot.name(), || target::run(workspace, &boot));
     }
+    let mut guest = None;
     if !cases.is_empty() {
-        run_cases(workspace, &cases, &mut report);
+        report.run("build", || {
+            guest = Some(build_guest(workspace, false)?);
+            Ok(Done::Passed)
+        });
+    }
+    // Clusters tell time: they run alone.
+    if let Some((begun, sim)) = beside {
+        report.run_since(begun, Step::Sim.name(), || sim.end());
+    }
+    match guest {
+        Some(guest) => run_cases(workspace, &guest, &cases, &mut report),
+        None if cases.is_empty() => {}
+        None => {
+            println!("the cluster tests need what did not build: {} not run", cases.len());
+        }
     }
     Ok(report.finish())
 }
@@ -112,35 +136,83 @@ fn cases(workspace: &Workspace, args: &TestArgs) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn run_cases(workspace: &Workspace, cases: &[Case], report: &mut Report) {
-    let mut guest: Option<Guest> = None;
-    report.run("build", || {
-        guest = Some(build_guest(workspace, false)?);
-        Ok(Done::Passed)
-    });
-    let Some(guest) = guest else {
-        println!("the cluster tests need what did not build: {} not run", cases.len());
-        return;
-    };
-    for Case { name, scenario, variant } in cases {
-        report.run(name, || {
-            let wrong =
-                scenario::run(&scenario::Job { workspace, guest: &guest, scenario, variant })?;
-            for text in &wrong {
-                println!("   {text}");
-            }
-            match wrong.len() {
-                0 => Ok(Done::Passed),
-                count => bail!("{count} steps went wrong\n{}", brief(&wrong)),
-            }
-        });
+impl Case {
+    /// Processors that its cluster can use: one for each core, and one more where nodes talk to each other.
+    fn processors(&self) -> usize {
+        let nodes = usize::from(self.scenario.header.nodes);
+        nodes * usize::from(self.variant.cores) + usize::from(nodes > 1)
     }
 }
 
-/// The beginning of what went wrong, to be read again at the end.
-fn brief(wrong: &[String]) -> String {
-    let lines = wrong.iter().flat_map(|text| text.lines().take(BRIEF_LINES));
-    lines.take(2 * BRIEF_LINES).map(|line| format!("    {line}\n")).collect()
+/// Runs the cases, small ones first, as many at once as there are processors for.
+fn run_cases(workspace: &Workspace, guest: &Guest, cases: &[Case], report: &mut Report) {
+    let processors = Processors::all();
+    let mut order: Vec<&Case> = cases.iter().collect();
+    order.sort_by_key(|case| case.processors());
+    let report = Mutex::new(report);
+    std::thread::scope(|scope| {
+        for case in order {
+            let files = programs::build(workspace, &case.scenario.header.programs);
+            let taken = processors.take(case.processors());
+            let report = &report;
+            scope.spawn(move || {
+                let begun = Instant::now();
+                let outcome = files.and_then(|files| run_case(workspace, guest, case, files));
+                drop(taken);
+                report.lock().expect("no report panics").ended(&case.name, begun, outcome);
+            });
+        }
+    });
+}
+
+fn run_case(
+    workspace: &Workspace,
+    guest: &Guest,
+    case: &Case,
+    files: Vec<ExtraFile>,
+) -> Result<Done> {
+    let Case { scenario, variant, .. } = case;
+    let wrong = scenario::run(&scenario::Job { workspace, guest, scenario, variant }, files)?;
+    match wrong.len() {
+        0 => Ok(Done::Passed),
+        count => bail!("{count} steps went wrong\n{}", wrong.join("\n")),
+    }
+}
+
+/// The machine's processors, to be shared out.
+struct Processors {
+    all: usize,
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// Some of them, until this is dropped.
+struct Taken<'a> {
+    from: &'a Processors,
+    count: usize,
+}
+
+impl Processors {
+    fn all() -> Self {
+        let all = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { all, free: Mutex::new(all), freed: Condvar::new() }
+    }
+
+    /// Waits until so many are free. Who wants more than there are gets all.
+    fn take(&self, count: usize) -> Taken<'_> {
+        let count = count.min(self.all);
+        let free = self.free.lock().expect("nobody panics with it");
+        let enough = self.freed.wait_while(free, |free| *free < count);
+        *enough.expect("nobody panics with it") -= count;
+        Taken { from: self, count }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.from.free.lock().expect("nobody panics with it") += self.count;
+        self.from.freed.notify_all();
+    }
 }
 
 /// What passed and what did not.
@@ -154,9 +226,23 @@ struct Report {
 
 impl Report {
     fn run(&mut self, name: &str, test: impl FnOnce() -> Result<Done>) {
+        self.run_since(Instant::now(), name, test);
+    }
+
+    /// What began before.
+    fn run_since(&mut self, start: Instant, name: &str, test: impl FnOnce() -> Result<Done>) {
         println!("== {name}");
-        let start = Instant::now();
         let outcome = test();
+        self.add(name, start, outcome);
+    }
+
+    /// What ran beside others.
+    fn ended(&mut self, name: &str, start: Instant, outcome: Result<Done>) {
+        println!("== {name}");
+        self.add(name, start, outcome);
+    }
+
+    fn add(&mut self, name: &str, start: Instant, outcome: Result<Done>) {
         let seconds = start.elapsed().as_secs_f32();
         match outcome {
             Ok(Done::Passed) => {
@@ -169,8 +255,7 @@ impl Report {
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                let first = error.lines().next().unwrap_or_default();
-                println!("   FAILED in {seconds:.1} s: {first}");
+                println!("   FAILED in {seconds:.1} s: {error}");
                 self.failed.push((name.to_owned(), error));
             }
         }
@@ -184,7 +269,10 @@ impl Report {
             self.skipped.len()
         );
         self.skipped.iter().for_each(|name| println!("  skipped: {name}"));
-        self.failed.iter().for_each(|(name, error)| println!("  failed: {name}: {}", error.trim()));
+        for (name, error) in &self.failed {
+            let brief: Vec<&str> = error.trim().lines().take(BRIEF_LINES).collect();
+            println!("  failed: {name}: {}", brief.join("\n    "));
+        }
         if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

@@ -2,10 +2,10 @@
 //! Runs one scenario on one cluster.
 
 use super::host::HostShell;
-use super::{newcomers, programs};
+use super::newcomers;
 use crate::cli::ClusterArgs;
 use crate::cluster::{Running, run_folder};
-use crate::config::Cluster;
+use crate::config::{Cluster, ExtraFile};
 use crate::guest::Guest;
 use crate::session::shell::{Heard, Shell, next};
 use crate::workspace::Workspace;
@@ -31,11 +31,11 @@ pub struct Job<'a> {
     pub variant: &'a Variant,
 }
 
-/// Boots the cluster and takes the steps; returns what was not as it should be.
+/// Boots the cluster, with these files in it, and takes the steps; returns what was not as it should be.
 ///
 /// # Errors
 /// The cluster could not be started; later trouble is among what is returned.
-pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
+pub fn run(job: &Job<'_>, files: Vec<ExtraFile>) -> Result<Vec<String>> {
     let header = &job.scenario.header;
     let args = ClusterArgs {
         nodes: Some(header.nodes),
@@ -48,7 +48,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<String>> {
     let mut cluster = Cluster::load(&args)?;
     let last = cluster.nodes.iter().rev().take(usize::from(header.newcomers)).rev();
     cluster.joining = last.map(|node| node.id).collect();
-    cluster.root.files = programs::build(job.workspace, &header.programs)?;
+    cluster.root.files = files;
     let folder = run_folder(job.workspace)?;
     let images = newcomers::images(job.workspace, &mut cluster, job.guest, &folder)?;
     let host = HostShell::start(job.workspace, &folder.join("host"))?;

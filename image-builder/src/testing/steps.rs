@@ -5,10 +5,13 @@ use super::{layers, sources};
 use crate::process::{output, run, typed};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 /// Seconds for which CI runs simulated clusters.
-const SIM_SECONDS: u32 = 90;
+const SIM_SECONDS: u32 = 300;
 /// Seconds for which CI fuzzes.
 const FUZZ_SECONDS: u32 = 60;
 
@@ -25,12 +28,15 @@ pub enum Step {
     Deny,
     /// Dependencies and unsafe code are where they may be.
     Structure,
+    /// The tests of the host's crates are built.
+    UnitBuild,
+    /// Clusters in the simulator: the same seeds each time, then fresh ones. They need one processor for minutes, and
+    /// run beside the steps that follow.
+    Sim,
     /// Unit, property and simulator tests.
     Unit,
     /// The decoder of frames holds against a minute of mutated input.
     Fuzz,
-    /// Clusters in the simulator: the same seeds each time, then fresh ones.
-    Sim,
 }
 
 /// How a step went, if it did not fail.
@@ -44,15 +50,16 @@ pub enum Done {
 
 impl Step {
     /// All of them, in the order in which they run: what is fast first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Format,
         Self::Structure,
         Self::Lints,
         Self::GuestLints,
         Self::Deny,
+        Self::UnitBuild,
+        Self::Sim,
         Self::Unit,
         Self::Fuzz,
-        Self::Sim,
     ];
 
     /// Its name for the filter.
@@ -63,6 +70,7 @@ impl Step {
             Self::GuestLints => "guest-lints",
             Self::Deny => "deny",
             Self::Structure => "structure",
+            Self::UnitBuild => "unit-build",
             Self::Unit => "unit",
             Self::Fuzz => "fuzz",
             Self::Sim => "sim",
@@ -84,18 +92,71 @@ impl Step {
             Self::GuestLints => guest_lints(workspace),
             Self::Deny => deny(workspace),
             Self::Structure => structure(workspace),
+            Self::UnitBuild => cargo(workspace, &["test", "--locked", "--quiet", "--no-run"]),
             Self::Unit => cargo(workspace, &["test", "--locked", "--quiet"]),
             Self::Fuzz => {
                 let seconds = FUZZ_SECONDS.to_string();
                 let package = ["run", "--locked", "--quiet", "--package", "fuzz", "--"];
                 cargo(workspace, &[&package[..], &["--seconds", &seconds]].concat())
             }
-            Self::Sim => {
-                let seconds = SIM_SECONDS.to_string();
-                let package = ["run", "--locked", "--quiet", "--package", "sim", "--bin", "sim"];
-                cargo(workspace, &[&package[..], &["--", "--mutants"]].concat())?;
-                cargo(workspace, &[&package[..], &["--", "--ci", "--seconds", &seconds]].concat())
+            Self::Sim => Beside::start(workspace)?.end(),
+        }
+    }
+}
+
+/// The simulator as it runs beside other steps. What it prints is shown when it has ended.
+pub struct Beside {
+    thread: JoinHandle<Result<()>>,
+    log: PathBuf,
+}
+
+impl Beside {
+    /// Starts it: first mistakes made on purpose, then seeds.
+    ///
+    /// # Errors
+    /// Its log cannot be written.
+    pub fn start(workspace: &Workspace) -> Result<Self> {
+        let folder = workspace.target().join("sim");
+        let log = folder.join("test.log");
+        let cannot = || format!("cannot write {}", log.display());
+        fs::create_dir_all(&folder).with_context(cannot)?;
+        let file = File::create(&log).with_context(cannot)?;
+        println!("   beside what follows; as it goes on: {}", log.display());
+        let root = workspace.root().to_path_buf();
+        let thread = std::thread::spawn(move || {
+            let seconds = SIM_SECONDS.to_string();
+            for arguments in [&["--mutants"][..], &["--ci", "--seconds", &seconds]] {
+                let mut command = Command::new("cargo");
+                command.current_dir(&root);
+                command.args([
+                    "run",
+                    "--locked",
+                    "--quiet",
+                    "--package",
+                    "sim",
+                    "--bin",
+                    "sim",
+                    "--",
+                ]);
+                command.args(arguments).stdout(file.try_clone()?).stderr(file.try_clone()?);
+                run(&mut command)?;
             }
+            Ok(())
+        });
+        Ok(Self { thread, log })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// A seed fails, or a mistake is not noticed.
+    pub fn end(self) -> Result<Done> {
+        let ended = self.thread.join();
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        said.lines().for_each(|line| println!("   {line}"));
+        match ended {
+            Ok(ended) => ended.map(|()| Done::Passed),
+            Err(_) => bail!("what waits for the simulator has panicked"),
         }
     }
 }
