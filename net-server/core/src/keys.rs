@@ -32,7 +32,7 @@ impl Linked {
     pub(crate) fn meet(&mut self, peer: &Peer, key: PublicKey, greets: usize, now_ns: u64) {
         let keys = self.keys(key);
         let link = Link::new(peer.node, peer.mac, keys, greets, &mut self.local, now_ns);
-        self.links.push(link);
+        self.links.insert(link);
     }
 
     /// The place of the private key that counts; that of the newest if it does not hold it.
@@ -76,11 +76,12 @@ impl Net {
     fn change_own(&mut self, own: Option<PublicKey>) {
         let Some(linked) = &mut self.linked else { return };
         let greets = linked.greets(own);
-        for at in 0..linked.links.len() {
-            let peer = linked.links[at].node;
-            let key = self.config.peers.iter().find(|it| it.node == peer).and_then(|it| it.key);
-            let keys = linked.keys(key.expect("who has a link has a key"));
-            linked.links[at].change_own(keys, greets);
+        for peer in &self.config.peers {
+            let Some(key) = peer.key else { continue };
+            let keys = linked.keys(key);
+            if let Some(link) = linked.links.wake(peer.node) {
+                link.change_own(keys, greets);
+            }
         }
     }
 
@@ -128,19 +129,16 @@ impl Net {
         let own = self.known(self.config.node);
         let Self { linked, inbox, notice, .. } = self;
         let Some(linked) = linked else { return Ok(()) };
-        let at = linked.links.iter().position(|link| link.node == node);
-        match (at, key) {
-            (None, None) => {}
-            (None, Some(key)) => linked.meet(&peer, key, linked.greets(own), now_ns),
-            (Some(at), Some(key)) => {
-                let keys = linked.keys(key);
-                linked.links[at].change_peer(keys, &mut linked.local, now_ns);
-            }
-            (Some(at), None) => {
-                linked.links[at].down(&mut linked.local, now_ns, inbox);
-                linked.links.remove(at);
+        let keys = key.map(|key| linked.keys(key));
+        match (linked.links.wake(node), key, keys) {
+            (None, Some(key), _) => linked.meet(&peer, key, linked.greets(own), now_ns),
+            (Some(link), _, Some(keys)) => link.change_peer(keys, &mut linked.local, now_ns),
+            (Some(link), ..) => {
+                link.down(&mut linked.local, now_ns, inbox);
+                linked.links.remove(node);
                 *notice = Some(Notice::Revoked(node));
             }
+            (None, ..) => {}
         }
         Ok(())
     }

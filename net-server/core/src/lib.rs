@@ -38,6 +38,7 @@ mod inbox;
 mod keys;
 pub mod limits;
 mod link;
+mod links;
 #[cfg(any(test, feature = "fuzz"))]
 mod member;
 mod notice;
@@ -58,6 +59,7 @@ pub use inbox::Item;
 pub use keys::Enrolled;
 use limits::{MTU_MAX, MTU_MIN, STANDSTILL_NS, Versions};
 use link::{Link, Local};
+use links::Links;
 use net_api::{Cause, Drops, LinkFigures, Phase, PingFigures};
 pub use notice::Notice;
 use opening::Myself;
@@ -108,8 +110,6 @@ pub struct Net {
     /// Nothing without a private key.
     linked: Option<Linked>,
     inbox: Inbox,
-    /// The link that may send first, so that all have their turn.
-    turn: usize,
     /// Frames that belong to no link.
     strays: Drops,
     notice: Option<Notice>,
@@ -121,7 +121,7 @@ struct Linked {
     local: Local,
     /// This node's private keys, the newest first; at most [`limits::SECRETS_MAX`], and one at least.
     secrets: Vec<Secret>,
-    links: Vec<Link>,
+    links: Links,
 }
 
 impl Linked {
@@ -133,7 +133,7 @@ impl Linked {
         };
         let local = Local { me, mac: config.mac, payload_max: mtu - OVERHEAD_BYTES };
         let secrets = Vec::from([secret.clone()]);
-        let mut linked = Self { local, secrets, links: Vec::new() };
+        let mut linked = Self { local, secrets, links: Links::default() };
         for peer in config.peers.iter().filter(|peer| peer.node != config.node) {
             if let Some(key) = peer.key {
                 linked.meet(peer, key, 0, now_ns);
@@ -151,7 +151,6 @@ impl Net {
             config: Config { secret: None, ..config.clone() },
             linked: secret.map(|secret| Linked::new(config, secret, now_ns)),
             inbox: Inbox::new(&config.servers),
-            turn: 0,
             strays: Drops::default(),
             ticked_ns: now_ns,
             notice: secret.is_none().then_some(Notice::NoKey(config.node)),
@@ -161,10 +160,6 @@ impl Net {
     /// Whether this is another node of the cluster, linked or not.
     fn is_peer(&self, node: NodeId) -> bool {
         node != self.config.node && self.config.peers.iter().any(|peer| peer.node == node)
-    }
-
-    fn links(&mut self) -> &mut [Link] {
-        self.linked.as_mut().map_or(&mut [], |it| &mut it.links)
     }
 
     /// Queues a message for `server` of `node`.
@@ -180,12 +175,15 @@ impl Net {
         server: ServerId,
         data: Vec<u8>,
     ) -> Result<(), Errno> {
-        if !self.is_peer(node) {
-            return Err(Errno::EINVAL);
-        }
-        let Self { linked, inbox, ticked_ns, .. } = self;
-        let Some(Linked { local, links, .. }) = linked else { return Err(Errno::EHOSTDOWN) };
-        let link = links.iter_mut().find(|link| link.node == node).ok_or(Errno::EHOSTDOWN)?;
+        let linked = self.linked.as_mut().and_then(|Linked { local, links, .. }| {
+            let link = links.wake(node)?;
+            Some((local, link))
+        });
+        let Some((local, link)) = linked else {
+            let known = self.is_peer(node);
+            return Err(if known { Errno::EHOSTDOWN } else { Errno::EINVAL });
+        };
+        let (inbox, ticked_ns) = (&mut self.inbox, &self.ticked_ns);
         match link.send(server, lane, urge, data) {
             Err(Errno::EAGAIN) if urge == Urge::Owed => {
                 link.give_up(local, *ticked_ns, inbox);
@@ -212,7 +210,7 @@ impl Net {
         if had_room != room(&self.inbox) {
             let Self { linked, inbox, .. } = self;
             if let Some(Linked { local, links, .. }) = linked {
-                links.iter_mut().for_each(|link| link.resume(local, now_ns, inbox));
+                links.wake_all().for_each(|link| link.resume(local, now_ns, inbox));
             }
             self.take_own(now_ns);
         }
@@ -225,7 +223,7 @@ impl Net {
         self.inbox.remove(server);
         let Self { linked, inbox, .. } = self;
         if let Some(Linked { local, links, .. }) = linked {
-            for link in links {
+            for link in links.wake_all() {
                 link.server_down(server);
                 link.resume(local, now_ns, inbox);
             }
@@ -239,17 +237,20 @@ impl Net {
             Err((from, cause)) => (from, Err(cause)),
         };
         let Self { linked, inbox, strays, .. } = self;
-        let found = linked.as_mut().and_then(|Linked { local, links, .. }| {
-            let link = links.iter_mut().find(|link| Some(link.node) == from)?;
-            Some((local, link))
-        });
-        match (found, read) {
-            (Some((local, link)), Ok(envelope)) => {
-                link.received(local, &envelope, frame, now_ns, inbox);
-            }
-            (Some((_, link)), Err(cause)) => link.dropped(cause),
-            (None, Ok(_)) => strays.count(Cause::UnknownNode),
-            (None, Err(cause)) => strays.count(cause),
+        let linked =
+            linked.as_mut().zip(from).is_some_and(|(Linked { local, links, .. }, from)| {
+                links.received(from, |link| match read {
+                    Ok(envelope) => link.received(local, &envelope, frame, now_ns, inbox),
+                    Err(cause) => {
+                        link.dropped(cause);
+                        false
+                    }
+                })
+            });
+        match read {
+            _ if linked => {}
+            Ok(_) => strays.count(Cause::UnknownNode),
+            Err(cause) => strays.count(cause),
         }
         self.take_own(now_ns);
     }
@@ -273,8 +274,7 @@ impl Net {
     }
 
     fn link(&mut self, node: NodeId) -> Option<&mut Link> {
-        let links = self.linked.iter_mut().flat_map(|linked| &mut linked.links);
-        links.into_iter().find(|link| link.node == node)
+        self.linked.as_mut()?.links.wake(node)
     }
 
     /// Figures of the last series of null requests to `node`.
@@ -282,8 +282,7 @@ impl Net {
     /// # Errors
     /// EINVAL: no other node of the cluster.
     pub fn ping_figures(&self, node: NodeId) -> Result<PingFigures, Errno> {
-        let links = self.linked.iter().flat_map(|linked| &linked.links);
-        let link = links.into_iter().find(|link| link.node == node);
+        let link = self.linked.as_ref().and_then(|linked| linked.links.get(node));
         link.map(Link::ping_figures).ok_or(Errno::EINVAL)
     }
 
@@ -294,9 +293,9 @@ impl Net {
         *ticked_ns = now_ns;
         if let Some(Linked { local, links, .. }) = linked {
             if stood_ns >= STANDSTILL_NS {
-                links.iter_mut().for_each(|link| link.excuse(stood_ns, now_ns));
+                links.wake_all().for_each(|link| link.excuse(stood_ns, now_ns));
             }
-            links.iter_mut().for_each(|link| link.tick(local, now_ns, inbox));
+            links.tick(now_ns, |link| link.tick(local, now_ns, inbox));
         }
     }
 
@@ -304,26 +303,18 @@ impl Net {
     /// was written counts as sent.
     pub fn next_frame(&mut self, now_ns: u64, out: &mut Vec<u8>) -> bool {
         let Some(Linked { local, links, .. }) = &mut self.linked else { return false };
-        let count = links.len();
-        for step in 0..count {
-            let index = (self.turn + step) % count;
-            if links[index].next_frame(local, now_ns, out) {
-                self.turn = (index + 1) % count;
-                return true;
-            }
-        }
-        false
+        links.next_frame(local, now_ns, out)
     }
 
     /// When to call [`Self::tick`] and [`Self::next_frame`] again; `None` without neighbours.
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.linked.as_ref()?.links.iter().map(Link::deadline_ns).min()
+        self.linked.as_ref()?.links.deadline_ns()
     }
 
     /// Something for the log; call until there is nothing.
     pub fn next_notice(&mut self) -> Option<Notice> {
         let own = self.notice.take();
-        own.or_else(|| self.links().iter_mut().find_map(Link::take_notice))
+        own.or_else(|| self.linked.as_mut()?.links.next_notice())
     }
 
     /// A server that must be told that something waits for it; each call names another one.
@@ -336,8 +327,7 @@ impl Net {
     /// # Errors
     /// EINVAL: no other node of the cluster.
     pub fn figures(&self, node: NodeId) -> Result<LinkFigures, Errno> {
-        let links = self.linked.as_ref().map_or(&[][..], |it| &it.links);
-        match links.iter().find(|link| link.node == node) {
+        match self.linked.as_ref().and_then(|linked| linked.links.get(node)) {
             Some(link) => Ok(link.figures()),
             None if self.is_peer(node) => {
                 Ok(LinkFigures { phase: Phase::NoKey, ..LinkFigures::default() })
@@ -355,7 +345,9 @@ impl Net {
     #[cfg(any(test, feature = "fuzz"))]
     fn state_text(&mut self) -> alloc::string::String {
         self.strays = Drops::default();
-        self.links().iter_mut().for_each(Link::forget_counts);
+        if let Some(linked) = &mut self.linked {
+            linked.links.forget_counts();
+        }
         alloc::format!("{self:?}")
     }
 

@@ -1,28 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What must hold at every instant, and what must hold at rest.
 
-use crate::threads::Activity;
 use crate::world::World;
 use abi::NodeId;
 use mem_api::{MemoryFigures, MemoryUse};
-use std::collections::BTreeMap;
-
-/// Programs put their process id into r15 when they begin: no two threads that can run have the same.
-pub fn one_running_copy(world: &World) {
-    let mut seen: BTreeMap<u64, NodeId> = BTreeMap::new();
-    for node in world.nodes() {
-        for (_, thread) in node.threads.borrow().iter() {
-            let runs = matches!(thread.activity, Activity::Ready | Activity::Queued(_));
-            let token = thread.registers.r15;
-            if !runs || token == 0 {
-                continue;
-            }
-            if let Some(other) = seen.insert(token, node.id) {
-                panic!("process {token} runs on node {other} and on node {}", node.id);
-            }
-        }
-    }
-}
 
 /// A server's view knows the life of its node: in one that knows an earlier life it would speak for that.
 pub fn own_life(world: &World) {

@@ -36,6 +36,7 @@ pub mod scenario;
 pub mod storm;
 pub mod threads;
 pub mod trace;
+mod watch;
 pub mod wire;
 pub mod worker;
 pub mod workload;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Simulated Linux programs. Each begins by putting its process id into r15, for
-//! [`crate::check::one_running_copy`].
+//! `watch`.
 
 use crate::asm::{Asm, Label, zeroes_addr};
 use crate::isa::{Op, Reg};

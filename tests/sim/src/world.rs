@@ -4,13 +4,13 @@
 //! # Model
 //! Of everything that could happen next, on whatever node, chance takes one. When nothing can happen, time jumps to the next frame or timer.
 
-use crate::check;
 use crate::checkers::link::Links;
 use crate::history::History;
 use crate::node::{Node, Plan, STEP_NS};
 use crate::rng::Rng;
 use crate::root::Image;
 use crate::trace;
+use crate::watch::Watch;
 use crate::wire::{Weather, Wire};
 use crate::worker::Choice;
 use abi::NodeId;
@@ -24,8 +24,9 @@ use std::rc::Rc;
 const DISK_NS: u64 = 500_000;
 /// Frames that wait in a card whose node stands still; further ones are lost.
 const CARD_FRAMES: usize = 256;
-/// Steps between two questions whether what is waited for has come.
-const STEPS_PER_LOOK: u32 = 16;
+/// Steps between two questions whether what is waited for has come, which may be asked of all nodes: one for each
+/// node where there are more.
+const STEPS_PER_LOOK: u16 = 16;
 
 /// What a cluster is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +85,7 @@ pub struct World {
     paused: BTreeMap<NodeId, Vec<Vec<u8>>>,
     /// The nodes' disks, which outlive them.
     media: BTreeMap<NodeId, Rc<RefCell<Medium>>>,
+    watch: Watch,
 }
 
 /// A node's number.
@@ -107,6 +109,7 @@ impl World {
             links: Rc::default(),
             paused: BTreeMap::new(),
             media: BTreeMap::new(),
+            watch: Watch::default(),
         };
         for number in 1..=setting.nodes {
             world.boot(node(number));
@@ -148,14 +151,16 @@ impl World {
         let node = Node::new(&plan, self.now_ns);
         node.start(self.now_ns);
         self.nodes.insert(id, node);
+        self.watch.touch(id);
     }
 
     /// A node that lives.
     pub fn node(&self, id: NodeId) -> &Node {
+        self.watch.touch(id);
         self.nodes.get(&id).unwrap_or_else(|| panic!("node {id} is dead"))
     }
 
-    /// The nodes that live.
+    /// The nodes that live, to be looked at: who changes one takes it from [`Self::node`].
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
@@ -181,6 +186,8 @@ impl World {
     /// chance keeps nothing, some sectors or all.
     pub fn crash(&mut self, id: NodeId) {
         self.nodes.remove(&id);
+        self.watch.forget(id);
+        self.watch.touch(id);
         if let Some(medium) = self.media.get(&id) {
             let (share, rng) = (self.rng.below(3) * 50, &mut self.rng);
             medium.borrow_mut().crash(|| rng.below(100) < share);
@@ -199,6 +206,7 @@ impl World {
     pub fn pause(&mut self, id: NodeId) {
         if self.lives(id) {
             self.paused.entry(id).or_default();
+            self.watch.touch(id);
         }
     }
 
@@ -206,6 +214,7 @@ impl World {
     pub fn resume(&mut self, id: NodeId) {
         let waiting = self.paused.remove(&id).unwrap_or_default();
         let Some(node) = self.nodes.get(&id) else { return };
+        self.watch.touch(id);
         for mut frame in waiting {
             node.received(&mut frame, self.now_ns);
         }
@@ -228,61 +237,68 @@ impl World {
     /// A node that lives is to leave the cluster, or to stay after all. It forgets that when it starts.
     pub fn wish(&mut self, id: NodeId, leaves: bool) {
         if let Some(node) = self.nodes.get(&id).filter(|_| !self.paused.contains_key(&id)) {
+            self.watch.touch(id);
             node.wish(leaves, self.now_ns);
         }
     }
 
     /// One step.
     pub fn step(&mut self) {
-        for node in self.nodes.values() {
-            for frame in node.take_frames() {
-                self.wire.send(node.id, self.now_ns, &frame);
-            }
-        }
-        let mut choices: Vec<Choice> = Vec::new();
-        for node in self.running() {
-            node.choices(&mut choices);
-        }
-        if choices.is_empty() {
+        self.look();
+        let count = self.watch.count();
+        if count == 0 {
             self.jump();
-            return;
+        } else {
+            let choice = self.watch.choice(self.rng.below(count as u64) as usize);
+            trace::choice(self.now_ns, choice);
+            self.act(choice);
+            self.pass();
         }
-        let choice = choices[self.rng.below(choices.len() as u64) as usize];
-        trace::choice(self.now_ns, choice);
-        if let Some(node) = self.nodes.get(&choice.node()) {
-            self.now_ns += node.act(choice, self.now_ns, &mut self.rng);
-            if matches!(choice, Choice::Run(..)) {
-                for note in node.take_notes() {
-                    self.history.push(self.now_ns, node.id, note);
-                }
+        self.restart();
+        self.watch.one_running_copy(&self.watch.touched(), &self.nodes);
+    }
+
+    /// Looks at the nodes that were touched: takes their frames, and sees what they could do next.
+    fn look(&mut self) {
+        for id in self.watch.take_touched() {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            for frame in node.take_frames() {
+                self.wire.send(id, self.now_ns, &frame);
+            }
+            if self.paused.contains_key(&id) {
+                self.watch.forget(id);
+            } else {
+                self.watch.look(node);
             }
         }
-        self.pass();
-        self.restart();
-        check::one_running_copy(self);
+    }
+
+    fn act(&mut self, choice: Choice) {
+        let Some(node) = self.nodes.get(&choice.node()) else { return };
+        self.watch.touch(node.id);
+        self.now_ns += node.act(choice, self.now_ns, &mut self.rng);
+        if matches!(choice, Choice::Run(..)) {
+            for note in node.take_notes() {
+                self.history.push(self.now_ns, node.id, note);
+            }
+        }
     }
 
     /// Nodes that were let go start again.
     fn restart(&mut self) {
-        let wants = |node: &&Node| node.wants_restart();
-        let gone: Vec<NodeId> = self.nodes.values().filter(wants).map(|node| node.id).collect();
-        for id in gone {
-            trace::text(self.now_ns, || format!("node {id} starts again"));
-            self.crash(id);
-            self.boot(id);
+        for id in self.watch.touched() {
+            if self.nodes.get(&id).is_some_and(Node::wants_restart) {
+                trace::text(self.now_ns, || format!("node {id} starts again"));
+                self.crash(id);
+                self.boot(id);
+            }
         }
-    }
-
-    /// The nodes that do not stand still.
-    fn running(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| !self.paused.contains_key(&node.id))
     }
 
     /// Nothing can happen now: time goes on to when something can. If that is never it passes all the
     /// same, so that who waits sees it.
     fn jump(&mut self) {
-        let deadlines = self.running().filter_map(Node::deadline_ns);
-        let next = deadlines.chain(self.wire.next_ns()).min();
+        let next = self.watch.first_alarm_ns().into_iter().chain(self.wire.next_ns()).min();
         self.now_ns = next.unwrap_or(0).max(self.now_ns + STEP_NS);
         self.pass();
     }
@@ -295,11 +311,18 @@ impl World {
                     card.push(frame);
                 }
             } else if let Some(node) = self.nodes.get(&to) {
+                self.watch.touch(to);
                 node.received(&mut frame, self.now_ns);
             }
         }
-        for node in self.running() {
-            if node.deadline_ns().is_some_and(|deadline| deadline <= self.now_ns) {
+        for id in self.watch.touched() {
+            if let Some(node) = self.nodes.get(&id).filter(|_| !self.paused.contains_key(&id)) {
+                self.watch.look_at_alarm(node);
+            }
+        }
+        for id in self.watch.due(self.now_ns) {
+            if let Some(node) = self.nodes.get(&id) {
+                self.watch.touch(id);
                 node.tick(self.now_ns);
             }
         }
@@ -312,7 +335,7 @@ impl World {
             if done(self) {
                 return true;
             }
-            for _ in 0..STEPS_PER_LOOK {
+            for _ in 0..STEPS_PER_LOOK.max(self.setting.nodes) {
                 self.step();
             }
         }

@@ -18,7 +18,7 @@ use net_api::Cause;
 const US: u64 = 1000;
 
 impl Link {
-    /// A frame that claims to come from this peer.
+    /// A frame that claims to come from this peer; whether it does, and may have changed something.
     pub(crate) fn received(
         &mut self,
         local: &mut Local,
@@ -26,7 +26,7 @@ impl Link {
         frame: &mut [u8],
         now_ns: u64,
         inbox: &mut Inbox,
-    ) {
+    ) -> bool {
         self.figures.frames_received += 1;
         let used = if envelope.kind == Kind::Sealed {
             self.sealed(local, envelope, frame, now_ns, inbox)
@@ -36,6 +36,8 @@ impl Link {
         if let Err(cause) = used {
             self.dropped(cause);
         }
+        // Of a member's own, what is malformed ends the link, and what came before is acknowledged again.
+        used.is_ok() || matches!(used, Err(Cause::Malformed | Cause::Duplicate))
     }
 
     pub(crate) fn dropped(&mut self, cause: Cause) {
