@@ -31,6 +31,28 @@ hot! {
     pub struct PingUse { pub node: NodeId }
 }
 
+hot! {
+    /// Begins to load the link to a node with so many bytes: sealed ones, as pages are, or raw ones, which the node
+    /// counts and drops. For the shell server only (EPERM). EINVAL: no other node of the cluster, or no sane
+    /// `bytes`. EHOSTDOWN: the node does not answer. EBUSY: it is loaded already.
+    pub struct LoadStart { pub node: NodeId, pub bytes: u64, pub raw: bool }
+}
+hot! {
+    /// Figures of the last load of the link to a node.
+    pub struct LoadUse { pub node: NodeId }
+}
+
+/// Figures of a load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LoadFigures {
+    /// Whether it is not over.
+    pub running: bool,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// From the first byte until all was acknowledged, or, raw, had left, in nanoseconds; 0: the link went down.
+    pub took_ns: u64,
+}
+
 /// Figures of a series of null requests, those of the answered ones in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PingFigures {
@@ -146,13 +168,15 @@ impl LinkFigures {
     }
 }
 
-cold!(Enrol, Enrolled, PeerKey, LinkFigures, Drops, PingFigures);
+cold!(Enrol, Enrolled, PeerKey, LinkFigures, Drops, PingFigures, LoadFigures);
 
 operations! {
     ServerId::Net;
     3, leaf, repeat: LinkUse => LinkFigures;
     4, leaf, once: PingStart => ();
     5, leaf, repeat: PingUse => PingFigures;
+    6, leaf, once: LoadStart => ();
+    7, leaf, repeat: LoadUse => LoadFigures;
     8, leaf, repeat: StrayUse => Drops;
     9, leaf, once: Enrol => Enrolled;
     10, leaf, repeat: PeerKey => ();

@@ -39,6 +39,7 @@ mod keys;
 pub mod limits;
 mod link;
 mod links;
+mod load;
 #[cfg(any(test, feature = "fuzz"))]
 mod member;
 mod notice;
@@ -60,7 +61,7 @@ pub use keys::Enrolled;
 use limits::{MTU_MAX, MTU_MIN, STANDSTILL_NS, Versions};
 use link::{Link, Local};
 use links::Links;
-use net_api::{Cause, Drops, LinkFigures, Phase, PingFigures};
+use net_api::{Cause, Drops, LinkFigures, LoadFigures, Phase, PingFigures};
 pub use notice::Notice;
 use opening::Myself;
 use runtime::node::{Lane, Urge};
@@ -271,6 +272,24 @@ impl Net {
     /// EHOSTDOWN: it does not answer. EBUSY: a series is running.
     pub fn ping(&mut self, node: NodeId, count: u64) -> Result<(), Errno> {
         self.link(node).ok_or(Errno::EINVAL)?.ping(count)
+    }
+
+    /// Begins to load the link to `node` with so many bytes, raw or sealed.
+    ///
+    /// # Errors
+    /// EINVAL: no other node of the cluster, or `bytes` is 0 or above [`limits::LOAD_BYTES_MAX`]. EHOSTDOWN: it does
+    /// not answer. EBUSY: a load is under way.
+    pub fn load(&mut self, node: NodeId, bytes: u64, raw: bool) -> Result<(), Errno> {
+        self.link(node).ok_or(Errno::EINVAL)?.begin_load(bytes, raw)
+    }
+
+    /// Figures of the last load of the link to `node`.
+    ///
+    /// # Errors
+    /// EINVAL: no other node of the cluster.
+    pub fn load_figures(&self, node: NodeId) -> Result<LoadFigures, Errno> {
+        let link = self.linked.as_ref().and_then(|linked| linked.links.get(node));
+        link.map(Link::load_figures).ok_or(Errno::EINVAL)
     }
 
     fn link(&mut self, node: NodeId) -> Option<&mut Link> {

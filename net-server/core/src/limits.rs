@@ -100,3 +100,9 @@ pub const SECRETS_MAX: usize = 3;
 pub const REORDER_FRAMES: usize = 3;
 /// Requests of one series of null requests; more get EINVAL.
 pub const PINGS_MAX: u64 = 1_000_000;
+/// Bytes of one load; more get EINVAL.
+pub const LOAD_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a message of a load.
+pub const LOAD_MESSAGE_BYTES: usize = 32 * 1024;
+/// Bytes of a load that wait in a lane: enough that its window is always full, little of the heap.
+pub const LOAD_QUEUED_BYTES: usize = 128 * 1024;

@@ -23,7 +23,11 @@ mod renewal;
 
 use crate::envelope::Mac;
 use crate::inbox::{Inbox, Item};
-use crate::limits::{ACK_DELAY_NS, ACK_FRAMES, KEEPALIVE_NS, SILENCE_NS, Versions};
+use crate::limits::{
+    ACK_DELAY_NS, ACK_FRAMES, KEEPALIVE_NS, LOAD_MESSAGE_BYTES, LOAD_QUEUED_BYTES, SILENCE_NS,
+    Versions,
+};
+use crate::load::Load;
 use crate::notice::Notice;
 use crate::opening::{Answering, Attempt, Myself};
 use crate::ping::Pings;
@@ -34,7 +38,7 @@ use crate::wire::LANES;
 use abi::{Errno, NodeId, ServerId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use net_api::{Cause, LinkFigures, Phase, PingFigures};
+use net_api::{Cause, LinkFigures, LoadFigures, Phase, PingFigures};
 use renewal::Renewal;
 use runtime::node::{Lane, NodeMessage, Urge};
 
@@ -105,6 +109,7 @@ pub(crate) struct Link {
     notice: Option<Notice>,
     figures: LinkFigures,
     pings: Pings,
+    load: Load,
     /// Servers of this node that died: the peer is told, with every life of the link anew.
     dead: Vec<ServerId>,
 }
@@ -133,6 +138,7 @@ impl Link {
             notice: None,
             figures: LinkFigures::default(),
             pings: Pings::default(),
+            load: Load::default(),
             dead: Vec::new(),
         }
     }
@@ -186,6 +192,30 @@ impl Link {
         self.pings.figures()
     }
 
+    pub(crate) fn begin_load(&mut self, bytes: u64, raw: bool) -> Result<(), Errno> {
+        match self.state {
+            State::Down(_) => Err(Errno::EHOSTDOWN),
+            State::Up { .. } => self.load.start(bytes, raw),
+        }
+    }
+
+    pub(crate) fn load_figures(&self) -> LoadFigures {
+        self.load.figures()
+    }
+
+    /// Queues what there is room for of a load.
+    fn send_load(&mut self, now_ns: u64) {
+        while let Some(bytes) = self.load.next(false, LOAD_MESSAGE_BYTES) {
+            let full = self.lanes.senders[Lane::Pages as usize].queued_bytes() >= LOAD_QUEUED_BYTES;
+            let message = || alloc::vec![0; bytes];
+            if full || self.send(ServerId::Net, Lane::Pages, Urge::New, message()).is_err() {
+                return;
+            }
+            self.load.sent(bytes, now_ns);
+        }
+        self.load.look(self.lanes.senders[Lane::Pages as usize].is_idle(), now_ns);
+    }
+
     /// A message from the peer's net-server to this one.
     pub(crate) fn own_message(&mut self, message: &[u8], now_ns: u64) {
         self.pings.received(message, now_ns);
@@ -213,6 +243,7 @@ impl Link {
     fn up(&mut self, session: Session, now_ns: u64, inbox: &mut Inbox) {
         if matches!(self.state, State::Up { .. }) {
             self.pings.link_down();
+            self.load.link_down();
             inbox.mark(&Item::Down(self.node));
         }
         self.state = State::Up { session, heard_ns: now_ns, renewal: None };
@@ -246,6 +277,7 @@ impl Link {
             inbox.mark(&Item::Down(self.node));
         }
         self.pings.link_down();
+        self.load.link_down();
         self.lanes = Lanes::default();
         self.state = State::Down(Attempt::new(&mut local.me.random, now_ns));
     }

@@ -118,6 +118,16 @@ impl Sender {
         self.queue.push_back(Message { server, data: data.into() });
     }
 
+    /// Bytes that wait, those under way not counted.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether all has been acknowledged.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.flights.is_empty()
+    }
+
     /// Number of the next new frame.
     fn next(&self) -> u64 {
         self.first + self.flights.len() as u64

@@ -11,7 +11,9 @@ extern crate alloc;
 use abi::startup::Startup;
 use abi::{CoreId, Errno, NodeId, ServerId};
 use alloc::vec::Vec;
-use net_api::{Enrol, Enrolled, LinkUse, PeerKey, PingStart, PingUse, StrayUse};
+use net_api::{
+    Enrol, Enrolled, LinkUse, LoadStart, LoadUse, PeerKey, PingStart, PingUse, StrayUse,
+};
 use net_core::limits::VERSIONS;
 use net_core::{Config, Item, Net, Notice, Peer, PublicKey, Secret};
 use nic_driver::Nic;
@@ -227,6 +229,14 @@ impl Service for NetService {
                     state.net.change_key(node, key, platform.now_ns()).and(added)
                 })
                 .map(|()| Msg::default()),
+            LoadStart::NUMBER if client != ServerId::Shell => Err(Errno::EPERM),
+            LoadStart::NUMBER => LoadStart::get(msg)
+                .and_then(|it| state.net.load(it.node, it.bytes, it.raw))
+                .map(|()| Msg::default()),
+            LoadUse::NUMBER => {
+                let used = LoadUse::get(msg).and_then(|it| state.net.load_figures(it.node));
+                used.and_then(|figures| Msg::of(&figures))
+            }
             StrayUse::NUMBER => Msg::of(&state.net.strays()),
             _ => Err(Errno::ENOSYS),
         };

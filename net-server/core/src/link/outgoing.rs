@@ -6,7 +6,7 @@ use crate::envelope::{BODY, Envelope, Kind};
 use crate::limits::KEEPALIVE_NS;
 use crate::opening::Said;
 use crate::secure::TAG_BYTES;
-use crate::wire::{Body, Frame, LANES};
+use crate::wire::{Body, Frame, HEADER_BYTES, LANES};
 use alloc::vec::Vec;
 
 /// Nanoseconds of a microsecond.
@@ -27,7 +27,7 @@ impl Link {
                 self.greet(local, said, out);
                 true
             }
-            None => self.next_sealed(local, now_ns, out),
+            None => self.next_sealed(local, now_ns, out) || self.next_raw(local, now_ns, out),
         };
         self.figures.frames_sent += u64::from(sent);
         sent
@@ -43,6 +43,7 @@ impl Link {
 
     fn next_sealed(&mut self, local: &Local, now_ns: u64, out: &mut Vec<u8>) -> bool {
         self.send_pings(now_ns);
+        self.send_load(now_ns);
         let picked = self.pick(local.payload_max, now_ns);
         let State::Up { session, .. } = &mut self.state else { return false };
         let lanes = &self.lanes;
@@ -69,6 +70,25 @@ impl Link {
         session.sealer.seal(out, BODY);
         self.lanes.ack = AckState::default();
         self.sent_ns = now_ns;
+        true
+    }
+
+    /// A frame of a raw load, which the peer drops unopened.
+    fn next_raw(&mut self, local: &Local, now_ns: u64, out: &mut Vec<u8>) -> bool {
+        let State::Up { session, .. } = &self.state else { return false };
+        let Some(bytes) = self.load.next(true, local.payload_max) else { return false };
+        let envelope = Envelope {
+            version: session.version,
+            kind: Kind::Sealed,
+            from: local.me.side.node,
+            to: self.node,
+            session: !session.theirs,
+            number: 0,
+        };
+        let len = HEADER_BYTES + bytes + TAG_BYTES;
+        envelope.begin(local.mac, self.mac, len, out);
+        out.resize(out.len() + len, 0);
+        self.load.sent(bytes, now_ns);
         true
     }
 

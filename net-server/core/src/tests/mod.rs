@@ -4,6 +4,7 @@
 mod hostile;
 mod keys;
 mod links;
+mod loads;
 mod newcomers;
 mod pings;
 mod sessions;

@@ -6,7 +6,7 @@
 
 use crate::Stop;
 use crate::drain::Deed;
-use crate::limits::PINGS_DEFAULT;
+use crate::limits::{LOAD_MIB_MAX, PINGS_DEFAULT};
 use abi::image::KEY_BYTES;
 use abi::{NodeId, Pid, ServerId};
 use alloc::format;
@@ -29,6 +29,8 @@ const KEY: &str = "--key";
 const MAC: &str = "--mac";
 /// `net` sends null requests.
 const PING: &str = "--ping";
+const LOAD: &str = "--load";
+const RAW: &str = "raw";
 
 /// The node or nodes that a command is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Migrate(Pid, NodeId),
     /// Sends null requests to a node.
     Ping(NodeId, u64),
+    /// Loads the link to a node with so many MiB, raw ones if that is true.
+    Load(NodeId, u64, bool),
     /// Sends a signal.
     Kill(Pid, u32),
     /// A node comes or goes; with force if that is true.
@@ -119,6 +123,7 @@ impl Command {
         match self {
             Self::On(Task::Stop(_) | Task::Crash(_) | Task::DiskCheck, _)
             | Self::Migrate(..)
+            | Self::Load(..)
             | Self::Kill(..)
             | Self::Node(..)
             | Self::NodeKey(..)
@@ -150,6 +155,7 @@ migrate PID NODE    moves a running process to another node
 mem [NODE]          memory of all nodes, or of one
 net [NODE|all]      links of this node, of one or of all
 net --ping NODE [COUNT]   times null requests to another node
+net --load NODE MIB [raw]   times so many MiB to another node, encrypted or raw
 disks [NODE]        disks of all nodes, or of one
 disks --check [NODE]   writes to them what is kept for that, and reads it back
 linkkey KEY         gives this node a private key, before or after `node key`; its disk keeps it
@@ -173,6 +179,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             [to] => Ok(Command::Ping(node(to)?, PINGS_DEFAULT)),
             [to, count] => Ok(Command::Ping(node(to)?, requests(count)?)),
             _ => Err("net --ping needs a node: net --ping NODE [COUNT]".to_string()),
+        },
+        "net" if arguments.first().is_some_and(|word| word == LOAD) => match &arguments[1..] {
+            [to, size] => Ok(Command::Load(node(to)?, mebibytes(size)?, false)),
+            [to, size, raw] if raw == RAW => Ok(Command::Load(node(to)?, mebibytes(size)?, true)),
+            _ => Err("net --load needs a node and a size: net --load NODE MIB [raw]".to_string()),
         },
         "net" => on(Task::Net, Scope::Here),
         "disks" if arguments.first().is_some_and(|word| word == CHECK) => {
@@ -334,6 +345,11 @@ fn requests(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{word:?} is no number of requests"))
 }
 
+fn mebibytes(word: &str) -> Result<u64, String> {
+    let size = word.parse().ok().filter(|size| (1..=LOAD_MIB_MAX).contains(size));
+    size.ok_or_else(|| format!("{word:?} is no size in MiB from 1 to {LOAD_MIB_MAX}"))
+}
+
 fn signal(word: &str) -> Result<u32, String> {
     let number = word.trim_start_matches('-').parse().ok().filter(|number| *number <= 64);
     number.ok_or_else(|| format!("{word:?} is no signal: give a number from 0 to 64"))
@@ -421,6 +437,9 @@ mod tests {
             ("nodes 1", "leave out"),
             ("net --ping", "net --ping NODE"),
             ("net --ping 2 many", "number of requests"),
+            ("net --load 2", "net --load NODE MIB"),
+            ("net --load 2 0", "size in MiB"),
+            ("net --load 2 9 sealed", "net --load NODE MIB"),
             ("linkkey", "linkkey KEY"),
             ("linkkey 12", "64 hexadecimal digits"),
             ("node", "node drain"),

@@ -96,6 +96,7 @@ impl<M: Machine> Shell<M> {
             Command::On(task, scope) => self.begin_parts(cx, id, task, scope),
             Command::Migrate(pid, to) => self.begin_migrate(cx, id, pid, to),
             Command::Ping(node, count) => self.begin_ping(cx, id, node, count),
+            Command::Load(node, mib, raw) => self.begin_load(cx, id, (node, mib, raw)),
             Command::Kill(pid, signal) => {
                 let wait = Wait::Signal { job: id, pid };
                 self.ask(cx, &proc_api::Signal { pid, signal }, wait);

@@ -126,6 +126,8 @@ enum Wait {
     PagesForNode(Ticket),
     /// A series of null requests is looked at again.
     Pings { job: JobId, node: NodeId },
+    /// A load of a link is looked at again.
+    Load { job: JobId, node: NodeId, raw: bool },
     /// The answer has been seen, the node stops.
     Stop(Stop),
     /// A node knows that it is to leave, or to stay.
@@ -255,6 +257,7 @@ impl<M: Machine> Shell<M> {
             Some(Wait::ConsoleRoom) => self.write_console(cx),
             Some(Wait::AdminRoom(job)) => self.send_reply(cx, job),
             Some(Wait::Pings { job, node }) => self.look_at_pings(cx, job, node),
+            Some(Wait::Load { job, node, raw }) => self.look_at_load(cx, job, node, raw),
             Some(Wait::PagesAgain(watch)) => self.watch_pages(cx, watch),
             Some(Wait::Stop(how)) => self.machine.stop(how),
             Some(Wait::Look(job)) => self.look(cx, job),
@@ -390,6 +393,7 @@ impl<M: Machine> Core for Shell<M> {
             | Wait::AdminRoom(_)
             | Wait::PagesAgain(_)
             | Wait::Pings { .. }
+            | Wait::Load { .. }
             | Wait::Stop(_) => unreachable!("a timer's cookie is never an ask's"),
         }
     }

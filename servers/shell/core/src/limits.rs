@@ -32,6 +32,8 @@ pub const MOVE_PATIENCE_NS: u64 = 2_000_000_000;
 pub const STOP_DELAY_NS: u64 = 200_000_000;
 /// Time between two looks at a series of null requests.
 pub const PING_POLL_NS: u64 = 100_000_000;
+/// MiB of a `net --load`, at most.
+pub const LOAD_MIB_MAX: u64 = 1024;
 /// Null requests of a `net --ping` that does not say how many.
 pub const PINGS_DEFAULT: u64 = 10;
 /// Time between two looks at a node that leaves or comes back.

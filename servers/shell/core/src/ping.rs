@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `net --ping`: null requests between the net-servers of two nodes; here they are asked for, counted
-//! and told.
+//! `net --ping` and `net --load`: null requests between the net-servers of two nodes, and bytes; here they are asked
+//! for, counted and told.
 
 use crate::job::JobId;
 use crate::limits::PING_POLL_NS;
 use crate::{Machine, Shell, Wait, text};
 use abi::{Errno, NodeId};
-use net_api::{PingStart, PingUse};
+use net_api::{LoadStart, LoadUse, PingStart, PingUse};
 use runtime::Cx;
 
 impl<M: Machine> Shell<M> {
@@ -28,6 +28,27 @@ impl<M: Machine> Shell<M> {
             Ok(it) => {
                 let status = u8::from(it.answered < it.sent || it.answered == 0);
                 self.end_with(cx, job, &text::pings(node, &it), status);
+            }
+            Err(errno) => self.ping_failed(cx, job, node, errno),
+        }
+    }
+
+    /// `load`: a node, MiB, and whether they are raw.
+    pub(crate) fn begin_load(&mut self, cx: &mut Cx<'_>, job: JobId, load: (NodeId, u64, bool)) {
+        let (node, mib, raw) = load;
+        match cx.leaf(&LoadStart { node, bytes: mib << 20, raw }) {
+            Ok(()) => self.later(cx, PING_POLL_NS, Wait::Load { job, node, raw }),
+            Err(errno) => self.ping_failed(cx, job, node, errno),
+        }
+    }
+
+    /// Looks how far a load is; tells its figures when it is over.
+    pub(crate) fn look_at_load(&mut self, cx: &mut Cx<'_>, job: JobId, node: NodeId, raw: bool) {
+        match cx.leaf(&LoadUse { node }) {
+            Ok(it) if it.running => self.later(cx, PING_POLL_NS, Wait::Load { job, node, raw }),
+            Ok(it) => {
+                let status = u8::from(it.took_ns == 0);
+                self.end_with(cx, job, &text::load(node, &it, raw), status);
             }
             Err(errno) => self.ping_failed(cx, job, node, errno),
         }

@@ -16,7 +16,7 @@ use disk_api::{
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT};
 use ipc_api::{EVENT_RESCUE, EVENT_RESCUE_INPUT, RescueInput, RescueWrite, TerminalOpened};
 use mem_api::MemoryFigures;
-use net_api::{Enrol, Enrolled, LinkFigures, PingFigures};
+use net_api::{Enrol, Enrolled, LinkFigures, LoadFigures, PingFigures};
 use proc_api::{
     AdminReply, AdminRequest, EVENT_ADMIN, EVENT_EXITED, Exited, List, Migrate, Migrated, Moving,
     ProcessInfo, ProcessList, Signal, Spawn, Spawned,
@@ -231,6 +231,11 @@ impl Platform for World {
                 let running = self.now_ns < limits::PING_POLL_NS * 3;
                 let (least_ns, most_ns, sum_ns) = (1_000_000, 3_500_000, 9_000_000);
                 done(msg, &PingFigures { running, sent: 4, answered: 4, least_ns, most_ns, sum_ns })
+            }
+            (ServerId::Net, 6) => done(msg, &()),
+            (ServerId::Net, 7) => {
+                let running = self.now_ns < limits::PING_POLL_NS * 3;
+                done(msg, &LoadFigures { running, bytes: 8 << 20, took_ns: 400_000_000 })
             }
             (ServerId::Net, runtime::node::NET_SEND) => {
                 let message = runtime::node::NodeMessage::decode(bulk.data()).expect("a message");
@@ -623,6 +628,17 @@ fn ping_tells_its_figures_when_the_series_is_over() {
     let wanted = "4 requests to node 2, 4 answered\n\
                   round trip: least 1.000 ms, mean 2.250 ms, most 3.500 ms\n";
     assert_eq!((text.as_str(), status), (wanted, Some(0)));
+}
+
+#[test]
+fn load_tells_what_the_link_carried_when_it_is_over() {
+    let mut it = Node::new(2, true);
+    assert_eq!(it.admin("net --load 2 8"), (String::new(), None));
+    it.pass(limits::PING_POLL_NS * 2);
+    assert_eq!(it.answer(), (String::new(), None));
+    it.pass(limits::PING_POLL_NS * 2);
+    let wanted = "8192 KiB to node 2 in 400.000 ms: 20480 KiB/s arrived\n".to_string();
+    assert_eq!(it.answer(), (wanted, Some(0)));
 }
 
 #[test]

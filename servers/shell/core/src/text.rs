@@ -10,7 +10,7 @@ use cluster::{ChangedKey, Goal, Slot, View};
 use disk_api::limits::{CHECK_SECTORS, SECTOR_BYTES};
 use disk_api::{DiskInfo, Extent, State};
 use mem_api::MemoryFigures;
-use net_api::{Cause, Drops, Enrolled, LinkFigures, PingFigures};
+use net_api::{Cause, Drops, Enrolled, LinkFigures, LoadFigures, PingFigures};
 use proc_api::{Migrated, Moving, ProcessInfo};
 
 pub(crate) const PS_HEADER: &str = "NODE     PID    PPID    PGID   UID STAT THR COMMAND\n";
@@ -259,6 +259,18 @@ pub(crate) fn pings(node: NodeId, it: &PingFigures) -> String {
         text += &format!("\nround trip: least {least}, mean {mean}, most {most}");
     }
     text + "\n"
+}
+
+/// What a link carried.
+pub(crate) fn load(node: NodeId, it: &LoadFigures, raw: bool) -> String {
+    let LoadFigures { bytes, took_ns, .. } = *it;
+    let kib = bytes >> 10;
+    if took_ns == 0 {
+        return format!("net: the link to node {node} went down after {kib} KiB: see `net`\n");
+    }
+    let rate = (bytes.saturating_mul(1_000_000_000) / took_ns) >> 10;
+    let how = if raw { "left, raw; what arrived is dropped and counted there" } else { "arrived" };
+    format!("{kib} KiB to node {node} in {}: {rate} KiB/s {how}\n", milliseconds(took_ns))
 }
 
 pub(crate) fn ping_refused(node: NodeId, errno: Errno) -> String {

@@ -76,13 +76,14 @@ pub(crate) const APPLETS: &[Applet] = &[
     },
     Applet {
         name: "net",
-        usage: "net [NODE|all], or net --ping NODE [COUNT]",
+        usage: "net [NODE|all], or net --ping NODE [COUNT], or net --load NODE MIB [raw]",
         about: "shows the links between nodes",
         details: "Those of this node, of another one, or of all. With --ping: sends COUNT null requests\n\
                   (10 if it is left out) to the net-server of NODE, each when the one before is\n\
-                  answered, and says how long the round trips took.",
+                  answered, and says how long the round trips took. With --load: sends MIB encrypted\n\
+                  MiB there and says how long that took; raw: frames that NODE counts and drops.",
         least: 0,
-        most: 3,
+        most: 4,
     },
     Applet {
         name: "disks",
@@ -157,6 +158,13 @@ impl Applet {
                 [node] => self.node(node),
                 [node, count] => self.node(node).and_then(|()| number("number of requests", count)),
                 _ => Err("--ping needs a node".to_string()),
+            },
+            ("net", [option, rest @ ..]) if option == "--load" => match rest {
+                [node, mib] => self.node(node).and_then(|()| number("number of MiB", mib)),
+                [node, mib, raw] if raw == "raw" => {
+                    self.node(node).and_then(|()| number("number of MiB", mib))
+                }
+                _ => Err("--load needs a node and a size".to_string()),
             },
             ("disks", [option, rest @ ..]) if option == "--check" => match rest {
                 [node] if node != "all" => self.node(node),
@@ -253,6 +261,7 @@ mod tests {
             "migrate 4097 2",
             "onnode 2 ls -l /",
             "net --ping 2 9",
+            "net --load 2 16 raw",
             "disks",
             "disks --check all",
             "disks --check 2",
@@ -277,6 +286,8 @@ mod tests {
             "migrate 5 0",
             "onnode 2",
             "net --ping",
+            "net --load 2",
+            "net --load 2 16 sealed",
             "disks 1 2",
             "disks --check x",
             "crash",
