@@ -60,7 +60,7 @@ pub fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     for step in steps {
         if step == Step::Sim {
             println!("== {}", step.name());
-            beside = Some((Instant::now(), Beside::start(workspace)?));
+            beside = Some((Instant::now(), Beside::start(workspace, args.full)?));
         } else {
             report.run(step.name(), || step.run(workspace));
         }

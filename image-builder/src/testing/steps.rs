@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
-/// Seconds for which CI runs simulated clusters.
-const SIM_SECONDS: u32 = 300;
+/// Seconds for which CI runs simulated clusters, and for which `--full` does.
+const SIM_SECONDS: [u32; 2] = [300, 7200];
+/// Nodes of the cluster that `--full` simulates beside: it takes 2 GiB.
+const SIM_NODES: u32 = 300;
 /// Seconds for which CI fuzzes.
 const FUZZ_SECONDS: u32 = 60;
 
@@ -99,7 +101,7 @@ impl Step {
                 let package = ["run", "--locked", "--quiet", "--package", "fuzz", "--"];
                 cargo(workspace, &[&package[..], &["--seconds", &seconds]].concat())
             }
-            Self::Sim => Beside::start(workspace)?.end(),
+            Self::Sim => Beside::start(workspace, false)?.end(),
         }
     }
 }
@@ -111,11 +113,11 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Starts it: first mistakes made on purpose, then seeds.
+    /// Starts it: first mistakes made on purpose, then seeds; in full also a large cluster.
     ///
     /// # Errors
     /// Its log cannot be written.
-    pub fn start(workspace: &Workspace) -> Result<Self> {
+    pub fn start(workspace: &Workspace, full: bool) -> Result<Self> {
         let folder = workspace.target().join("sim");
         let log = folder.join("test.log");
         let cannot = || format!("cannot write {}", log.display());
@@ -124,8 +126,13 @@ impl Beside {
         println!("   beside what follows; as it goes on: {}", log.display());
         let root = workspace.root().to_path_buf();
         let thread = std::thread::spawn(move || {
-            let seconds = SIM_SECONDS.to_string();
-            for arguments in [&["--mutants"][..], &["--ci", "--seconds", &seconds]] {
+            let seconds = SIM_SECONDS[usize::from(full)].to_string();
+            let nodes = SIM_NODES.to_string();
+            let mut runs = vec![vec!["--mutants"], vec!["--ci", "--seconds", &seconds]];
+            if full {
+                runs.push(vec!["--figures", "--nodes", &nodes]);
+            }
+            for arguments in runs {
                 let mut command = Command::new("cargo");
                 command.current_dir(&root);
                 command.args([

@@ -359,8 +359,8 @@ impl<M: Machine> ProcCore<M> {
         thread.run = Run::Handling;
         let process = thread.process;
         let Spawn { path, arguments, environment, directory, .. } = spawn;
-        let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
-        let (arguments, environment) = (bytes(arguments), bytes(environment));
+        let strings = |texts: Vec<String>| texts.iter().collect::<crate::strings::Strings>();
+        let (arguments, environment) = (strings(arguments), strings(environment));
         self.run_step(cx, id, process, |call| {
             crate::syscall::first_exec(call, path, arguments, environment, directory)
         });

@@ -43,6 +43,7 @@ pub mod procfs;
 mod rebuild;
 pub mod signal;
 pub mod stack;
+pub mod strings;
 pub mod syscall;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,8 @@ pub struct ProcCore<M> {
     pub(crate) next_core: u8,
     /// Forks since boot, for /proc/stat.
     pub forks: u64,
+    /// What calls of execve(2) may still hold.
+    pub(crate) exec_room: strings::ExecRoom,
 }
 
 impl<M: Machine> ProcCore<M> {
@@ -125,6 +128,7 @@ impl<M: Machine> ProcCore<M> {
             answering: alloc::vec![None; cores],
             next_core: 0,
             forks: 0,
+            exec_room: strings::ExecRoom::default(),
         }
     }
 

@@ -12,6 +12,8 @@ pub const QUEUED_SIGNALS_MAX: usize = 64;
 /// Times that one system call may be run again for absent pages before it answers EAGAIN: each run
 /// brings at least one page, so this is more than any call can need.
 pub const RERUNS_MAX: u32 = 256;
+/// Bytes of arguments and environments of all calls of execve(2) that are under way; the next gets ENOMEM.
+pub const EXEC_BYTES_MAX: usize = 768 * 1024;
 /// Links of `#!` interpreters.
 pub const SCRIPTS_MAX: u32 = 4;
 /// Bytes of a process's name, as prctl(2) shows it, without the final zero.

@@ -16,6 +16,7 @@
 //! System V ABI, AMD64 supplement, 3.4.1; getauxval(3).
 
 use crate::elf::LoadPlan;
+use crate::strings::Strings;
 use abi::Errno;
 use abi::limits::PAGE_BYTES;
 use abi::linux::auxvec::{
@@ -40,9 +41,9 @@ pub struct Start<'a> {
     /// End of the stack, a multiple of 16.
     pub top: u64,
     /// argv, without final zeroes.
-    pub arguments: &'a [Vec<u8>],
+    pub arguments: &'a Strings,
     /// envp, without final zeroes.
-    pub environment: &'a [Vec<u8>],
+    pub environment: &'a Strings,
     /// The path that was executed.
     pub path: &'a [u8],
     /// The program.
@@ -99,8 +100,7 @@ impl Start<'_> {
     }
 
     fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        let strings = self.arguments.iter().chain(self.environment).map(Vec::as_slice);
-        strings.chain([self.path])
+        self.arguments.iter().chain(self.environment.iter()).chain([self.path])
     }
 
     fn put_table(&self, bytes: &mut Vec<u8>, data: u64) {
@@ -108,7 +108,7 @@ impl Start<'_> {
         let mut addr = platform + PLATFORM.len() as u64;
         put(bytes, self.arguments.len() as u64);
         for list in [self.arguments, self.environment] {
-            for string in list {
+            for string in list.iter() {
                 put(bytes, addr);
                 addr += string.len() as u64 + 1;
             }
@@ -170,6 +170,7 @@ mod tests {
 
     fn build(arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> Result<InitialStack, Errno> {
         let program = program();
+        let (arguments, environment) = (&arguments.iter().collect(), &environment.iter().collect());
         let start = Start {
             top: 0x7fff_ffff_f000,
             arguments,

@@ -18,6 +18,9 @@ use fs_api::name::Credentials;
 use mem_api::{CopyIn, CopyOut, CopyString, FetchAbsent};
 use runtime::{Bulk, Cx, Operation};
 
+/// Strings of a program are read so far at first: most are shorter.
+const SHORT_STRING_BYTES: usize = 256;
+
 /// One step of a system call: who calls, with what, and what it may do.
 pub struct Call<'a, 'c, M> {
     /// The core.
@@ -125,13 +128,22 @@ impl<M: Machine> Call<'_, '_, M> {
     /// # Errors
     /// EFAULT, ERESTART, ENAMETOOLONG.
     pub fn zero_ended(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+        let mut short = [0; SHORT_STRING_BYTES];
+        let room = max.min(short.len());
+        match self.copy_string(addr, &mut short[..room]) {
+            Err(Errno::ENAMETOOLONG) if max > SHORT_STRING_BYTES => {
+                self.copy_string(addr, &mut alloc::vec![0; max.min(WINDOW_BYTES)])
+            }
+            copied => copied,
+        }
+    }
+
+    /// The string, in no more memory than it needs: who waits for another server keeps it.
+    fn copy_string(&mut self, addr: u64, buffer: &mut [u8]) -> Result<Vec<u8>, Errno> {
         let space = self.space()?;
-        let mut bytes = alloc::vec![0; max.min(WINDOW_BYTES)];
-        let mut bulk = Bulk::new(&mut bytes);
+        let mut bulk = Bulk::new(buffer);
         self.cx.leaf_bulk(&CopyString { space, addr }, &mut bulk)?;
-        let len = bulk.data().len();
-        bytes.truncate(len);
-        Ok(bytes)
+        Ok(bulk.data().to_vec())
     }
 
     /// A path of the program's memory.

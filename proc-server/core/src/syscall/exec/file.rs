@@ -175,12 +175,9 @@ fn script<M: Machine>(call: C<'_, '_, '_, M>, mut exec: Box<ExecWait>, head: &[u
     if interpreter.is_empty() {
         return Err(Errno::ENOEXEC.into());
     }
-    let mut front = alloc::vec![interpreter.as_bytes().to_vec()];
-    if !argument.is_empty() {
-        front.push(argument.as_bytes().to_vec());
-    }
-    front.push(exec.path.as_bytes().to_vec());
-    exec.arguments.splice(..1, front);
+    let argument = (!argument.is_empty()).then_some(argument.as_bytes());
+    let front = [Some(interpreter.as_bytes()), argument, Some(exec.path.as_bytes())];
+    exec.arguments.replace_first(front.into_iter().flatten());
     exec.program = String::from(interpreter);
     exec.path = String::from(interpreter);
     open(call, exec)

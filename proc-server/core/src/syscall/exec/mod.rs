@@ -20,13 +20,13 @@ use crate::files::{self, Directory, OpenFile};
 use crate::machine::{Machine, Registers};
 use crate::process::Phase;
 use crate::stack::ARGUMENT_BYTES_MAX;
+use crate::strings::{ExecClaim, Strings};
 use crate::thread::Restart;
 use abi::limits::PAGE_BYTES;
 use abi::linux::general::{O_CLOEXEC, O_RDONLY};
 use abi::{Errno, InodeId, ObjectId, SpaceId};
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 use fs_api::name::{At, Enter, Named, Open, PathOf, Text};
 use proc_api::Spawned;
 use runtime::Wire;
@@ -83,8 +83,10 @@ pub struct ExecWait {
     given: String,
     /// The absolute path of the program: /proc/PID/exe.
     program: String,
-    arguments: Vec<Vec<u8>>,
-    environment: Vec<Vec<u8>>,
+    arguments: Strings,
+    environment: Strings,
+    /// Room for them.
+    _claim: ExecClaim,
     scripts: u32,
     /// The program, while its interpreter is being opened.
     main: Option<Loaded>,
@@ -94,8 +96,8 @@ impl ExecWait {
     fn new(
         stage: Stage,
         path: String,
-        arguments: Vec<Vec<u8>>,
-        environment: Vec<Vec<u8>>,
+        (arguments, environment): (Strings, Strings),
+        claim: ExecClaim,
     ) -> Box<Self> {
         Box::new(Self {
             stage,
@@ -104,6 +106,7 @@ impl ExecWait {
             path,
             arguments,
             environment,
+            _claim: claim,
             scripts: 0,
             main: None,
         })
@@ -129,8 +132,8 @@ pub fn execve<M: Machine>(call: C<'_, '_, '_, M>) -> SysResult {
 pub(crate) fn first_exec<M: Machine>(
     call: C<'_, '_, '_, M>,
     path: String,
-    arguments: Vec<Vec<u8>>,
-    environment: Vec<Vec<u8>>,
+    arguments: Strings,
+    environment: Strings,
     directory: String,
 ) -> SysResult {
     if directory == "/" || directory.is_empty() {
@@ -138,7 +141,8 @@ pub(crate) fn first_exec<M: Machine>(
         return ended(call, outcome);
     }
     let at = At { dir: None, path: directory, who: call.credentials() };
-    let exec = ExecWait::new(Stage::Enter, path, arguments, environment);
+    let claim = claim(call, &arguments, &environment)?;
+    let exec = ExecWait::new(Stage::Enter, path, (arguments, environment), claim);
     Ok(call.ask(&Enter { at }, Wait::Exec(exec)))
 }
 
@@ -146,8 +150,8 @@ pub(crate) fn first_exec<M: Machine>(
 pub(crate) fn start<M: Machine>(
     call: C<'_, '_, '_, M>,
     path: String,
-    mut arguments: Vec<Vec<u8>>,
-    environment: Vec<Vec<u8>>,
+    mut arguments: Strings,
+    environment: Strings,
 ) -> SysResult {
     if call.process().phase != Phase::Live {
         // Another thread executes something: this one ends soon.
@@ -155,9 +159,10 @@ pub(crate) fn start<M: Machine>(
     }
     if arguments.is_empty() {
         // As Linux does since 5.18.
-        arguments.push(Vec::new());
+        arguments.push(b"");
     }
-    let exec = ExecWait::new(Stage::Open, path, arguments, environment);
+    let claim = claim(call, &arguments, &environment)?;
+    let exec = ExecWait::new(Stage::Open, path, (arguments, environment), claim);
     if exec.path.starts_with('/') {
         return open(call, exec);
     }
@@ -177,26 +182,36 @@ pub(crate) fn start<M: Machine>(
     }
 }
 
+/// Room for what the call will hold until it ends.
+fn claim<M: Machine>(
+    call: C<'_, '_, '_, M>,
+    arguments: &Strings,
+    environment: &Strings,
+) -> Result<ExecClaim, Errno> {
+    call.core.exec_room.claim(arguments.bytes() + environment.bytes())
+}
+
 /// The strings that an array of pointers names.
 fn strings<M: Machine>(
     call: C<'_, '_, '_, M>,
     mut at: u64,
     left: &mut usize,
-) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut out = Vec::new();
+) -> Result<Strings, Errno> {
+    let mut out = Strings::default();
     if at == 0 {
         return Ok(out);
     }
     loop {
         let pointer = call.read::<u64>(at)?;
         if pointer == 0 {
+            out.shrink();
             return Ok(out);
         }
         let string = call
             .zero_ended(pointer, (*left).min(ARGUMENT_MAX))
             .map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::E2BIG } else { errno })?;
         *left = left.checked_sub(string.len() + 1 + 8).ok_or(Errno::E2BIG)?;
-        out.push(string);
+        out.push(&string);
         at = at.checked_add(8).ok_or(Errno::EFAULT)?;
     }
 }

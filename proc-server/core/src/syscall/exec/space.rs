@@ -218,7 +218,7 @@ fn map_plan(
 /// eight zeroes.
 fn argument_ranges(stack: &InitialStack, exec: &ExecWait) -> ((u64, u64), (u64, u64)) {
     const TOP_BYTES: u64 = 8;
-    let bytes = |strings: &[Vec<u8>]| strings.iter().map(|s| s.len() as u64 + 1).sum::<u64>();
+    let bytes = |strings: &crate::strings::Strings| strings.bytes() as u64;
     let end = stack.rsp + stack.bytes.len() as u64 - TOP_BYTES;
     let environment_end = end - (exec.given.len() as u64 + 1);
     let environment_start = environment_end - bytes(&exec.environment);
