@@ -112,8 +112,11 @@ impl<M: Machine> ProcCore<M> {
     /// A free id of this node's slots; `None`: it is not known yet which are free.
     ///
     /// # Errors
-    /// EAGAIN: none is, or this node is to have no more slots.
+    /// EAGAIN: none is, or this node is to have no more slots, or memory of this server is short.
     pub(crate) fn new_pid(&mut self, cx: &mut Cx<'_>) -> Result<Option<Pid>, Errno> {
+        if self.machine.is_short() {
+            return Err(Errno::EAGAIN);
+        }
         for _ in 0..2 {
             let usable = |slot, since| {
                 let row = cx.view().slot(slot);

@@ -82,7 +82,8 @@ impl<M: Machine> ProcCore<M> {
         image: Image,
     ) -> Result<(Ready, ObjectId), Errno> {
         let threads = image.threads.len();
-        let full = self.processes.len() + INCOMING_MAX >= PROCESSES_MAX
+        let full = self.machine.is_short()
+            || self.processes.len() + INCOMING_MAX >= PROCESSES_MAX
             || self.threads.len() + threads + INCOMING_MAX >= THREADS_MAX;
         if full {
             return Err(Errno::EAGAIN);
