@@ -58,15 +58,14 @@ impl<R: Rules> Views<R> {
             return;
         }
         for step in steps {
-            let bytes = step.delta.encode();
-            for node in step.before.members() {
+            for node in &step.members {
                 if *node != self.me {
-                    self.send(*node, Message::Change(bytes.clone()));
+                    self.send(*node, Message::Change(step.change.clone()));
                 }
             }
         }
-        let joins = steps.iter().flat_map(|step| &step.delta.join);
-        let mut new: Vec<NodeId> = joins.map(|member| member.node).collect();
+        let admitted = steps.iter().flat_map(|step| &step.admitted);
+        let mut new: Vec<NodeId> = admitted.copied().collect();
         new.sort_unstable();
         new.dedup();
         new.retain(|node| *node != self.me);

@@ -32,6 +32,7 @@ use crate::limits::{ELECTION_MIN_NS, LEADER_LEASE_NS, RETRY_NS, TERMS_SKIPPED_MA
 use crate::rules::{Rule, Rules};
 use crate::wire::{Message, VoterId};
 use crate::{Rng, journal::Record};
+use abi::NodeId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use cluster::{Delta, View, Voter};
@@ -39,13 +40,15 @@ use convert::log_position;
 use core::marker::PhantomData;
 use noraft::{Action, LogEntry, LogIndex, Node, NodeId as RaftId, Role, Term};
 
-/// A change that took effect.
+/// A change that took effect: no more of it than has to be told, as many may do so at once, and a view takes 40 KiB.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The change.
-    pub delta: Delta,
-    /// What the view was before.
-    pub before: View,
+    /// The change, an encoded [`Delta`].
+    pub change: Vec<u8>,
+    /// Whom it admits.
+    pub admitted: Vec<NodeId>,
+    /// The members before.
+    pub members: Vec<NodeId>,
 }
 
 /// Something that this voter must tell.
@@ -310,19 +313,26 @@ impl<R: Rules> Raft<R> {
             let index = self.applied + 1;
             if self.node.log().entries().get_entry(LogIndex::new(index)) == Some(LogEntry::Command)
             {
-                let delta = self.contents.get(&index).and_then(|bytes| Delta::decode(bytes).ok());
-                match delta.map(|delta| (self.agreed.apply(&delta), delta)) {
-                    Some((Ok(next), delta)) => {
-                        let before = core::mem::replace(&mut self.agreed, next);
-                        steps.push(Step { delta, before });
-                    }
-                    Some((Err(_), _)) | None => self.void += 1,
+                match self.step(index) {
+                    Some(step) => steps.push(step),
+                    None => self.void += 1,
                 }
             }
             self.applied = index;
         }
         self.compact();
         steps
+    }
+
+    /// Lets a change take effect; `None`: it is void.
+    fn step(&mut self, index: u64) -> Option<Step> {
+        let change = self.contents.get(&index)?.clone();
+        let delta = Delta::decode(&change).ok()?;
+        let next = self.agreed.apply(&delta).ok()?;
+        let members = self.agreed.members().to_vec();
+        self.agreed = next;
+        let admitted = delta.join.iter().map(|member| member.node).collect();
+        Some(Step { change, admitted, members })
     }
 
     fn handle(
