@@ -22,7 +22,8 @@ use abi::limits::PAGE_BYTES;
 use alloc::vec::Vec;
 use mem_core::tables::Level;
 use microkernel_sys::{
-    Caching, Cap, Error, Frame, MapError, PageDirectory, PageTable, Pdpt, Table, Untyped, VSpace,
+    Caching, Cap, Error, Frame, MapError, PageDirectory, PageTable, Pdpt, Slot, Table, Untyped,
+    VSpace,
 };
 
 /// The tables that are mapped nowhere, by level. They are empty: the kernel clears a table that is
@@ -43,7 +44,8 @@ impl TablePool {
         let level = level_of(missing);
         let slot = match self.0[level as usize].pop() {
             Some(slot) => slot,
-            None => make(level, objects, slots)?,
+            None => make(level, objects, slots)
+                .or_else(|errno| self.remake(level, slots).ok_or(errno))?,
         };
         match map(level, slot, space, addr) {
             Ok(()) => Ok((level, slot)),
@@ -58,6 +60,14 @@ impl TablePool {
     pub fn give(&mut self, level: Level, slot: u64) {
         unmap(level, slot).expect("mem-server holds this capability");
         self.0[level as usize].push(slot);
+    }
+
+    /// Makes a table of this level of one of another level that nobody needs; its slot.
+    fn remake(&mut self, level: Level, slots: &mut Slots) -> Option<u64> {
+        let slot = self.0.iter_mut().find_map(Vec::pop)?;
+        slots.at(slot).delete().expect("mem-server holds this capability");
+        create(level, Cap::new(slot + 1), slots.at(slot));
+        Some(slot)
     }
 
     /// Makes a frame full of zeroes of a table that nobody needs; its slot.
@@ -89,13 +99,18 @@ fn make(level: Level, objects: &mut Objects, slots: &mut Slots) -> Result<u64, E
         slots.give(slot);
         slots.give(slot + 1);
     })?;
+    create(level, memory, place);
+    Ok(slot)
+}
+
+/// Makes a table of memory of which nothing else is made.
+fn create(level: Level, memory: Cap<Untyped>, place: Slot) {
     match level {
         Level::PageTable => memory.create::<PageTable>(0, place, 1),
         Level::PageDirectory => memory.create::<PageDirectory>(0, place, 1),
         Level::Pdpt => memory.create::<Pdpt>(0, place, 1),
     }
     .expect("a table is a page long");
-    Ok(slot)
 }
 
 fn map(level: Level, slot: u64, space: Cap<VSpace>, addr: u64) -> Result<(), MapError> {

@@ -25,27 +25,35 @@ static void child(int threads, int go) {
         failed = pthread_create(&thread, &small, waits, NULL) != 0;
     }
     if (write(go, &failed, 1) != 1) _exit(1);
+    close(go);
     waits(NULL);
 }
 
 int main(int argc, char **argv) {
-    int threads = argc > 1 ? atoi(argv[1]) : 0, go[2], count = 0, error = 0;
-    if (pipe(go) != 0) return 1;
-    pid_t *all = malloc(100000 * sizeof *all);
-    for (char failed = 0; !error && !failed && count < 100000;) {
+    int threads = argc > 1 ? atoi(argv[1]) : 0, count = 0;
+    const char *why = "something else";
+    static pid_t all[10000];
+    while (count < 10000) {
+        int go[2];
+        char failed;
+        if (pipe(go) != 0) break;
         pid_t pid = fork();
-        if (pid == 0) child(threads, go[1]);
-        if (pid < 0) {
-            error = errno;
-            break;
+        if (pid == 0) {
+            close(go[0]);
+            child(threads, go[1]);
         }
-        all[count++] = pid;
-        if (read(go[0], &failed, 1) != 1) break;
-        if (failed) error = EAGAIN;
+        if (pid < 0) why = errno == EAGAIN ? "EAGAIN" : errno == ENOMEM ? "ENOMEM" : why;
+        else all[count++] = pid;
+        close(go[1]);
+        // A child that is killed for want of memory says nothing.
+        int said = pid > 0 && read(go[0], &failed, 1) == 1;
+        close(go[0]);
+        if (pid > 0 && !said) why = "killed";
+        if (said && failed) why = "no more threads";
+        if (!said || failed) break;
     }
     for (int i = 0; i < count; i++) kill(all[i], SIGKILL);
     for (int i = 0; i < count; i++) waitpid(all[i], NULL, 0);
-    printf("%s: %s\n", count > 50 ? "many" : "few", error == EAGAIN ? "EAGAIN" : error == ENOMEM ? "ENOMEM" : "something else");
-    fprintf(stderr, "%d processes\n", count);
+    printf("%d processes: %s\n", count, why);
     return 0;
 }
