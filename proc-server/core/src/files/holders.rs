@@ -3,8 +3,8 @@
 //!
 //! # Model
 //! A file's server counts how often each node holds a file; this table counts what that hides: the
-//! descriptors here. When the last one closes, the file is released as often as it was held: once
-//! for opening it here, once for each process that brought it along from another node.
+//! descriptors here. When the last one closes, the file is released as often as it was held: once for opening it here,
+//! or for the process that first brought it along from another node.
 //!
 //! # Invariants
 //! A file without descriptors has no row.
@@ -33,6 +33,22 @@ impl Holders {
         let count = row.or_insert(Count { file, descriptors: 0, holds: 0 });
         count.descriptors += 1;
         count.holds += 1;
+    }
+
+    /// One more descriptor, with a hold that came along from another node. True: the file is held here already, and
+    /// this hold is to be given back; else a file that stays open would gather one with each program that comes.
+    #[must_use]
+    pub fn add_brought(&mut self, file: OpenFile) -> bool {
+        match self.rows.get_mut(&file.file) {
+            Some(count) => {
+                count.descriptors += 1;
+                true
+            }
+            None => {
+                self.add_held(file);
+                false
+            }
+        }
     }
 
     /// One more descriptor of a file that has one: dup(2).
@@ -88,6 +104,18 @@ mod tests {
         assert_eq!(holders.remove(file), 0);
         assert_eq!(holders.remove(file), 0);
         assert_eq!(holders.remove(file), 2);
+        assert!(holders.is_empty());
+    }
+
+    #[test]
+    fn file_that_is_held_gathers_no_holds() {
+        let file = OpenFile { file: FileId::from_raw(5), kind: FileKind::Regular };
+        let mut holders = Holders::default();
+        assert!(!holders.add_brought(file));
+        assert!(holders.add_brought(file));
+        assert_eq!(holders.remove(file), 0);
+        assert!(holders.add_brought(file));
+        assert_eq!((holders.remove(file), holders.remove(file)), (0, 1));
         assert!(holders.is_empty());
     }
 }

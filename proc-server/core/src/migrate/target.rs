@@ -170,11 +170,15 @@ impl<M: Machine> ProcCore<M> {
             }
             ids.push(id);
         }
+        let mut surplus = Vec::new();
         if let Some(process) = self.processes.get_mut(no) {
             process.space = Some(space);
             process.threads.clone_from(&ids);
             process.phase = Phase::Live;
-            count_files(&mut self.holders, &process.own, &files);
+            surplus = count_files(&mut self.holders, &process.own, &files);
+        }
+        for file in surplus {
+            self.release(cx, file.file, file.server());
         }
         if alarm.deadline_ns != 0 && cx.arm(alarm.deadline_ns, alarm_cookie(pid.get())).is_err() {
             self.machine.log(format_args!("the alarm of process {pid} is lost"));
@@ -247,22 +251,27 @@ impl<M: Machine> ProcCore<M> {
     }
 }
 
-/// One hold came along for each file; further descriptors of it are copies.
+/// One hold came along for each file; further descriptors of it are copies. The files of which a hold is to be given
+/// back.
 fn count_files(
     holders: &mut crate::files::Holders,
     own: &crate::process::ProcessOwn,
     files: &[OpenFile],
-) {
+) -> Vec<OpenFile> {
+    let mut surplus = Vec::new();
     let mut first: Vec<OpenFile> = files.to_vec();
     for file in own.files.files() {
         match first.iter().position(|other| *other == file) {
             Some(at) => {
                 first.swap_remove(at);
-                holders.add_held(file);
+                if holders.add_brought(file) {
+                    surplus.push(file);
+                }
             }
             None => holders.add(file),
         }
     }
+    surplus
 }
 
 fn import_space(
