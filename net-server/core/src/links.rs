@@ -80,10 +80,10 @@ impl Links {
     }
 
     pub(crate) fn remove(&mut self, node: NodeId) {
-        if let Some(entry) = self.all.remove(&node) {
+        if let Some(mut entry) = self.all.remove(&node) {
             self.alarms.remove(&(entry.alarm_ns, node));
             self.awake.retain(|it| *it != node);
-            self.notices.extend({ entry }.link.take_notice());
+            self.notices.extend(entry.link.take_notice());
         }
     }
 
