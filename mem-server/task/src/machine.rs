@@ -88,14 +88,8 @@ impl Machine for Sel4Machine {
         frame: FrameNo,
         writable: bool,
     ) -> Result<MapHandle, Errno> {
-        let Self { spaces, frames, tables, objects, slots, .. } = self;
-        let mapped =
-            spaces.map(space, addr, frame, writable, (frames, &mut *tables, objects, &mut *slots));
-        mapped.or_else(|_| {
-            // Pooled spaces have tables that may be all there are.
-            spaces.strip(tables);
-            spaces.map(space, addr, frame, writable, (frames, tables, objects, slots))
-        })
+        let parts = (&mut self.frames, &mut self.tables, &mut self.objects, &mut self.slots);
+        self.spaces.map(space, addr, frame, writable, parts)
     }
 
     fn unmap(&mut self, space: HardSpace, addr: u64, handle: MapHandle) {

@@ -146,6 +146,7 @@ impl Spaces {
         let handle = u32::try_from(slot).ok().and_then(core::num::NonZeroU32::new);
         let cap = Cap::<Frame>::new(slot);
         let vspace = self.cap(space);
+        let mut stripped = false;
         loop {
             match cap.map(vspace, addr, rights(writable), Caching::WriteBack) {
                 Ok(()) => break,
@@ -153,6 +154,11 @@ impl Spaces {
                     match pool.add(table, vspace, addr, objects, slots) {
                         Ok((level, table)) => {
                             self.rows[space.0 as usize].tables.add(level, addr, table);
+                        }
+                        // Pooled spaces have tables that may be all there are.
+                        Err(_) if !stripped => {
+                            self.strip(pool);
+                            stripped = true;
                         }
                         Err(errno) => {
                             frames.give_spare(frame, slot, slots);
