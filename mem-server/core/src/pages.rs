@@ -46,8 +46,20 @@ impl Entry {
 const LEAF_PAGES: u64 = 64;
 
 struct Leaf {
-    used: u32,
+    used: u64,
     entries: [Entry; LEAF_PAGES as usize],
+}
+
+impl Leaf {
+    #[cold]
+    fn empty() -> Box<Self> {
+        Box::new(Self { used: 0, entries: [Entry::default(); LEAF_PAGES as usize] })
+    }
+}
+
+/// Counts one more, or one less.
+fn step(count: &mut u64, more: bool) {
+    *count = if more { *count + 1 } else { *count - 1 };
 }
 
 /// The table.
@@ -77,23 +89,30 @@ impl Pages {
     }
 
     pub(crate) fn set(&mut self, page: u64, entry: Entry) {
+        self.change(page, |place| *place = entry);
+    }
+
+    /// Shows `change` an entry, which it may change.
+    pub(crate) fn change<T>(&mut self, page: u64, change: impl FnOnce(&mut Entry) -> T) -> T {
         let index = page / LEAF_PAGES;
-        let leaf = self.leaves.entry(index).or_insert_with(|| {
-            Box::new(Leaf { used: 0, entries: [Entry::default(); LEAF_PAGES as usize] })
-        });
-        let place = &mut leaf.entries[(page % LEAF_PAGES) as usize];
-        let before = core::mem::replace(place, entry);
-        leaf.used = leaf.used + u32::from(!entry.is_empty()) - u32::from(!before.is_empty());
+        let leaf = self.leaves.entry(index).or_insert_with(Leaf::empty);
+        let entry = &mut leaf.entries[(page % LEAF_PAGES) as usize];
+        let before = *entry;
+        let result = change(entry);
+        let after = *entry;
+        if before.page.is_some() != after.page.is_some() {
+            step(&mut self.held, after.page.is_some());
+        }
+        if before.mapping.is_some() != after.mapping.is_some() {
+            step(&mut self.mapped, after.mapping.is_some());
+        }
+        if before.is_empty() != after.is_empty() {
+            step(&mut leaf.used, !after.is_empty());
+        }
         if leaf.used == 0 {
             self.leaves.remove(&index);
         }
-        self.count(before, entry);
-    }
-
-    fn count(&mut self, before: Entry, after: Entry) {
-        self.held = self.held + u64::from(after.page.is_some()) - u64::from(before.page.is_some());
-        self.mapped =
-            self.mapped + u64::from(after.mapping.is_some()) - u64::from(before.mapping.is_some());
+        result
     }
 
     /// Shows `change` every used entry in the range, in ascending order; it may change them.
@@ -116,7 +135,7 @@ impl Pages {
                 held = held + u64::from(entry.page.is_some()) - u64::from(before.page.is_some());
                 mapped = mapped + u64::from(entry.mapping.is_some())
                     - u64::from(before.mapping.is_some());
-                leaf.used -= u32::from(entry.is_empty());
+                leaf.used -= u64::from(entry.is_empty());
             }
             emptied |= leaf.used == 0;
         }

@@ -89,23 +89,23 @@ impl<M: Machine> MemCore<M> {
 
     /// Maps what [`Self::resolve`] found.
     pub(crate) fn install(&mut self, id: SpaceId, page: u64, found: Found) -> Result<(), Errno> {
-        let space = self.spaces.get_mut(id)?;
-        let machine = &mut self.frames.machine;
-        let mut entry = space.pages.get(page);
-        entry.mapping = Some(match entry.mapping {
-            // Another thread was faster.
-            Some(mapping) if mapping.writable || !found.writable => mapping,
-            Some(mapping) => {
-                machine.protect(space.hard, page * PAGE, mapping.handle, true);
-                Mapping { writable: true, ..mapping }
-            }
-            None => {
-                let handle = machine.map(space.hard, page * PAGE, found.frame, found.writable)?;
-                Mapping { handle, writable: found.writable }
-            }
-        });
-        space.pages.set(page, entry);
-        Ok(())
+        let Space { hard, pages, .. } = self.spaces.get_mut(id)?;
+        let (hard, machine) = (*hard, &mut self.frames.machine);
+        pages.change(page, |entry| {
+            entry.mapping = Some(match entry.mapping {
+                // Another thread was faster.
+                Some(mapping) if mapping.writable || !found.writable => mapping,
+                Some(mapping) => {
+                    machine.protect(hard, page * PAGE, mapping.handle, true);
+                    Mapping { writable: true, ..mapping }
+                }
+                None => {
+                    let handle = machine.map(hard, page * PAGE, found.frame, found.writable)?;
+                    Mapping { handle, writable: found.writable }
+                }
+            });
+            Ok(())
+        })
     }
 }
 

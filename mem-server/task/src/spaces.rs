@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use mem_core::tables::Tables;
 use mem_core::{FrameNo, HardSpace, MapHandle};
 use microkernel_sys::{
-    AsidControl, AsidPool, Caching, Cap, Frame, MapError, PageTable, Rights, Untyped, VSpace,
+    AsidControl, AsidPool, Caching, Cap, Frame, MapError, PageTable, Rights, Table, Untyped, VSpace,
 };
 
 /// Page tables that a pooled space may keep: code and heap of most programs lie at the same addresses,
@@ -146,39 +146,54 @@ impl Spaces {
         let handle = u32::try_from(slot).ok().and_then(core::num::NonZeroU32::new);
         let cap = Cap::<Frame>::new(slot);
         let vspace = self.cap(space);
-        let mut stripped = false;
-        loop {
-            match cap.map(vspace, addr, rights(writable), Caching::WriteBack) {
-                Ok(()) => break,
-                Err(MapError::Missing(table)) => {
-                    match pool.add(table, vspace, addr, objects, slots) {
-                        Ok((level, table)) => {
-                            self.rows[space.0 as usize].tables.add(level, addr, table);
-                        }
-                        // Pooled spaces have tables that may be all there are.
-                        Err(_) if !stripped => {
-                            self.strip(pool);
-                            stripped = true;
-                        }
-                        Err(errno) => {
-                            frames.give_spare(frame, slot, slots);
-                            return Err(errno);
-                        }
-                    }
+        while let Err(why) = cap.map(vspace, addr, rights(writable), Caching::WriteBack) {
+            let added = match why {
+                MapError::Missing(table) => {
+                    self.add_table(space, addr, table, pool, objects, slots)
                 }
-                Err(MapError::Occupied | MapError::Other(_)) => {
-                    frames.give_spare(frame, slot, slots);
-                    return Err(Errno::ENOMEM);
-                }
+                MapError::Occupied | MapError::Other(_) => Err(Errno::ENOMEM),
+            };
+            if let Err(errno) = added {
+                frames.give_spare(frame, slot, slots);
+                return Err(errno);
             }
         }
-        let index = slot as usize;
-        if self.mappings.len() <= index {
-            self.mappings.resize(index + 1, NONE);
-        }
-        self.mappings[index] = frame.0;
+        self.note_mapping(slot as usize, frame);
         self.rows[space.0 as usize].tables.mapped(addr);
         Ok(MapHandle(handle.ok_or(Errno::ENOMEM)?))
+    }
+
+    /// Adds a table around `addr`: most pages have theirs.
+    #[cold]
+    #[inline(never)]
+    fn add_table(
+        &mut self,
+        space: HardSpace,
+        addr: u64,
+        missing: Table,
+        pool: &mut TablePool,
+        objects: &mut Objects,
+        slots: &mut Slots,
+    ) -> Result<(), Errno> {
+        let vspace = self.cap(space);
+        let mut added = pool.add(missing, vspace, addr, objects, slots);
+        if added.is_err() {
+            // Pooled spaces have tables that may be all there are.
+            self.strip(pool);
+            added = pool.add(missing, vspace, addr, objects, slots);
+        }
+        let (level, table) = added?;
+        self.rows[space.0 as usize].tables.add(level, addr, table);
+        Ok(())
+    }
+
+    fn note_mapping(&mut self, slot: usize, frame: FrameNo) {
+        if let Some(mapping) = self.mappings.get_mut(slot) {
+            *mapping = frame.0;
+            return;
+        }
+        self.mappings.resize(slot, NONE);
+        self.mappings.push(frame.0);
     }
 
     /// Undoes a mapping at `addr`.
