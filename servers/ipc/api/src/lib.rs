@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod peer;
+pub mod sysv;
 
 use abi::{FileId, NodeId, ServerId};
 use alloc::vec::Vec;

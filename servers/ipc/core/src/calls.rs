@@ -202,7 +202,7 @@ impl Ipc {
         let kind = open.kind;
         let taken: Option<Taken> = match kind {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.read(cx, target, len)?,
-            Kind::Pipe { end: End::Write, .. } => return Err(Errno::EBADF),
+            Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Terminal => {
                 if let Some(caller) = &caller {
                     self.terminal.check_reader(cx, caller)?;
@@ -222,6 +222,7 @@ impl Ipc {
                 self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
             }
             Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
+            Kind::Sysv(_) => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -275,7 +276,7 @@ impl Ipc {
         }
         let done = match kind {
             Kind::Pipe { pipe, end: End::Write } => self.pipe(pipe)?.write(cx, &source, len)?,
-            Kind::Pipe { end: End::Read, .. } => return Err(Errno::EBADF),
+            Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.write(cx, &source, len)?,
         };
         if done == len || (nonblocking && done > 0) {
@@ -307,6 +308,7 @@ impl Ipc {
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
             Kind::Terminal => self.terminal.writers.push_back(writer),
+            Kind::Sysv(_) => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -324,7 +326,7 @@ impl Ipc {
         }
         match self.files.get(file, node_of(cx, from))?.kind {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
-            Kind::Pipe { end: End::Write, .. } => return Err(Errno::EBADF),
+            Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
         }
         Ok(Answer::reply(&()))
@@ -334,6 +336,7 @@ impl Ipc {
         match kind {
             Kind::Pipe { pipe, end } => Ok(self.pipe(pipe)?.poll(end, events)),
             Kind::Terminal => Ok(self.terminal.poll(events)),
+            Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }
 
@@ -368,6 +371,7 @@ impl Ipc {
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.wait_to_poll(poller),
             Kind::Terminal => self.terminal.wait_to_poll(poller),
+            Kind::Sysv(_) => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -384,6 +388,7 @@ impl Ipc {
                 Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
             }
             Kind::Pipe { .. } => Err(Errno::ENOTTY),
+            Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }
 
@@ -403,6 +408,7 @@ impl Ipc {
                 rdev: CONSOLE_DEVICE,
                 ..Stat::default()
             },
+            Kind::Sysv(_) => return Err(Errno::EBADF),
         };
         Ok(Answer::reply(&stat))
     }

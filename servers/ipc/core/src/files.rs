@@ -7,6 +7,7 @@
 
 use crate::limits::FILES_MAX;
 use crate::pipe::End;
+use crate::sysv::Held;
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -20,8 +21,13 @@ pub(crate) struct PipeNo(pub(crate) FileId);
 /// What a description describes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    Pipe { pipe: PipeNo, end: End },
+    Pipe {
+        pipe: PipeNo,
+        end: End,
+    },
     Terminal,
+    /// Not a file: what a process has of a System V object.
+    Sysv(Held),
 }
 
 #[derive(Debug)]
@@ -61,7 +67,11 @@ impl Files {
 
     /// An id for a new description in a slot of this node.
     pub(crate) fn new_id(&mut self, cx: &Cx<'_>) -> Result<FileId, Errno> {
-        let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
+        self.new_id_in(cx, cx.slot_for_new().ok_or(Errno::ENOSPC)?)
+    }
+
+    /// The same in a given one.
+    pub(crate) fn new_id_in(&mut self, cx: &Cx<'_>, slot: SlotNo) -> Result<FileId, Errno> {
         self.made += 1;
         let count = COUNT_MAX.checked_sub(self.made).ok_or(Errno::ENFILE)?;
         let serial = cx.view().slot(slot).serial(count).ok_or(Errno::ENFILE)?;
@@ -120,6 +130,11 @@ impl Files {
             return Ok(None);
         }
         Ok(self.files.remove(&id).map(|file| file.kind))
+    }
+
+    /// How often all nodes hold the file.
+    pub(crate) fn holds(&self, id: FileId) -> u64 {
+        self.files.get(&id).map_or(0, |file| file.holders.values().copied().map(u64::from).sum())
     }
 
     /// `node` is down and holds nothing any more: the files that nobody holds now.

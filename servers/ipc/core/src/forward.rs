@@ -11,13 +11,15 @@
 //! other: the operation as it is -> ticket ends
 //! ```
 
-use crate::Ipc;
+use crate::{Ipc, sysv};
 use abi::{Errno, FileId, NodeId, SpaceId, Ticket};
 use alloc::vec;
 use alloc::vec::Vec;
 use ipc_api::file::{Caller, Moved};
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
-use mem_api::{Access, CopyIn, CopyOut, Prepare};
+use ipc_api::sysv::peer::{GiveBack, ListHere, ReceiveText};
+use ipc_api::sysv::{Attach, Attached, Ids};
+use mem_api::{Access, CopyIn, CopyOut, ObjectAdopt, Prepare};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Mutant, NodeReply, Operation, Wire};
 
 /// A call at another node.
@@ -29,6 +31,20 @@ pub(crate) enum Forward {
     Read { ticket: Ticket, file: FileId, home: NodeId, space: SpaceId, addr: u64 },
     /// Bytes go back; then the ticket ends with this.
     PutBack { ticket: Ticket, errno: Errno },
+    /// A message of this queue goes to a program first.
+    Message { ticket: Ticket, queue: u32, home: NodeId, space: SpaceId, addr: u64 },
+    /// The object of the attachment is taken over first.
+    Attach { ticket: Ticket, home: NodeId },
+    /// One of several answers.
+    List { ticket: Ticket, gather: u64 },
+}
+
+/// Answers of several nodes that become one.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    /// Answers that are still to come.
+    left: usize,
+    ids: Vec<u32>,
 }
 
 impl Forward {
@@ -36,7 +52,10 @@ impl Forward {
         match self {
             Self::Plain { ticket, .. }
             | Self::Read { ticket, .. }
-            | Self::PutBack { ticket, .. } => *ticket,
+            | Self::PutBack { ticket, .. }
+            | Self::Message { ticket, .. }
+            | Self::Attach { ticket, .. }
+            | Self::List { ticket, .. } => *ticket,
         }
     }
 }
@@ -79,9 +98,69 @@ impl Ipc {
         home: NodeId,
         op: &O,
     ) -> Result<Answer, Errno> {
+        self.forward_with(cx, from, home, op, Vec::new())
+    }
+
+    /// The same with bulk data.
+    pub(crate) fn forward_with<O: Operation>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        op: &O,
+        data: Vec<u8>,
+    ) -> Result<Answer, Errno> {
         let ticket = Self::forward_ticket(cx, from)?;
         let cookie = self.open_forward(Forward::Plain { ticket, home });
+        cx.call_node(home, op, data, cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    pub(crate) fn forward_receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        op: &ReceiveText,
+        (space, addr): (SpaceId, u64),
+    ) -> Result<Answer, Errno> {
+        let ticket = Self::forward_ticket(cx, from)?;
+        let queue = op.id;
+        let cookie = self.open_forward(Forward::Message { ticket, queue, home, space, addr });
         cx.call_node(home, op, Vec::new(), cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    pub(crate) fn forward_attach(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        home: NodeId,
+        op: Attach,
+    ) -> Result<Answer, Errno> {
+        let ticket = Self::forward_ticket(cx, from)?;
+        let cookie = self.open_forward(Forward::Attach { ticket, home });
+        cx.call_node(home, &op, Vec::new(), cookie);
+        Ok(Answer::Pending(ticket))
+    }
+
+    /// Asks other nodes what they have, beside what is here.
+    pub(crate) fn gather(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        others: &[NodeId],
+        op: &ListHere,
+        ids: Vec<u32>,
+    ) -> Result<Answer, Errno> {
+        let ticket = Self::forward_ticket(cx, from)?;
+        self.next_cookie += 1;
+        let gather = self.next_cookie;
+        self.gathers.insert(gather, Gather { left: others.len(), ids });
+        for node in others {
+            let cookie = self.open_forward(Forward::List { ticket, gather });
+            cx.call_node(*node, op, Vec::new(), cookie);
+        }
         Ok(Answer::Pending(ticket))
     }
 
@@ -157,7 +236,61 @@ impl Ipc {
                     }
                 }
             }
+            Some(Forward::Message { ticket, queue, home, space, addr }) => {
+                self.message_came(cx, (ticket, home), queue, (space, addr), result);
+            }
+            Some(Forward::Attach { ticket, home }) => {
+                let attached = result.map_err(|errno| lost_with(cx, home, errno));
+                let attached = attached.and_then(|reply| adopt(cx, &reply.msg));
+                cx.complete(ticket, attached);
+            }
+            Some(Forward::List { ticket, gather }) => self.listed(cx, ticket, gather, result),
             None => {}
+        }
+    }
+
+    fn message_came(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (ticket, home): (Ticket, NodeId),
+        queue: u32,
+        (space, addr): (SpaceId, u64),
+        result: Result<NodeReply, Errno>,
+    ) {
+        let NodeReply { msg, mut bulk } = match result {
+            Ok(reply) => reply,
+            Err(errno) => return cx.complete::<()>(ticket, Err(lost_with(cx, home, errno))),
+        };
+        let copied = Moved::get(&msg).and_then(|moved| {
+            cx.leaf_bulk(&CopyOut { space, addr }, &mut Bulk::new(&mut bulk)).map(|()| moved)
+        });
+        match copied {
+            Ok(moved) => cx.complete(ticket, Ok(moved)),
+            Err(errno) => {
+                let cookie = self.open_forward(Forward::PutBack { ticket, errno });
+                cx.call_node(home, &GiveBack { id: queue }, bulk, cookie);
+            }
+        }
+    }
+
+    /// A node has said what it has. One that does not answer has nothing.
+    fn listed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        gather: u64,
+        result: Result<NodeReply, Errno>,
+    ) {
+        let Some(it) = self.gathers.get_mut(&gather) else { return };
+        it.left -= 1;
+        if let Ok(Ids(ids)) = result.and_then(|reply| Ids::get(&reply.msg)) {
+            it.ids.extend(ids);
+        }
+        if it.left > 0 {
+            return;
+        }
+        if let Some(Gather { ids, .. }) = self.gathers.remove(&gather) {
+            cx.complete(ticket, Ok(sysv::merged(ids)));
         }
     }
 
@@ -166,8 +299,11 @@ impl Ipc {
         let found = self.forwards.iter().find(|(_, forward)| forward.ticket() == ticket);
         let Some((cookie, forward)) = found else { return false };
         match forward {
-            Forward::Plain { .. } | Forward::Read { .. } => cx.cancel(*cookie),
-            Forward::PutBack { .. } => {}
+            Forward::Plain { .. } | Forward::Read { .. } | Forward::Message { .. } => {
+                cx.cancel(*cookie);
+            }
+            // These end soon by themselves.
+            Forward::PutBack { .. } | Forward::Attach { .. } | Forward::List { .. } => {}
         }
         true
     }
@@ -176,6 +312,13 @@ impl Ipc {
 /// Why a call at a home failed: one that left the cluster does not only not answer, what it had is gone.
 fn lost_with(cx: &Cx<'_>, home: NodeId, errno: Errno) -> Errno {
     if errno == Errno::EHOSTDOWN && !cx.view().contains(home) { Errno::EIO } else { errno }
+}
+
+/// Takes over the object of an attachment that its home has counted for this node.
+fn adopt(cx: &mut Cx<'_>, msg: &Msg) -> Result<Attached, Errno> {
+    let attached = Attached::get(msg)?;
+    cx.leaf(&ObjectAdopt { object: attached.object })?;
+    Ok(attached)
 }
 
 /// Copies what a read brought into the program.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the ipc server: pipes and terminals.
+//! Decisions of the ipc server: pipes, terminals and System V objects.
 //!
 //! # Model
 //! [`Ipc`] is the server's core. A file whose home is this node stands in its tables; operations on
@@ -27,6 +27,7 @@ mod forward;
 pub mod limits;
 mod pipe;
 mod slots;
+mod sysv;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,11 +38,12 @@ mod tty;
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
 use cluster::View;
 use files::{Files, Kind, PipeNo};
-use forward::Forward;
+use forward::{Forward, Gather};
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
 use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
+use sysv::Sysv;
 use tty::Terminal;
 
 /// The ipc server of one node.
@@ -50,7 +52,9 @@ pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
     terminal: Terminal,
+    sysv: Sysv,
     forwards: HashMap<u64, Forward>,
+    gathers: HashMap<u64, Gather>,
     next_cookie: u64,
 }
 
@@ -75,6 +79,7 @@ impl Ipc {
                     self.terminal.hang_up(cx);
                 }
             }
+            Kind::Sysv(held) => self.sysv.closed(cx, file, held),
         }
     }
 
@@ -83,6 +88,7 @@ impl Ipc {
             pipe.forget_node(cx, node);
         }
         self.terminal.forget(cx, |from, _| from == node);
+        self.sysv.forget_node(cx, node);
         for (file, kind) in self.files.forget_node(node) {
             self.closed(cx, file, kind);
         }
@@ -129,7 +135,11 @@ impl Core for Ipc {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Answer {
-        self.call(cx, from, op, msg, bulk).unwrap_or_else(Answer::Failed)
+        let answer = match self.sysv_call(cx, from, op, msg, bulk) {
+            Some(answer) => answer,
+            None => self.call(cx, from, op, msg, bulk),
+        };
+        answer.unwrap_or_else(Answer::Failed)
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
@@ -150,12 +160,13 @@ impl Core for Ipc {
     }
 
     fn occupies(&self, slot: SlotNo) -> bool {
-        self.files.any_in(slot)
+        self.files.any_in(slot) || self.sysv.any_in(slot)
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
         let mut files = self.files.in_slot(slot);
-        files.any(|(_, file)| file.kind == Kind::Terminal) || self.has_too_much(slot)
+        let terminal = files.any(|(_, file)| file.kind == Kind::Terminal);
+        terminal || self.sysv.stays(slot) || self.has_too_much(slot)
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
@@ -175,7 +186,10 @@ impl Core for Ipc {
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
-        if self.terminal.cancel(cx, ticket) || self.cancel_forward(cx, ticket) {
+        if self.terminal.cancel(cx, ticket)
+            || self.cancel_forward(cx, ticket)
+            || self.sysv.cancel(cx, ticket)
+        {
             return;
         }
         for pipe in self.pipes.values_mut() {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Slots that move with the pipes that live in them.
+//! Slots that move with what lives in them.
 //!
 //! # Model
 //! Both ends of a pipe are in one slot. What moves is the bytes, the descriptions and who holds them. Calls
 //! that wait are sent away first: they come again, and wait at the host until the next view. A terminal is
-//! of its node, so a slot with descriptions of it stays, and so does one with more bytes in its pipes than
-//! [`SLOT_BYTES_MAX`].
+//! of its node, so a slot with descriptions of it stays, and so does one with shared memory, or with more bytes
+//! than [`SLOT_BYTES_MAX`].
 
 use crate::Ipc;
 use crate::files::{Kind, OpenFile, PipeNo};
 use crate::home_of;
 use crate::limits::{PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX};
 use crate::pipe::{End, Pipe, Saved};
+use crate::sysv;
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
@@ -38,6 +39,7 @@ struct SavedFile {
 struct State {
     pipes: Vec<Saved>,
     files: Vec<SavedFile>,
+    sysv: sysv::Saved,
 }
 
 /// The file that an operation is about.
@@ -80,10 +82,11 @@ pub(crate) fn elsewhere(
 }
 
 impl Ipc {
-    /// Whether the bytes in the slot's pipes alone are more than is moved: they go with all else at once.
+    /// Whether the bytes in the slot's pipes and queues alone are more than is moved: they go with all else at once.
     pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
         let in_slot = self.pipes.iter().filter(|(number, _)| number.0.slot() == slot);
-        in_slot.map(|(_, pipe)| pipe.len()).sum::<usize>() > SLOT_BYTES_MAX
+        let in_pipes = in_slot.map(|(_, pipe)| pipe.len()).sum::<usize>();
+        in_pipes + self.sysv.bytes_in(slot) > SLOT_BYTES_MAX
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
@@ -92,11 +95,16 @@ impl Ipc {
         }
         let mut files = Vec::new();
         for (id, file) in self.files.in_slot(slot) {
-            let Kind::Pipe { pipe, end } = file.kind else { return Export::Stays };
+            let (pipe, end) = match file.kind {
+                Kind::Pipe { pipe, end } => (pipe, end),
+                Kind::Sysv(_) => continue,
+                Kind::Terminal => return Export::Stays,
+            };
             let holders = file.holders.iter().map(|(node, count)| (*node, *count)).collect();
             files.push(SavedFile { id, pipe: pipe.0, end, flags: file.flags, holders });
         }
-        if files.is_empty() {
+        let Some(sysv) = self.sysv.save(cx, &self.files, slot) else { return Export::Stays };
+        if files.is_empty() && sysv.is_empty() {
             return Export::Nothing;
         }
         let mut pipes = Vec::new();
@@ -104,13 +112,13 @@ impl Ipc {
             pipe.send_away(cx);
             pipes.push(pipe.saved());
         }
-        encode_head(&State { pipes, files }).map_or(Export::Stays, Export::State)
+        encode_head(&State { pipes, files, sysv }).map_or(Export::Stays, Export::State)
     }
 
     /// What another node says lives in the slot, if it can be.
     fn sound(&self, slot: SlotNo, state: &[u8]) -> Result<State, Errno> {
         let state: State = postcard::from_bytes(state).map_err(|_| Errno::EPROTO)?;
-        let State { pipes, files } = &state;
+        let State { pipes, files, .. } = &state;
         let pipe_sound = |pipe: &Saved| {
             pipe.read_end.slot() == slot
                 && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
@@ -137,23 +145,29 @@ impl Ipc {
 
     /// Whether there is room for it, too.
     pub(crate) fn admits_slot(&self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        let State { pipes, files } = self.sound(slot, state)?;
-        self.files.check_room(files.len())?;
+        let State { pipes, files, sysv } = self.sound(slot, state)?;
+        self.sysv.admits(&self.files, slot, &sysv)?;
+        self.files.check_room(files.len() + sysv.undos.len())?;
         if self.pipes.len() + pipes.len() > PIPES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
     pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
         // It was admitted; that there is less room by now is no reason to lose it.
-        let Ok(State { pipes, files }) = self.sound(slot, state) else { return };
+        let Ok(State { pipes, files, sysv }) = self.sound(slot, state) else { return };
         for saved in &pipes {
             self.pipes.insert(PipeNo(saved.read_end), Pipe::restored(saved));
         }
+        // Who left with this view holds nothing any more.
+        let stay = |holders: Vec<(NodeId, u32)>| {
+            holders.into_iter().filter(|(node, _)| old.keeps(cx.view(), *node)).collect()
+        };
         for SavedFile { id, pipe, end, flags, holders } in files {
             let kind = Kind::Pipe { pipe: PipeNo(pipe), end };
-            // Who left with this view holds nothing any more.
-            let stays = |node| old.keeps(cx.view(), node);
-            let holders = holders.into_iter().filter(|(node, _)| stays(*node)).collect();
-            self.files.insert(id, OpenFile { kind, flags, holders });
+            self.files.insert(id, OpenFile { kind, flags, holders: stay(holders) });
+        }
+        for undo in self.sysv.restore(sysv) {
+            let (id, kind) = (undo.file, undo.kind());
+            self.files.insert(id, OpenFile { kind, flags: 0, holders: stay(undo.holders) });
         }
         for (file, kind) in self.files.drop_unheld() {
             self.closed(cx, file, kind);
@@ -163,5 +177,6 @@ impl Ipc {
     pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
         self.files.forget_slot(slot);
         self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
+        self.sysv.forget_slot(slot);
     }
 }

@@ -2,15 +2,18 @@
 //! Two nodes with real hosts and ipc cores over a fake memory, console and net.
 
 use crate::Ipc;
-use abi::{CoreId, Errno, NodeId, ServerId, SlotNo, SpaceId, Ticket};
+use abi::{CoreId, Errno, NodeId, ObjectId, ServerId, SlotNo, SpaceId, Ticket};
 use cluster::View;
 use ipc_api::console::{ConsoleInput, ConsoleWrite, EVENT_INPUT, EVENT_ROOM};
-use mem_api::{CopyIn, CopyOut, Prepare};
+use mem_api::{
+    CopyIn, CopyOut, ObjectAdopt, ObjectCreate, ObjectCreated, ObjectHold, ObjectRelease,
+    ObjectResize, Prepare,
+};
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{
     Bulk, Core, Event, Export, Give, Given, Host, Msg, Operation, Platform, Status, Wire, system,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::vec;
 use std::vec::Vec;
 
@@ -36,6 +39,8 @@ pub(crate) struct World {
     me: NodeId,
     pub(crate) now_ns: u64,
     pub(crate) memory: Vec<u8>,
+    /// Memory objects, and how often each is referred to.
+    pub(crate) objects: BTreeMap<u64, u32>,
     /// Every page of the program rests elsewhere.
     pub(crate) absent: bool,
     pub(crate) console: Vec<u8>,
@@ -72,6 +77,33 @@ impl World {
             }
             _ => Err(Errno::ENOSYS),
         }
+    }
+
+    /// Operations on memory objects; `None`: it is none.
+    fn object(&mut self, op: u16, msg: &mut Msg) -> Option<Result<(), Errno>> {
+        let refer = |objects: &mut BTreeMap<u64, u32>, object: ObjectId| {
+            *objects.entry(object.raw()).or_default() += 1;
+        };
+        Some(match op {
+            ObjectCreate::NUMBER => ObjectCreate::get(msg).and_then(|create| {
+                let serial = self.objects.len() as u64 + 1;
+                let slot = create.slot.ok_or(Errno::EINVAL)?;
+                let object = ObjectId::new(slot, serial).ok_or(Errno::ENFILE)?;
+                refer(&mut self.objects, object);
+                ObjectCreated { object }.put(msg)
+            }),
+            ObjectResize::NUMBER => Ok(()),
+            ObjectHold::NUMBER => {
+                ObjectHold::get(msg).map(|it| refer(&mut self.objects, it.object))
+            }
+            ObjectAdopt::NUMBER => {
+                ObjectAdopt::get(msg).map(|it| refer(&mut self.objects, it.object))
+            }
+            ObjectRelease::NUMBER => ObjectRelease::get(msg).map(|it| {
+                *self.objects.get_mut(&it.object.raw()).expect("it is referred to") -= 1;
+            }),
+            _ => return None,
+        })
     }
 
     fn net(&mut self, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Result<(), Errno> {
@@ -115,7 +147,7 @@ impl Platform for World {
         bulk: &mut Bulk<'_>,
     ) -> Status {
         let result = match to {
-            ServerId::Mem => self.copy(op, msg, bulk),
+            ServerId::Mem => self.object(op, msg).unwrap_or_else(|| self.copy(op, msg, bulk)),
             ServerId::Net => self.net(op, msg, bulk),
             ServerId::Console if self.console_full => Err(Errno::EAGAIN),
             ServerId::Console => ConsoleWrite::get(msg).map(|text| self.console.extend(text.0)),
@@ -145,6 +177,7 @@ impl Node {
             me,
             now_ns: 0,
             memory: vec![0; MEMORY_BYTES],
+            objects: BTreeMap::new(),
             absent: false,
             console: Vec::new(),
             console_full: false,

@@ -4,6 +4,7 @@
 mod moves;
 mod pipes;
 mod remote;
+mod sysv;
 mod terminal;
 mod views;
 
