@@ -66,6 +66,8 @@ pub enum FileKind {
     Pipe,
     /// A terminal.
     Terminal,
+    /// What a process has of a System V object: no descriptor names it.
+    Held,
 }
 
 /// openat(2): flags and mode as there.

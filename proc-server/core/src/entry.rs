@@ -559,6 +559,7 @@ pub(crate) fn resume_wait<M: Machine>(
         Wait::Futex { deadline_ns, timed_out } => {
             syscall::futex_resume(call, deadline_ns, timed_out, tag, result)
         }
+        Wait::Sysv(wait) => syscall::sysv_resume(call, wait, tag, result),
         Wait::Vfork(pid) => syscall::vfork_resume(call, pid),
         Wait::MapFile(wait) => syscall::map_resume(call, wait, result),
         Wait::Peer(wait) => crate::cluster::peer_resume(call, wait, result),
@@ -566,7 +567,8 @@ pub(crate) fn resume_wait<M: Machine>(
     }
 }
 
-fn rerun_now<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
+/// Runs the call again from its start.
+pub(crate) fn rerun_now<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let registers = call.thread().own.registers;
     call.args = registers.arguments();
     syscall::dispatch(call, registers.rax)

@@ -20,7 +20,7 @@ use abi::linux::general::{
 };
 use abi::{Errno, FileId, NodeId, Pid, ServerId, ThreadId};
 use alloc::vec::Vec;
-use fs_api::file::Release;
+use fs_api::file::{Hold, Release};
 use mem_api::{SpaceDestroy, ThreadRelease};
 use proc_api::{EVENT_EXITED, Exited, Spawned};
 use runtime::Cx;
@@ -33,6 +33,12 @@ impl<M: Machine> ProcCore<M> {
     pub fn release(&mut self, cx: &mut Cx<'_>, file: FileId, server: ServerId) {
         let cookie = self.forgotten_cookie();
         cx.ask_server(server, &Release { file }, cookie);
+    }
+
+    /// Tells the server of an open file that this node holds it once more.
+    pub(crate) fn hold(&mut self, cx: &mut Cx<'_>, file: files::OpenFile) {
+        let (cookie, node) = (self.forgotten_cookie(), self.node);
+        cx.ask_server(file.server(), &Hold { file: file.file, node }, cookie);
     }
 
     /// A cookie for an ask whose answer nobody needs.

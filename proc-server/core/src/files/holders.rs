@@ -6,12 +6,21 @@
 //! descriptors here. When the last one closes, the file is released as often as it was held: once for opening it here,
 //! or for the process that first brought it along from another node.
 //!
+//! An attachment of shared memory is different: its server shows how many there are, so each is a hold of its own.
+//!
 //! # Invariants
 //! A file without descriptors has no row.
 
 use super::table::{FdTable, OpenFile};
 use abi::FileId;
+use alloc::vec::Vec;
+use fs_api::name::FileKind;
 use runtime::collections::HashMap;
+
+/// Whether the file's server is to know of each that has it.
+fn counts_each(file: OpenFile) -> bool {
+    file.kind == FileKind::Held
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Count {
@@ -40,11 +49,11 @@ impl Holders {
     #[must_use]
     pub fn add_brought(&mut self, file: OpenFile) -> bool {
         match self.rows.get_mut(&file.file) {
-            Some(count) => {
+            Some(count) if !counts_each(file) => {
                 count.descriptors += 1;
                 true
             }
-            None => {
+            Some(_) | None => {
                 self.add_held(file);
                 false
             }
@@ -58,11 +67,17 @@ impl Holders {
         count.descriptors += 1;
     }
 
-    /// One more descriptor for each in `table`: fork(2).
-    pub fn add_table(&mut self, table: &FdTable) {
+    /// One more descriptor for each in `table`: fork(2). What of it is to be held once more.
+    #[must_use]
+    pub fn add_table(&mut self, table: &FdTable) -> Vec<OpenFile> {
         for file in table.files() {
-            self.add(file);
+            if counts_each(file) {
+                self.add_held(file);
+            } else {
+                self.add(file);
+            }
         }
+        table.files().filter(|file| counts_each(*file)).collect()
     }
 
     /// One descriptor less. If it was the last: how often the file is to be released.
@@ -71,7 +86,9 @@ impl Holders {
         let count = count.expect("a descriptor is counted until it closes");
         count.descriptors -= 1;
         if count.descriptors > 0 {
-            return 0;
+            let one = u32::from(counts_each(file));
+            count.holds -= one;
+            return one;
         }
         let holds = count.holds;
         self.rows.remove(&file.file);
@@ -92,7 +109,7 @@ impl Holders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fs_api::name::FileKind;
+    use crate::files::table::Attachment;
 
     #[test]
     fn last_descriptor_releases_every_hold() {
@@ -104,6 +121,19 @@ mod tests {
         assert_eq!(holders.remove(file), 0);
         assert_eq!(holders.remove(file), 0);
         assert_eq!(holders.remove(file), 2);
+        assert!(holders.is_empty());
+    }
+
+    #[test]
+    fn each_attachment_is_held() {
+        let file = OpenFile { file: FileId::from_raw(5), kind: FileKind::Held };
+        let mut table = FdTable::default();
+        table.attach(Attachment { file: file.file, addr: 4096, bytes: 1 }).unwrap();
+        let mut holders = Holders::default();
+        holders.add_held(file);
+        assert_eq!(holders.add_table(&table), [file]);
+        assert!(!holders.add_brought(file));
+        assert_eq!([1, 1, 1], [0; 3].map(|_: u32| holders.remove(file)));
         assert!(holders.is_empty());
     }
 

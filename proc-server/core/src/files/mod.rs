@@ -27,7 +27,10 @@ pub(crate) use dispatch::dispatch;
 pub(crate) use glue::{close_all, insert, install_terminal};
 pub use holders::Holders;
 pub use path::{Directory, absolute};
-pub use table::{DESCRIPTORS_MAX, DESCRIPTORS_SOFT, Descriptor, FdTable, OpenFile, Target};
+pub use table::{
+    ATTACHMENTS_MAX, Attachment, DESCRIPTORS_MAX, DESCRIPTORS_SOFT, Descriptor, FdTable, OpenFile,
+    Target, UNDOS_MAX,
+};
 
 use crate::machine::Machine;
 use crate::syscall::{AskResult, Call, Next, SysResult};

@@ -3,7 +3,8 @@
 //!
 //! # Model
 //! A descriptor names either an open file description of another server, which is shared by every
-//! descriptor that names it, or a file of proc-server's own. The table is one exportable value.
+//! descriptor that names it, or a file of proc-server's own. What a process has of System V objects is held
+//! in the same way, without descriptors. The table is one exportable value.
 //! It only keeps numbers; who counts references is [`super::holders`].
 //!
 //! # Limits
@@ -35,7 +36,7 @@ impl OpenFile {
     pub const fn server(self) -> ServerId {
         match self.kind {
             FileKind::Regular | FileKind::Directory | FileKind::Device => ServerId::Fs,
-            FileKind::Pipe | FileKind::Terminal => ServerId::Ipc,
+            FileKind::Pipe | FileKind::Terminal | FileKind::Held => ServerId::Ipc,
         }
     }
 }
@@ -71,6 +72,36 @@ pub struct FdTable {
     rows: Vec<Option<Descriptor>>,
     /// The working directory, held like a descriptor's file so that it stays when its name goes.
     directory: Option<OpenFile>,
+    /// Attachments of System V shared memory.
+    attachments: Vec<Attachment>,
+    /// What is undone to System V semaphores at the end, by their id.
+    undos: Vec<(u32, FileId)>,
+}
+
+/// Most attachments of a process. Beyond it shmat(2) answers EMFILE.
+pub const ATTACHMENTS_MAX: usize = 256;
+/// Most sets of semaphores to which a process may have something to undo. Beyond it semop(2) answers ENOSPC.
+pub const UNDOS_MAX: usize = 64;
+
+/// Shared memory in a process's space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What is held.
+    pub file: FileId,
+    /// Where it is.
+    pub addr: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Attachment {
+    const fn held(file: FileId) -> OpenFile {
+        OpenFile { file, kind: FileKind::Held }
+    }
+}
+
+const fn undo(file: FileId) -> OpenFile {
+    OpenFile { file, kind: FileKind::Held }
 }
 
 impl FdTable {
@@ -147,13 +178,60 @@ impl FdTable {
         Ok(removed)
     }
 
-    /// Takes all descriptors out that execve(2) closes.
+    /// Notes an attachment.
+    ///
+    /// # Errors
+    /// EMFILE: there are too many.
+    pub fn attach(&mut self, attachment: Attachment) -> Result<(), Errno> {
+        if self.attachments.len() >= ATTACHMENTS_MAX {
+            return Err(Errno::EMFILE);
+        }
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
+    /// Takes the attachment at `addr` out, and what was held for it.
+    pub fn detach(&mut self, addr: u64) -> Option<(Attachment, Descriptor)> {
+        let at = self.attachments.iter().position(|it| it.addr == addr)?;
+        let attachment = self.attachments.swap_remove(at);
+        Some((attachment, Attachment::held(attachment.file).into()))
+    }
+
+    /// Where it is noted what is undone to these semaphores.
+    pub fn undo_of(&self, id: u32) -> Option<FileId> {
+        self.undos.iter().find(|(it, _)| *it == id).map(|(_, file)| *file)
+    }
+
+    /// Notes it.
+    pub fn note_undo(&mut self, id: u32, file: FileId) {
+        self.undos.push((id, file));
+    }
+
+    /// The semaphores are removed: what was noted is to be closed.
+    pub fn drop_undo(&mut self, id: u32) -> Option<Descriptor> {
+        let at = self.undos.iter().position(|(it, _)| *it == id)?;
+        Some(undo(self.undos.swap_remove(at).1).into())
+    }
+
+    /// Whether no more may be noted.
+    pub fn is_full_of_undos(&self) -> bool {
+        self.undos.len() >= UNDOS_MAX
+    }
+
+    /// A child of fork(2) has nothing to undo.
+    pub fn forget_undos(&mut self) {
+        self.undos.clear();
+    }
+
+    /// Takes all descriptors out that execve(2) closes, and the attachments, which go with the space.
     pub fn remove_close_on_exec(&mut self) -> Vec<Descriptor> {
+        let attachments = core::mem::take(&mut self.attachments).into_iter();
+        let attachments = attachments.map(|it| Attachment::held(it.file).into());
         let closing = self
             .rows
             .iter_mut()
             .filter_map(|row| row.take_if(|descriptor| descriptor.close_on_exec));
-        closing.collect()
+        closing.chain(attachments).collect()
     }
 
     /// Keeps a working directory, or none; the one before comes back, to be closed.
@@ -161,10 +239,18 @@ impl FdTable {
         core::mem::replace(&mut self.directory, directory).map(Descriptor::from)
     }
 
-    /// Takes all descriptors out, and the working directory as one.
+    /// Takes all descriptors out, and what else is held as such.
     pub fn remove_all(&mut self) -> Vec<Descriptor> {
-        let directory = self.keep_directory(None);
-        core::mem::take(&mut self.rows).into_iter().flatten().chain(directory).collect()
+        let others: Vec<_> = self.held().map(Descriptor::from).collect();
+        let table = core::mem::take(self);
+        table.rows.into_iter().flatten().chain(others).collect()
+    }
+
+    /// What is held without descriptors.
+    fn held(&self) -> impl Iterator<Item = OpenFile> {
+        let attachments = self.attachments.iter().map(|it| Attachment::held(it.file));
+        let undos = self.undos.iter().map(|(_, file)| undo(*file));
+        self.directory.into_iter().chain(attachments).chain(undos)
     }
 
     /// The numbers in use and what they name, ascending.
@@ -172,20 +258,20 @@ impl FdTable {
         self.rows.iter().enumerate().filter_map(|(fd, row)| Some((fd, row.as_ref()?)))
     }
 
-    /// The open file descriptions that the descriptors name, once per descriptor, and the working
-    /// directory's.
+    /// The open file descriptions that the descriptors name, once per descriptor, and what else is held.
     pub fn files(&self) -> impl Iterator<Item = OpenFile> {
         let named = self.iter().filter_map(|(_, descriptor)| match descriptor.target {
             Target::File(file) => Some(file),
             Target::Local(_) => None,
         });
-        named.chain(self.directory)
+        named.chain(self.held())
     }
 
     /// Checks a table that came from another node.
     pub fn is_well_formed(&self) -> bool {
         let directory = self.directory.is_none_or(|file| file.kind == FileKind::Directory);
-        self.rows.len() <= DESCRIPTORS_MAX && directory
+        let held = self.attachments.len() <= ATTACHMENTS_MAX && self.undos.len() <= UNDOS_MAX;
+        self.rows.len() <= DESCRIPTORS_MAX && directory && held
     }
 }
 

@@ -104,10 +104,7 @@ impl Transfer {
         match (self.way, self.file.kind) {
             (Way::Write, _) => true,
             (Way::Read, FileKind::Regular) => moved == asked,
-            (
-                Way::Read,
-                FileKind::Directory | FileKind::Device | FileKind::Pipe | FileKind::Terminal,
-            ) => false,
+            (Way::Read, _) => false,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod ioctl;
 pub mod signal;
 pub mod stat;
 pub mod system;
+pub mod sysv;
 pub mod terminal;
 pub mod time;
 

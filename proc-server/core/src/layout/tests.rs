@@ -5,6 +5,7 @@ use super::io::*;
 use super::signal::*;
 use super::stat::*;
 use super::system::*;
+use super::sysv::*;
 use super::terminal::*;
 use super::time::*;
 use super::*;
@@ -36,6 +37,8 @@ fn layouts_have_the_sizes_of_the_c_library() {
         Sysinfo = libc::sysinfo, Utsname = libc::utsname, Winsize = libc::winsize,
         Iovec = libc::iovec, Pollfd = libc::pollfd, Flock = libc::flock,
         SigInfo = libc::siginfo_t, StackT = libc::stack_t, Utimbuf = libc::utimbuf,
+        IpcPerm = libc::ipc_perm, ShmidDs = libc::shmid_ds, SemidDs = libc::semid_ds,
+        MsqidDs = libc::msqid_ds, Sembuf = libc::sembuf, Seminfo = libc::seminfo, Msginfo = libc::msginfo,
     }
 }
 
@@ -101,4 +104,26 @@ fn device_numbers_round_trip() {
 fn layout_of_too_few_bytes_is_none() {
     assert_eq!(Timespec::from_slice(&[0; 15]), None);
     assert!(Timespec::from_slice(&[0; 16]).is_some());
+}
+
+#[test]
+fn layouts_of_system_v_objects_are_those_of_the_c_library() {
+    same_offsets! {
+        IpcPerm = libc::ipc_perm:
+        key = __key, uid = uid, gid = gid, cuid = cuid, cgid = cgid, mode = mode, sequence = __seq,
+    }
+    same_offsets! {
+        ShmidDs = libc::shmid_ds:
+        bytes = shm_segsz, attached_s = shm_atime, detached_s = shm_dtime, changed_s = shm_ctime,
+        made_by = shm_cpid, used_by = shm_lpid, attachments = shm_nattch,
+    }
+    same_offsets! {
+        SemidDs = libc::semid_ds:
+        operated_s = sem_otime, changed_s = sem_ctime, count = sem_nsems,
+    }
+    same_offsets! {
+        MsqidDs = libc::msqid_ds:
+        sent_s = msg_stime, received_s = msg_rtime, changed_s = msg_ctime, bytes = __msg_cbytes,
+        messages = msg_qnum, room = msg_qbytes, sent_by = msg_lspid, received_by = msg_lrpid,
+    }
 }

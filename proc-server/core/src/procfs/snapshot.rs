@@ -239,6 +239,7 @@ fn target_text(target: &Target) -> String {
             FileKind::Regular => format!("file:[{}]", file.file.raw()),
             FileKind::Directory => format!("directory:[{}]", file.file.raw()),
             FileKind::Device => format!("device:[{}]", file.file.raw()),
+            FileKind::Held => String::new(),
         },
     }
 }

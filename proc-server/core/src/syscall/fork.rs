@@ -195,7 +195,10 @@ fn make_child<M: Machine>(
 
 /// What a child gets from its parent.
 fn child_own(parent: &Process, pid: Pid, exit_signal: u32, started_ns: u64) -> ProcessOwn {
+    let mut files = parent.own.files.clone();
+    files.forget_undos();
     ProcessOwn {
+        files,
         pid,
         parent: parent.own.pid.get(),
         pending: Pending::default(),
@@ -233,9 +236,12 @@ fn forked<M: Machine>(
     let no = core.threads.get(child).map(|thread| thread.process);
     if let Some(process) = no.and_then(|no| core.processes.get_mut(no)) {
         core.pids.set(pid, PidRow::Process(process.no));
-        core.holders.add_table(&process.own.files);
+        let held = core.holders.add_table(&process.own.files);
         if wanted.has(CLONE_VFORK) {
             process.vfork_parent = Some(call.thread);
+        }
+        for file in held {
+            core.hold(call.cx, file);
         }
     }
     core.start(child);

@@ -9,6 +9,7 @@ mod futex;
 mod identity;
 mod memory;
 mod misc;
+mod sysv;
 mod table;
 mod time;
 mod wait;
@@ -24,6 +25,8 @@ pub(crate) use futex::futex_resume;
 pub use memory::MapWait;
 pub(crate) use memory::map_resume;
 pub use misc::RELEASE;
+pub use sysv::SysvWait;
+pub(crate) use sysv::resume as sysv_resume;
 pub(crate) use table::dispatch;
 pub use time::SleepWait;
 pub(crate) use time::sleep_resume;
@@ -101,6 +104,8 @@ pub enum Wait {
         /// Its time is over, and it waits for the end of the cancelled call.
         timed_out: bool,
     },
+    /// System V objects.
+    Sysv(SysvWait),
     /// vfork(2): the child's exec or end; its pid.
     Vfork(u32),
     /// The object behind a file, mmap(2).

@@ -2,7 +2,7 @@
 //! The system calls by number; those on files stand in [`crate::files::dispatch`].
 
 use super::{Call, Next, SysResult};
-use super::{exec, exit, fork, futex, identity, memory, misc, time, wait};
+use super::{exec, exit, fork, futex, identity, memory, misc, sysv, time, wait};
 use crate::machine::Machine;
 use crate::{files, signal};
 use abi::Errno;
@@ -15,6 +15,9 @@ pub(crate) fn dispatch<M: Machine>(call: &mut Call<'_, '_, M>, number: u64) -> S
         return result;
     }
     if let Some(result) = identities(call, number) {
+        return result;
+    }
+    if let Some(result) = sysv::dispatch(call, number) {
         return result;
     }
     if let Some(result) = files::dispatch(call, number) {

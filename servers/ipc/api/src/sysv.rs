@@ -15,6 +15,21 @@ use fs_api::file::Moved;
 use runtime::{cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
+/// System V objects whose home is one node. Beyond it shmget(2) and its kin get ENOSPC.
+pub const OBJECTS_MAX: usize = 1024;
+/// Semaphores of a set: their values fit a message.
+pub const SEMAPHORES_MAX: usize = 256;
+/// Operations of one semop(2): they fit a message.
+pub const SEMOPS_MAX: usize = 64;
+/// Largest value of a semaphore, and of what is undone to it (SEMVMX, semctl(2)).
+pub const SEMAPHORE_MAX: i32 = 32_767;
+/// Bytes of a message's text (MSGMAX, msgsnd(2)).
+pub const MESSAGE_BYTES_MAX: usize = 8192;
+/// Bytes of all texts in a new queue (MSGMNB).
+pub const QUEUE_BYTES: u64 = 16_384;
+/// Bytes of shared memory: what mem-server gives an object.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 40;
+
 /// The three kinds; each has its own keys and ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Kind {

@@ -26,21 +26,11 @@ pub const OUTPUT_BYTES: usize = 4096;
 pub const ECHO_BYTES: usize = 2048;
 /// Bytes of one message to the console driver.
 pub const CONSOLE_BYTES: usize = 512;
-/// System V objects whose home is this node. Beyond it shmget(2) and its kin get ENOSPC.
-pub const OBJECTS_MAX: usize = 1024;
-/// Semaphores of a set: their values fit a message.
-pub const SEMAPHORES_MAX: usize = 256;
-/// Operations of one semop(2): they fit a message.
-pub const SEMOPS_MAX: usize = 64;
-/// Largest value of a semaphore, and of what is undone to it (SEMVMX, semctl(2)).
-pub const SEMAPHORE_MAX: i32 = 32_767;
-/// Bytes of a message's text (MSGMAX, msgsnd(2)).
-pub const MESSAGE_BYTES_MAX: usize = 8192;
-/// Bytes of all texts in a new queue (MSGMNB).
-pub const QUEUE_BYTES: u64 = 16_384;
-/// The most that root may raise that to: a queue moves with its slot at once.
+pub use ipc_api::sysv::{
+    MEMORY_BYTES_MAX, MESSAGE_BYTES_MAX, OBJECTS_MAX, QUEUE_BYTES, SEMAPHORE_MAX, SEMAPHORES_MAX,
+    SEMOPS_MAX,
+};
+/// The most bytes to which root may raise [`QUEUE_BYTES`]: a queue moves with its slot at once.
 pub const QUEUE_BYTES_MAX: u64 = 64 * 1024;
 /// Messages that other nodes may give back to a queue beyond its size.
 pub const RETURNED_MESSAGES_MAX: usize = 4;
-/// Bytes of shared memory: what mem-server gives an object.
-pub const MEMORY_BYTES_MAX: u64 = 1 << 40;

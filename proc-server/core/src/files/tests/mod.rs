@@ -3,6 +3,7 @@
 
 mod poll;
 mod procfs;
+mod sysv;
 mod transfer;
 pub(crate) mod world;
 
