@@ -405,6 +405,12 @@ static int show(char **args) {
     return printf("semaphore %d, counted %lu\n", value(atoi(args[0]), 0), (unsigned long)number[0]) < 0;
 }
 
+// sysv take ID: takes the semaphore and gives it back.
+static int take(char **args) {
+    if (operate(atoi(args[0]), 0, -1, 0) || operate(atoi(args[0]), 0, 1, 0)) return perror("semop"), 1;
+    return puts("taken and given back") < 0;
+}
+
 // sysv echo KEY: answers each message of type 1 with one of type 2, until one is empty.
 static int echo(char **args) {
     static struct message it;
@@ -442,6 +448,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "make")) return make();
     if (argc > 3 && !strcmp(argv[1], "show")) return show(argv + 2);
     if (argc > 4 && !strcmp(argv[1], "counter")) return counter(argv + 2);
+    if (argc > 2 && !strcmp(argv[1], "take")) return take(argv + 2);
     if (argc > 2 && !strcmp(argv[1], "echo")) return echo(argv + 2);
     if (argc > 3 && !strcmp(argv[1], "talk")) return talk(argv + 2);
     keys();
