@@ -226,7 +226,110 @@ pub struct SetAttributes {
     pub attributes: Attributes,
 }
 
+/// Whose a lock is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LockOwner {
+    /// flock(2): the open file description's, of the whole file.
+    Whole,
+    /// fcntl(F_OFD_SETLK): the open file description's.
+    Description,
+    /// fcntl(F_SETLK): the process's, wherever it goes.
+    Process {
+        /// Process.
+        pid: u32,
+        /// How often it has moved: tells which of two nodes that speak of it knows it later.
+        moves: u32,
+    },
+}
+/// What a lock keeps others from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LockMode {
+    /// Exclusive locks.
+    Shared,
+    /// All other locks.
+    Exclusive,
+    /// Nothing: the range is let go.
+    Unlock,
+}
+/// A range of bytes as `struct flock` has it: `len` 0 reaches to the end of all files, and one below 0 ends
+/// before `start`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LockRange {
+    /// SEEK_SET, SEEK_CUR or SEEK_END.
+    pub whence: u32,
+    /// Bytes from there.
+    pub start: i64,
+    /// Bytes.
+    pub len: i64,
+}
+/// flock(2), fcntl(F_SETLK) and its kin. EAGAIN: another has it. ENOLCK: there are too many. EDEADLK: who
+/// has it waits for the caller. EBADF: the access mode does not allow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lock {
+    /// The file.
+    pub file: FileId,
+    /// Whose.
+    pub owner: LockOwner,
+    /// How.
+    pub mode: LockMode,
+    /// Which bytes; [`LockOwner::Whole`] takes all.
+    pub range: LockRange,
+    /// Whether it waits, F_SETLKW.
+    pub wait: bool,
+}
+/// fcntl(F_GETLK).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TestLock {
+    /// The file.
+    pub file: FileId,
+    /// Who would lock.
+    pub owner: LockOwner,
+    /// How; with `Unlock` any lock of the owner's own is looked for.
+    pub mode: LockMode,
+    /// Which bytes.
+    pub range: LockRange,
+}
+/// A lock that stands in the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LockInTheWay {
+    /// Exclusive, or shared.
+    pub exclusive: bool,
+    /// First byte.
+    pub first: u64,
+    /// Last byte; `i64::MAX` for all.
+    pub last: u64,
+    /// The process; `None`: it is an open file description's.
+    pub pid: Option<u32>,
+}
+/// The first lock in the way, if there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LockFound {
+    /// That one.
+    pub lock: Option<LockInTheWay>,
+}
+hot! {
+    /// A process has closed a descriptor of the file, or ends: it has no locks of the file any more.
+    pub struct EndLocks { pub file: FileId, pub pid: u32 }
+}
+/// The locks of a process on a file go with it from node to node: they end when all nodes end where it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MoveLocks {
+    /// The file.
+    pub file: FileId,
+    /// Process.
+    pub pid: u32,
+    /// A node where it may be soon, and how often it will have moved then.
+    pub enters: Option<(NodeId, u32)>,
+    /// A node where it is not any more, and how often it had moved there.
+    pub leaves: Option<(NodeId, u32)>,
+}
+hot! {
+    /// A process was lost: it has no locks any more at this node.
+    pub struct LoseLocks { pub pid: u32 }
+}
+
 cold!(ReadAt, WriteAt, Stat, Ioctl, IoctlReply, TerminalRead, SetAttributes);
+cold!(Lock, TestLock, LockFound, MoveLocks);
 
 operations! {
     ServerId::Fs;
@@ -250,4 +353,9 @@ operations! {
     18, slow, once: TerminalRead => Moved;
     19, slow, repeat: SetAttributes => ();
     20, slow, repeat: Fsync => ();
+    21, slow, once: Lock => ();
+    22, slow, repeat: TestLock => LockFound;
+    23, slow, repeat: EndLocks => ();
+    24, slow, repeat: MoveLocks => ();
+    25, slow, repeat: LoseLocks => ();
 }

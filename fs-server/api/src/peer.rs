@@ -4,7 +4,9 @@
 //!
 //! All of it is untrusted input at the receiver.
 
-use abi::{FileId, InodeId, ServerId};
+use crate::file::LockMode;
+use abi::{FileId, InodeId, NodeId, ServerId};
+use alloc::vec::Vec;
 use runtime::{cold, hot, operations};
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +79,78 @@ pub enum BehindFile {
     /// A file of the boot image, which every node has.
     Image(InodeId),
 }
-cold!(BehindFile);
+/// Whose a lock is, in the whole cluster.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum LockHolder {
+    /// An open file description, flock(2).
+    Whole(FileId),
+    /// An open file description, fcntl(F_OFD_SETLK).
+    Description(FileId),
+    /// A process.
+    Process(u32),
+}
+/// Something with the locks of an inode, at its home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LockStep {
+    /// Locks or unlocks bytes, the last one too.
+    Set {
+        /// How.
+        mode: LockMode,
+        /// First byte.
+        first: u64,
+        /// Last byte.
+        last: u64,
+        /// Whether it waits.
+        wait: bool,
+        /// Where the process is, and how often it has moved.
+        at: (NodeId, u32),
+    },
+    /// Looks for what is in the way.
+    Test {
+        /// How it would be locked.
+        mode: LockMode,
+        /// First byte.
+        first: u64,
+        /// Last byte.
+        last: u64,
+    },
+    /// All locks of the holder end.
+    End,
+    /// See [`crate::file::MoveLocks`].
+    Move {
+        /// Where it may be soon.
+        enters: Option<(NodeId, u32)>,
+        /// Where it is not any more.
+        leaves: Option<(NodeId, u32)>,
+    },
+}
+/// A step with the locks of an inode whose home is not the description's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LockAt {
+    /// The inode.
+    pub inode: InodeId,
+    /// Whose locks.
+    pub holder: LockHolder,
+    /// What.
+    pub step: LockStep,
+}
+/// For whom do these processes wait with F_SETLKW at the home that is asked, and those in turn?
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// Processes.
+    pub pids: Vec<u32>,
+}
+/// Processes, as an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pids {
+    /// Them.
+    pub pids: Vec<u32>,
+}
+hot! {
+    /// Whether an open file description is still there. EBADF, EIO.
+    pub struct IsOpen { pub file: FileId }
+}
+cold!(BehindFile, LockAt, WaitsFor, Pids);
 
 operations! {
     ServerId::Fs;
@@ -89,4 +162,7 @@ operations! {
     0x105, slow, repeat: Rewind => ();
     0x106, slow, repeat: Records => RecordsEnd;
     0x107, slow, repeat: Behind => BehindFile;
+    0x108, slow, once: LockAt => crate::file::LockFound;
+    0x109, slow, repeat: WaitsFor => Pids;
+    0x10a, slow, repeat: IsOpen => ();
 }

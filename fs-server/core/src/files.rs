@@ -30,6 +30,8 @@ pub struct Description {
     holds: BTreeMap<NodeId, u32>,
     /// The backup has it. One that its home alone holds ends with it: the backup needs it not.
     copied: bool,
+    /// Locks were asked for in its name where its inode has its home, which is another.
+    pub locked: bool,
 }
 
 impl Description {
@@ -45,6 +47,11 @@ impl Description {
             _ => MAY_READ | MAY_WRITE,
         };
         if allowed & wanted == wanted { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// Whether no other node holds it.
+    pub fn is_only_of(&self, node: NodeId) -> bool {
+        self.holds.keys().all(|it| *it == node)
     }
 
     /// Whether writes go to the end.
@@ -63,6 +70,7 @@ pub struct SavedFile {
     position: u64,
     kept: bool,
     holds: Vec<(NodeId, u32)>,
+    locked: bool,
 }
 
 impl SavedFile {
@@ -92,9 +100,9 @@ impl Serialize for SavedFiles<'_> {
 }
 
 fn save(id: FileId, description: &Description) -> SavedFile {
-    let Description { inode, kind, flags, position, kept, ref holds, .. } = *description;
+    let Description { inode, kind, flags, position, kept, ref holds, locked, .. } = *description;
     let holds = holds.iter().map(|(node, count)| (*node, *count)).collect();
-    SavedFile { id, inode, kind, flags, position, kept, holds }
+    SavedFile { id, inode, kind, flags, position, kept, holds, locked }
 }
 
 /// Those that another node than `home` holds.
@@ -168,8 +176,8 @@ impl Files {
         let id = row.serial(self.made).and_then(|serial| FileId::new(slot, serial));
         let id = id.ok_or(Errno::ENFILE)?;
         let holds = BTreeMap::from([(node, 1)]);
-        let copied = false;
-        let it = Description { inode, kind, flags, position: 0, kept, holds, copied };
+        let (copied, locked) = (false, false);
+        let it = Description { inode, kind, flags, position: 0, kept, holds, copied, locked };
         self.table.insert(id, it);
         self.touch(id);
         Ok(id)
@@ -190,8 +198,8 @@ impl Files {
         let holds = BTreeMap::new();
         let kind = FileKind::Device;
         self.devices += 1;
-        let (kept, copied) = (false, false);
-        let description = Description { inode, kind, flags, position: 0, kept, holds, copied };
+        let (position, kept, copied, locked) = (0, false, false, false);
+        let description = Description { inode, kind, flags, position, kept, holds, copied, locked };
         self.table.insert(file, description);
     }
 
@@ -254,7 +262,7 @@ impl Files {
     }
 
     /// `node` is down and holds nothing any more; what nobody holds is handed out.
-    pub fn drop_node(&mut self, node: NodeId) -> Vec<Description> {
+    pub fn drop_node(&mut self, node: NodeId) -> Vec<(FileId, Description)> {
         let mut unheld = Vec::new();
         for (file, description) in &mut self.table {
             if description.holds.remove(&node).is_some() {
@@ -264,7 +272,7 @@ impl Files {
                 unheld.push(*file);
             }
         }
-        unheld.into_iter().filter_map(|file| self.remove(file)).collect()
+        unheld.into_iter().filter_map(|file| Some((file, self.remove(file)?))).collect()
     }
 
     /// The descriptions of a slot, to be encoded.
@@ -303,12 +311,13 @@ impl Files {
         stays: impl Fn(NodeId) -> bool,
     ) -> Vec<Description> {
         let mut open = Vec::new();
-        for SavedFile { id, inode, kind, flags, position, kept, holds } in saved {
+        for SavedFile { id, inode, kind, flags, position, kept, holds, locked } in saved {
             let holds: BTreeMap<NodeId, u32> =
                 holds.into_iter().filter(|(node, _)| stays(*node)).collect();
             if !holds.is_empty() {
                 let copied = true;
-                let description = Description { inode, kind, flags, position, kept, holds, copied };
+                let description =
+                    Description { inode, kind, flags, position, kept, holds, copied, locked };
                 open.push(description.clone());
                 self.table.insert(id, description);
             }
@@ -377,7 +386,7 @@ impl Files {
         &mut self,
         slot: SlotNo,
         member: impl Fn(NodeId) -> bool,
-    ) -> Vec<Description> {
+    ) -> Vec<(FileId, Description)> {
         let in_slot = |file: &FileId| file.slot() == slot && !is_device(*file);
         let gone = self.table.extract_if(|file, it| {
             if !in_slot(file) {
@@ -386,7 +395,7 @@ impl Files {
             it.holds.retain(|node, _| member(*node));
             it.holds.is_empty()
         });
-        gone.map(|(_, it)| it).collect()
+        gone.collect()
     }
 
     /// The slot is another home's now.

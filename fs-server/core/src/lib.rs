@@ -25,6 +25,8 @@ mod files;
 mod inode;
 mod job;
 pub mod limits;
+mod lock_waits;
+mod locks;
 mod lower;
 mod names;
 mod pieces;

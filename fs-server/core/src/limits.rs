@@ -37,3 +37,21 @@ pub const JOBS_MAX: usize = 1024;
 pub const DEPTH_MAX: usize = 400;
 /// Things that changed in a step whose places are kept for the next one: most steps change a few.
 pub const TOUCHED_KEPT: usize = 64;
+/// Ranges of bytes that are locked in one file, by all together: a lock that would make more gets ENOLCK, and so
+/// does an unlock that leaves two for one.
+pub const LOCKS_PER_FILE_MAX: usize = 1024;
+/// The same in all files that one node is home to, and in the copies that it keeps: 40 bytes each.
+pub const LOCKS_MAX: usize = 4096;
+/// Calls that wait for a lock of this home; the next gets ENOLCK.
+pub const LOCK_WAITS_MAX: usize = 1024;
+/// Until a process that waits for a lock is looked for in a ring of waits over several homes, and each time
+/// twice as long up to [`LOOK_NS_MAX`]: most waits are shorter.
+pub const LOOK_NS: u64 = 50_000_000;
+/// See [`LOOK_NS`].
+pub const LOOK_NS_MAX: u64 = 10_000_000_000;
+/// Processes that one such search finds, and those that one message names: with more it ends without a word.
+pub const LOOK_PIDS_MAX: usize = 256;
+/// Times that it asks all members, each time for what the last one found.
+pub const LOOK_ROUNDS_MAX: u32 = 32;
+/// Until a cancel is sent again: it misses a call that is between two homes.
+pub const CANCEL_NS: u64 = 100_000_000;

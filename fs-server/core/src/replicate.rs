@@ -17,12 +17,14 @@ use crate::FsCore;
 use crate::files::SavedFile;
 use crate::inode::{Entry, Meta};
 use crate::limits::WRITTEN_BYTES_MAX;
+use crate::locks::SavedLocks;
 use crate::tree::Shape;
 use abi::{Errno, FileId, InodeId, NodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+use fs_api::peer::LockHolder;
 use mem_api::{Content, ObjectCreate, ObjectRead, ObjectRename, ObjectResize, ObjectWrite};
 use runtime::{Bulk, Cx};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ enum Change {
     File(SavedFile),
     Closed(FileId),
     Gone(InodeId),
+    Locks(SavedLocks),
+    Unlocked(InodeId, LockHolder),
 }
 
 impl FsCore {
@@ -50,6 +54,7 @@ impl FsCore {
         touched.clear();
         self.tree.touched = touched;
         self.tell_files(cx);
+        self.tell_locks(cx);
         for id in gone {
             tell(cx, id.slot(), &Change::Gone(id));
         }
@@ -97,6 +102,18 @@ impl FsCore {
             }
         }
         self.files.put_touched(files);
+    }
+
+    fn tell_locks(&mut self, cx: &mut Cx<'_>) {
+        if !self.locks.is_touched() {
+            return;
+        }
+        for (inode, holder, now) in self.locks.take_touched() {
+            if self.is_told(cx, inode.slot()) {
+                let change = now.map_or(Change::Unlocked(inode, holder), Change::Locks);
+                tell(cx, inode.slot(), &change);
+            }
+        }
     }
 
     /// Whether the slot is this node's, and has a backup.
@@ -157,7 +174,14 @@ impl FsCore {
                 self.tree.drop_copy(id);
                 Ok(())
             }
-            Change::Bytes { .. } | Change::Closed(_) | Change::Gone(_) => Err(Errno::EPROTO),
+            Change::Locks(saved) => self.locks.put_copy(slot, saved),
+            Change::Unlocked(inode, holder) if inode.slot() == slot => {
+                self.locks.drop_copy(inode, holder);
+                Ok(())
+            }
+            Change::Bytes { .. } | Change::Closed(_) | Change::Gone(_) | Change::Unlocked(..) => {
+                Err(Errno::EPROTO)
+            }
         }
     }
 
@@ -193,9 +217,10 @@ impl FsCore {
     /// This node has a copy of the slot, and is its home now.
     pub(crate) fn take_over(&mut self, cx: &mut Cx<'_>, slot: SlotNo) {
         let member = |node: NodeId| cx.view().contains(node);
-        for description in self.files.drop_strangers(slot, member) {
-            self.close(&description);
+        for (file, description) in self.files.drop_strangers(slot, member) {
+            self.close(cx, file, &description);
         }
+        self.prune_locks(cx, slot);
         self.tree.free_unused_in(slot);
     }
 

@@ -3,6 +3,8 @@
 
 use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
+use crate::lock_waits::{LOCK_TIMER, LockWork};
+use crate::locks::Locks;
 use crate::lower::Lower;
 use crate::pieces::Arrived;
 use crate::tree::Tree;
@@ -36,6 +38,8 @@ pub struct Config {
 pub struct FsCore {
     pub(crate) tree: Tree,
     pub(crate) files: Files,
+    pub(crate) locks: Locks,
+    pub(crate) lock_work: LockWork,
     pub(crate) random: ChaCha20Rng,
     wall_ns: i64,
     pub(crate) cookies: u64,
@@ -58,6 +62,8 @@ impl FsCore {
         Ok(Self {
             tree: Tree::new(node, view, lower, config.bytes_max),
             files: Files::default(),
+            locks: Locks::default(),
+            lock_work: LockWork::default(),
             random: ChaCha20Rng::from_seed(config.seed),
             wall_ns: config.wall_ns,
             cookies: 0,
@@ -75,6 +81,11 @@ impl FsCore {
     /// Open file descriptions of this home, for tests and figures.
     pub fn open_files(&self) -> usize {
         self.files.len()
+    }
+
+    /// Ranges that are locked here, copies too, for tests and figures.
+    pub fn locked_ranges(&self) -> usize {
+        self.locks.len()
     }
 
     /// A new description of this home, held once by `node`. One that its inode counts is in the inode's
@@ -112,8 +123,9 @@ impl FsCore {
         }
     }
 
-    pub(crate) fn close(&mut self, Description { inode, kept, .. }: &Description) {
-        let inode = *inode;
+    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, file: FileId, description: &Description) {
+        let Description { inode, kept, locked, .. } = *description;
+        self.end_locks_of_file(cx, file, (inode, locked));
         if !kept {
             return;
         }
@@ -168,6 +180,7 @@ impl Core for FsCore {
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.tree.enter(old, cx.view());
         self.settle_objects(cx);
+        self.check_holders(cx, old);
         self.go_on(cx);
         self.release_freed(cx);
     }
@@ -175,6 +188,7 @@ impl Core for FsCore {
     fn occupies(&self, slot: SlotNo) -> bool {
         self.tree.any_in(slot)
             || self.files.any_in(slot)
+            || self.locks.any_in(slot)
             || self.announcements.values().any(|it| it.dir.slot() == slot)
     }
 
@@ -237,8 +251,9 @@ impl Core for FsCore {
         match event {
             Event::NodeDown(node) => {
                 self.drop_jobs_of(cx, node);
-                for description in self.files.drop_node(node) {
-                    self.close(&description);
+                self.drop_locks_of(cx, node);
+                for (file, description) in self.files.drop_node(node) {
+                    self.close(cx, file, &description);
                 }
                 self.release_freed(cx);
             }
@@ -250,12 +265,14 @@ impl Core for FsCore {
                     let _ = cx.inform_node(node, &peer::Overlaid { inode, place }, Vec::new());
                 }
             }
+            Event::Timer(LOCK_TIMER) => self.lock_timer(cx),
             // Calls to it have failed; what a dead client held stays held.
             Event::ServerDown(_) | Event::Upcall { .. } | Event::Timer(_) => {}
         }
     }
 
-    /// Nothing here waits for long: what a home or mem-server answers ends the ticket, and a home
-    /// that is down fails the call.
-    fn cancel(&mut self, _cx: &mut Cx<'_>, _ticket: abi::Ticket) {}
+    /// Only who waits for a lock may wait for long: all else ends by what a home or mem-server answers.
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: abi::Ticket) {
+        self.cancel_ticket(cx, ticket);
+    }
 }

@@ -17,6 +17,7 @@ use crate::FsCore;
 use crate::files::{SavedFile, held_elsewhere, is_device};
 use crate::job::Work;
 use crate::limits::MOVED_BYTES_MAX;
+use crate::locks::SavedLocks;
 use crate::lower::Lower;
 use crate::pieces::Arrived;
 use crate::tree::SavedInode;
@@ -38,6 +39,7 @@ struct Head<I, F> {
     files: F,
     /// What was announced of the image's directories: the joiner may have come after that.
     marks: Vec<(InodeId, u64)>,
+    locks: Vec<SavedLocks>,
 }
 
 /// A head that came.
@@ -66,11 +68,17 @@ fn about(op: u16, msg: &Msg) -> Result<Option<About>, Errno> {
         file::Fsync::NUMBER => About::File(file::Fsync::get(msg)?.file),
         file::ObjectOf::NUMBER => About::File(file::ObjectOf::get(msg)?.file),
         file::InodeOf::NUMBER => About::File(file::InodeOf::get(msg)?.file),
+        file::Lock::NUMBER => About::File(file::Lock::get(msg)?.file),
+        file::TestLock::NUMBER => About::File(file::TestLock::get(msg)?.file),
+        file::EndLocks::NUMBER => About::File(file::EndLocks::get(msg)?.file),
+        file::MoveLocks::NUMBER => About::File(file::MoveLocks::get(msg)?.file),
         file::SetAttributes::NUMBER => About::File(file::SetAttributes::get(msg)?.file),
         peer::Bytes::NUMBER => About::File(peer::Bytes::get(msg)?.file),
         peer::PutBytes::NUMBER => About::File(peer::PutBytes::get(msg)?.file),
         peer::Rewind::NUMBER => About::File(peer::Rewind::get(msg)?.file),
         peer::Behind::NUMBER => About::File(peer::Behind::get(msg)?.file),
+        peer::IsOpen::NUMBER => About::File(peer::IsOpen::get(msg)?.file),
+        peer::LockAt::NUMBER => About::Inode(peer::LockAt::get(msg)?.inode),
         name::PathOf::NUMBER => About::Inode(name::PathOf::get(msg)?.inode),
         peer::Seal::NUMBER => About::Inode(peer::Seal::get(msg)?.inode),
         peer::Records::NUMBER => About::Inode(peer::Records::get(msg)?.inode),
@@ -129,7 +137,8 @@ impl FsCore {
     /// What of the slot goes in its head.
     fn head(&self, slot: SlotNo) -> Head<impl Serialize, impl Serialize> {
         let (inodes, files) = (self.tree.saved(slot), self.files.saved(slot));
-        Head { inodes, files, marks: self.tree.announced_in(slot) }
+        let (marks, locks) = (self.tree.announced_in(slot), self.locks.saved(slot));
+        Head { inodes, files, marks, locks }
     }
 
     /// Whether there is more in the slot than is moved.
@@ -141,7 +150,10 @@ impl FsCore {
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
         let nothing = self.tree.saved(slot).is_empty()
             && self.files.saved(slot).is_empty()
-            && self.tree.announced_in(slot).is_empty();
+            && self.tree.announced_in(slot).is_empty()
+            && !self.locks.any_in(slot);
+        // Also where nobody has a lock: what waits for one is nobody's any more.
+        self.send_waiters_away(cx, slot);
         if nothing {
             return Export::Nothing;
         }
@@ -163,9 +175,11 @@ impl FsCore {
 
     /// Checks what another node says lives in the slot. The bytes of its files follow.
     pub(crate) fn admits_slot(&mut self, slot: SlotNo, head: &[u8]) -> Result<(), Errno> {
-        let Read { inodes, files, .. } = postcard::from_bytes(head).map_err(|_| Errno::EPROTO)?;
+        let Read { inodes, files, locks, .. } =
+            postcard::from_bytes(head).map_err(|_| Errno::EPROTO)?;
         self.tree.check_saved(slot, &inodes)?;
         self.files.check_saved(slot, &files)?;
+        self.locks.check_saved(slot, &locks)?;
         let sizes = inodes.iter().filter_map(SavedInode::file_size);
         if sizes.clone().map(|(_, size)| size).sum::<u64>() > MOVED_BYTES_MAX {
             return Err(Errno::EPROTO);
@@ -177,7 +191,7 @@ impl FsCore {
 
     pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, head: &[u8]) {
         // It was read when it was admitted.
-        let (Some(arrived), Ok(Read { inodes, files, marks })) =
+        let (Some(arrived), Ok(Read { inodes, files, marks, locks })) =
             (self.arrived.remove(&slot), postcard::from_bytes(head))
         else {
             return;
@@ -205,14 +219,17 @@ impl FsCore {
                 inode.opens += 1;
             }
         }
+        self.locks.install(locks);
         // A backup keeps what its primary keeps.
         if home == cx.node() {
+            self.prune_locks(cx, slot);
             self.tree.free_unused_in(slot);
         }
     }
 
     pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
         self.files.forget_slot(slot);
+        self.locks.forget_slot(slot);
         self.tree.forget_slot(slot);
     }
 }

@@ -331,6 +331,7 @@ impl<M: Machine> ProcCore<M> {
             parent_death_signal: 0,
             watcher: cx.node().get(),
             stopped_by: 0,
+            has_locks: false,
             moves: 0,
         };
         let no = self.processes.add(own)?;

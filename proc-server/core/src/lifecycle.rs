@@ -110,6 +110,8 @@ impl<M: Machine> ProcCore<M> {
             Phase::Zombie(_) => return,
         };
         process.phase = Phase::Zombie(status);
+        files::locks::end_all(self, cx, no);
+        let Some(process) = self.processes.get_mut(no) else { return };
         let descriptors = process.own.files.remove_all();
         let space = process.space.take();
         let alarm = core::mem::take(&mut process.own.alarm);

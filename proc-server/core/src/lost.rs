@@ -19,6 +19,7 @@ use crate::process::{ChildState, Phase};
 use abi::{NodeId, Pid};
 use alloc::vec::Vec;
 use cluster::View;
+use fs_api::file::LoseLocks;
 use runtime::Cx;
 
 /// Whether `node` is a member of both views in the same life.
@@ -131,6 +132,8 @@ impl<M: Machine> ProcCore<M> {
         if self.is_here(pid) {
             return;
         }
+        let cookie = self.forgotten_cookie();
+        cx.ask(&LoseLocks { pid }, cookie);
         let mut facts = Vec::new();
         for process in self.processes.iter() {
             if process.own.parent == pid {

@@ -32,6 +32,7 @@ mod image;
 mod source;
 mod target;
 
+pub(crate) use image::distinct;
 #[cfg(test)]
 pub(crate) use image::{Image, ThreadImage};
 pub use source::Asker;

@@ -108,6 +108,8 @@ pub struct ProcessOwn {
     pub stopped_by: u32,
     /// How often it has moved to another node.
     pub moves: u32,
+    /// It has asked for locks of files that are its own, F_SETLK: who closes a descriptor of one says so.
+    pub has_locks: bool,
 }
 
 /// What a process is doing as a whole.

@@ -57,7 +57,11 @@ impl FsCore {
             None => {}
             Some(Waiting::Job(job, stop)) => self.job_answered(cx, job, &stop, result),
             Some(Waiting::Announced(number)) => self.announced(cx, number),
-            Some(Waiting::Forwarded(ticket, slot)) => {
+            Some(Waiting::Search(number)) => self.search_answered(cx, number, result),
+            Some(Waiting::Holder(inode, holder)) => {
+                self.holder_checked(cx, (inode, holder), result);
+            }
+            Some(Waiting::Forwarded(ticket, slot) | Waiting::Relayed(ticket, slot, _)) => {
                 let result = result.map_err(|errno| lost_with(cx, slot, errno));
                 cx.complete(ticket, result.map(|reply| Raw(reply.msg)));
             }

@@ -19,7 +19,7 @@ use abi::{Errno, FileId, InodeId, NodeId, SlotNo, SpaceId, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Poll;
-use fs_api::peer::{NameStep, Overlaid, Records, Seal};
+use fs_api::peer::{LockHolder, NameStep, Overlaid, Records, Seal};
 use mem_api::ObjectFetch;
 use runtime::{Answer, Bulk, Client, Cx, Msg, Wire};
 
@@ -95,6 +95,12 @@ pub(crate) enum Waiting {
     Announced(u64),
     /// A request that the file's home performs.
     Forwarded(Ticket, SlotNo),
+    /// A step with a lock for another node, which the inode's home performs.
+    Relayed(Ticket, SlotNo, NodeId),
+    /// One of the answers that a search for a ring of waits needs.
+    Search(u64),
+    /// Whether the description that has locks of an inode is still there.
+    Holder(InodeId, LockHolder),
     /// A read that the file's home performs: where the bytes go.
     ReadBack { ticket: Ticket, file: FileId, space: SpaceId, addr: u64 },
     /// ObjectOf.

@@ -3,6 +3,7 @@
 
 mod on_description;
 mod on_file;
+mod on_lock;
 mod on_name;
 mod on_peer;
 

@@ -78,9 +78,9 @@ impl FsCore {
                 if self.is_mine(cx, release.file).is_err() {
                     return Ok(Answer::reply(&()));
                 }
-                self.at_home(cx, from, (release.file, &release), |it, _| {
+                self.at_home(cx, from, (release.file, &release), |it, cx| {
                     if let Some(description) = it.files.release(release.file, asking)? {
-                        it.close(&description);
+                        it.close(cx, release.file, &description);
                     }
                     Ok(Reply::default())
                 })

@@ -85,6 +85,7 @@ impl FsCore {
                 let file::ObjectOf { file } = file::ObjectOf::get(msg)?;
                 self.object_request(cx, from, file)?
             }
+            file::Lock::NUMBER..=file::LoseLocks::NUMBER => self.lock_request(cx, from, op, msg)?,
             _ => self.state_request(cx, from, op, msg)?,
         })
     }

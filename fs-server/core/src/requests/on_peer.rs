@@ -83,7 +83,7 @@ impl FsCore {
                 self.is_mine(cx, file)?;
                 Answer::from_result(self.behind(cx, node, file))
             }
-            _ => return Err(Errno::ENOSYS),
+            _ => self.lock_peer_request(cx, from, op, msg)?,
         })
     }
 }

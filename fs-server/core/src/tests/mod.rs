@@ -3,6 +3,8 @@
 
 mod backups;
 mod cluster;
+mod lock_moves;
+mod locks;
 mod model;
 mod moves;
 mod pieces;

@@ -417,6 +417,11 @@ impl World {
         answer.map(|answer| answer.and_then(|msg| O::Reply::get(&msg)))
     }
 
+    /// The program on a node gives up on a call.
+    pub fn cancel(&self, at: usize, cookie: u64) {
+        self.programs[at].step(&mut Surroundings { world: self, at }, |_, cx| cx.cancel(cookie));
+    }
+
     /// Delivers what waits for one node.
     pub fn deliver(&self, at: usize) {
         if self.shared.borrow().dead.contains(&at) {

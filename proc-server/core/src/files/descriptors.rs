@@ -2,7 +2,7 @@
 //! System calls on descriptors themselves: dup, close, fcntl, pipe.
 
 use super::table::{DESCRIPTORS_MAX, Descriptor, OpenFile, Target};
-use super::{Wait, glue};
+use super::{Wait, glue, locks};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -24,7 +24,7 @@ const CLOSE_RANGE_CLOEXEC: u64 = 4;
 pub fn close<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let fd = call.args[0];
     let descriptor = call.process_mut().own.files.remove(fd)?;
-    glue::close(call.core, call.cx, descriptor);
+    glue::close_of(call, descriptor);
     Ok(Next::Done(0))
 }
 
@@ -41,7 +41,7 @@ pub fn close_range<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
                 descriptor.close_on_exec = true;
             }
         } else if let Ok(descriptor) = call.process_mut().own.files.remove(fd) {
-            glue::close(call.core, call.cx, descriptor);
+            glue::close_of(call, descriptor);
         }
     }
     Ok(Next::Done(0))
@@ -99,12 +99,12 @@ fn replace<M: Machine>(
     }
     let copy = copy(call, from, close_on_exec)?;
     if let Some(before) = call.process_mut().own.files.replace(to, copy, limit)? {
-        glue::close(call.core, call.cx, before);
+        glue::close_of(call, before);
     }
     Ok(Next::Done(to as u64))
 }
 
-/// fcntl(2). Record locks are not implemented: EINVAL, as for any unknown command.
+/// fcntl(2).
 pub fn fcntl<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let [fd, command, arg, ..] = call.args;
     match command as u32 {
@@ -128,10 +128,10 @@ pub fn fcntl<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         }
         F_GETFL => get_flags(call, fd),
         F_SETFL => set_flags(call, fd, arg as u32),
-        _ => {
+        command => locks::fcntl(call, command).unwrap_or_else(|| {
             call.process().own.files.get(fd)?;
             Err(Errno::EINVAL.into())
-        }
+        }),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::names::CWD;
 use super::transfer::Way;
-use super::{descriptors, ioctl, meta, names, poll, seek, transfer};
+use super::{descriptors, ioctl, locks, meta, names, poll, seek, transfer};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -59,6 +59,7 @@ fn table<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResul
         __NR_dup2 => descriptors::dup2(call),
         __NR_dup3 => descriptors::dup3(call),
         __NR_fcntl => descriptors::fcntl(call),
+        __NR_flock => locks::flock(call),
         __NR_pipe => descriptors::pipe(call, addr, 0),
         __NR_pipe2 => descriptors::pipe(call, addr, flags as u32),
         __NR_ioctl => ioctl::ioctl(call),

@@ -91,6 +91,12 @@ pub fn close<M: Machine>(core: &mut ProcCore<M>, cx: &mut Cx<'_>, descriptor: De
     }
 }
 
+/// The calling process has a descriptor less.
+pub fn close_of<M: Machine>(call: &mut Call<'_, '_, M>, descriptor: Descriptor) {
+    super::locks::closing(call.core, call.cx, call.process, &descriptor);
+    close(call.core, call.cx, descriptor);
+}
+
 /// The same for several.
 pub fn close_all<M: Machine>(
     core: &mut ProcCore<M>,

@@ -12,6 +12,7 @@ pub mod holders;
 mod ioctl;
 pub mod local;
 mod local_file;
+pub(crate) mod locks;
 pub(crate) mod meta;
 pub(crate) mod name_call;
 pub(crate) mod names;
@@ -86,6 +87,8 @@ pub enum Wait {
         /// O_ flags.
         flags: u32,
     },
+    /// The lock in the way, F_GETLK.
+    TestLock(crate::layout::io::Flock),
     /// A position, lseek(2).
     Seek,
     /// A count of bytes, getdents64(2).
@@ -157,6 +160,7 @@ fn answered<M: Machine>(
             descriptors::flags_to_change(call, file, mask, flags, reply)
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
+        Wait::TestLock(flock) => locks::tested(call, flock, reply),
         Wait::Seek => seek::answered(reply),
         Wait::Moved => seek::listed(reply),
         Wait::Stat(out) => meta::stat_answered(call, out, reply),

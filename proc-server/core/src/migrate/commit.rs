@@ -55,6 +55,7 @@ impl<M: Machine> ProcCore<M> {
         let pid = process.own.pid;
         self.machine
             .log(format_args!("process {pid} is lost on its way to node {}: {errno}", outgoing.to));
+        files::locks::end_all(self, cx, outgoing.process);
         self.let_files_go(cx, outgoing.process);
         if let Some(process) = self.processes.get_mut(outgoing.process) {
             for id in core::mem::take(&mut process.threads) {
@@ -92,6 +93,7 @@ impl<M: Machine> ProcCore<M> {
     fn has_gone(&mut self, cx: &mut Cx<'_>, number: u64, taken: bool) {
         let Some(outgoing) = self.moves.outgoing.remove(&number) else { return };
         let (no, to) = (outgoing.process, outgoing.to);
+        files::locks::left(self, cx, no);
         self.let_files_go(cx, no);
         // A thread of the process itself that asked is forgotten with the others: the target answers it.
         let Some(process) = self.processes.remove(no) else { return };

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 /// Bytes of the FPU state.
 const FPU_BYTES: usize = 512;
 

@@ -5,7 +5,7 @@ use super::image::{Image, ThreadImage, distinct};
 use crate::ProcCore;
 use crate::cluster::{Fact, Place};
 use crate::entry::move_cookie;
-use crate::files::OpenFile;
+use crate::files::{OpenFile, locks};
 use crate::limits::GIVEN_MAX;
 use crate::machine::Machine;
 use crate::parked::Origin;
@@ -17,7 +17,7 @@ use abi::limits::{PAGE_BYTES, WINDOW_BYTES};
 use abi::{Errno, NodeId, ObjectId, Pid, SpaceId, ThreadId, Ticket};
 use alloc::vec::Vec;
 use core::task::Poll;
-use fs_api::file::Hold;
+use fs_api::file::{Hold, MoveLocks};
 use fs_api::name::FileKind;
 use mem_api::{FetchAll, MoveProgress, MoveState, SpaceExport, SpaceGive, SpaceSize};
 use proc_api::peer::{MoveDiscard, MoveInstall, MoveInstalled, MoveProcess, SendSignal, Tell};
@@ -329,10 +329,12 @@ impl<M: Machine> ProcCore<M> {
             Ok(_) | Err(_) => return self.abort_move(cx, number, Errno::EFBIG),
         };
         let wanted = distinct(&process.own);
+        let to = self.moves.outgoing.get(&number).map_or(cx.node(), |it| it.to);
+        let locks = wanted.iter().filter_map(|file| locks::moving(&process.own, *file, to));
+        let locks: Vec<MoveLocks> = locks.collect();
         let Some(outgoing) = self.moves.outgoing.get_mut(&number) else { return };
-        let to = outgoing.to;
         outgoing.state = state;
-        outgoing.stage = Stage::Hold { left: wanted.len() };
+        outgoing.stage = Stage::Hold { left: wanted.len() + locks.len() };
         outgoing.wanted = wanted;
         for file in outgoing.wanted.clone().into_iter().enumerate() {
             let cookie = step_cookie(number, file.0);
@@ -341,6 +343,12 @@ impl<M: Machine> ProcCore<M> {
                 outgoing.messages += 2;
             }
             cx.ask_server(file.1.server(), &Hold { file: file.1.file, node: to }, cookie);
+        }
+        for (at, op) in locks.into_iter().enumerate() {
+            if cx.view().home(op.file.slot()) != cx.node() {
+                outgoing.messages += 2;
+            }
+            cx.ask(&op, step_cookie(number, outgoing.wanted.len() + at));
         }
         self.next_stage(cx, number);
     }
@@ -376,6 +384,8 @@ impl<M: Machine> ProcCore<M> {
                     // directory, whose description may rest there, must not keep a process from moving.
                     (Err(Errno::EHOSTDOWN | Errno::EIO), Some(file))
                         if file.kind == FileKind::Directory => {}
+                    // Where the home of its locks is gone, so are they.
+                    (Err(Errno::EHOSTDOWN | Errno::EIO), None) => {}
                     (Err(errno), _) => outgoing.failed = Some(errno),
                 }
             }
@@ -499,6 +509,7 @@ impl<M: Machine> ProcCore<M> {
             let held = postcard::to_allocvec(&outgoing.held).unwrap_or_default();
             // A node that is down holds nothing any more.
             let _ = cx.inform_node(outgoing.to, &MoveDiscard { token: number }, held);
+            locks::stays(self, cx, outgoing.process, outgoing.to);
         }
         let me = self.own_asker(&outgoing);
         if let (true, Asker::Thread(id)) = (me, outgoing.asker)

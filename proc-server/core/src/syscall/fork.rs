@@ -211,6 +211,7 @@ fn child_own(parent: &Process, pid: Pid, exit_signal: u32, started_ns: u64) -> P
         watcher: 0,
         stopped_by: 0,
         moves: 0,
+        has_locks: false,
         ..parent.own.clone()
     }
 }

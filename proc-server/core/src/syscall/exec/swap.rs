@@ -70,6 +70,9 @@ pub(super) fn swap<M: Machine>(
     process.set_name(name);
     let pid = process.own.pid;
     let closing = process.own.files.remove_close_on_exec();
+    for descriptor in &closing {
+        files::locks::closing(call.core, call.cx, call.process, descriptor);
+    }
     files::close_all(call.core, call.cx, closing);
     if let Some(space) = old_space {
         destroy(call.core, call.cx, space);
