@@ -66,6 +66,8 @@ pub enum FileKind {
     Pipe,
     /// A terminal.
     Terminal,
+    /// An event counter, eventfd(2).
+    Counter,
 }
 
 /// openat(2): flags and mode as there.

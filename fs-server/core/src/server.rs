@@ -108,7 +108,7 @@ impl FsCore {
             _ if Lower::is_lower(inode) => false,
             FileKind::Regular => true,
             FileKind::Directory => self.tree.is_home(inode),
-            FileKind::Device | FileKind::Pipe | FileKind::Terminal => false,
+            FileKind::Device | FileKind::Pipe | FileKind::Terminal | FileKind::Counter => false,
         }
     }
 

@@ -81,9 +81,11 @@ impl FsCore {
         let description = self.files.get(file)?;
         match description.kind {
             FileKind::Directory => Ok(Kind::Directory),
-            FileKind::Regular | FileKind::Device | FileKind::Pipe | FileKind::Terminal => {
-                self.tree.kind(description.inode)
-            }
+            FileKind::Regular
+            | FileKind::Device
+            | FileKind::Pipe
+            | FileKind::Terminal
+            | FileKind::Counter => self.tree.kind(description.inode),
         }
     }
 

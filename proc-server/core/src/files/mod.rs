@@ -83,6 +83,8 @@ pub enum Wait {
         /// O_ flags.
         flags: u32,
     },
+    /// A new event counter: O_ flags.
+    Counter(u32),
     /// A position, lseek(2).
     Seek,
     /// A count of bytes, getdents64(2).
@@ -154,6 +156,7 @@ fn answered<M: Machine>(
             descriptors::flags_to_change(call, file, mask, flags, reply)
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
+        Wait::Counter(flags) => descriptors::counter_made(call, flags, reply),
         Wait::Seek => seek::answered(reply),
         Wait::Moved => seek::listed(reply),
         Wait::Stat(out) => meta::stat_answered(call, out, reply),

@@ -12,16 +12,22 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use runtime::Cx;
 use runtime::collections::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct PipeNo(pub(crate) FileId);
 
 /// What a description describes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    Pipe { pipe: PipeNo, end: End },
+    Pipe {
+        pipe: PipeNo,
+        end: End,
+    },
     Terminal,
+    /// An event counter, which has the description's name.
+    Counter,
 }
 
 #[derive(Debug)]
