@@ -68,6 +68,8 @@ pub enum FileKind {
     Terminal,
     /// What a process has of a System V object: no descriptor names it.
     Held,
+    /// An event counter, eventfd(2).
+    Counter,
 }
 
 /// openat(2): flags and mode as there.

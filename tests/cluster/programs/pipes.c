@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Pipes: ends, limits, whole writes, waiting without blocking, descriptors over exec.
+// Pipes: ends, limits, whole writes, waiting without blocking, descriptors over exec; event counters.
 #define _GNU_SOURCE
 #include "check.h"
 #include <fcntl.h>
@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/stat.h>
@@ -198,6 +199,49 @@ static void check_descriptors(char *path) {
     close(ends[0]);
 }
 
+static void check_counters(void) {
+    uint64_t value = 0;
+    int fd = eventfd(3, EFD_NONBLOCK | EFD_CLOEXEC);
+    CHECK(fd >= 0);
+    SAME(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    value = 4;
+    SAME(write(fd, &value, 8), 8);
+    SAME(read(fd, &value, 8), 8);
+    SAME(value, 7);
+    FAILS(read(fd, &value, 8), EAGAIN);
+    FAILS(read(fd, &value, 4), EINVAL);
+    value = UINT64_MAX;
+    FAILS(write(fd, &value, 8), EINVAL);
+    value = UINT64_MAX - 1;
+    SAME(write(fd, &value, 8), 8);
+    struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
+    SAME(poll(&wait, 1, 0), 1);
+    SAME(wait.revents, POLLIN);
+    value = 1;
+    FAILS(write(fd, &value, 8), EAGAIN);
+    FAILS(pread(fd, &value, 8, 0), ESPIPE);
+    close(fd);
+    FAILS(eventfd(0, 0x10), EINVAL);
+    fd = eventfd(2, EFD_SEMAPHORE);
+    SAME(read(fd, &value, 8), 8);
+    SAME(value, 1);
+    pid_t child = fork();
+    if (child == 0) {
+        // One is left, then the parent gives three more.
+        for (int i = 0; i < 4; i++) SAME(read(fd, &value, 8), 8);
+        CHILD_END();
+    }
+    usleep(50000);
+    value = 3;
+    SAME(write(fd, &value, 8), 8);
+    CHILD(child);
+    wait.fd = fd;
+    SAME(poll(&wait, 1, 0), 1);
+    SAME(wait.revents, POLLOUT);
+    close(fd);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) return write(50, "here", 4) != 4 || write(60, "x", 1) != -1 || errno != EBADF;
     signal(SIGPIPE, SIG_IGN);
@@ -207,5 +251,6 @@ int main(int argc, char **argv) {
     check_whole_writes();
     check_stream();
     check_descriptors(argv[0]);
+    check_counters();
     return check_end("pipes");
 }

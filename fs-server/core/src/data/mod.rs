@@ -85,6 +85,7 @@ impl FsCore {
             | FileKind::Device
             | FileKind::Pipe
             | FileKind::Terminal
+            | FileKind::Counter
             | FileKind::Held => self.tree.kind(description.inode),
         }
     }

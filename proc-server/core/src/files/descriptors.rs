@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System calls on descriptors themselves: dup, close, fcntl, pipe.
+//! System calls on descriptors themselves: dup, close, fcntl, pipe, eventfd.
 
 use super::table::{DESCRIPTORS_MAX, Descriptor, OpenFile, Target};
-use super::{Wait, glue, locks};
+use super::{Wait, glue, locks, names};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
 use abi::linux::general::{
-    F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, O_ACCMODE, O_APPEND,
-    O_CLOEXEC, O_NONBLOCK,
+    EFD_SEMAPHORE, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC,
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_NONBLOCK,
 };
 use fs_api::file::{Flags, GetFlags, SetFlags};
 use fs_api::name::FileKind;
-use ipc_api::{PipeCreate, PipeEnds};
+use ipc_api::{CounterCreate, CounterMade, PipeCreate, PipeEnds};
 use runtime::{NodeReply, Wire};
 
 /// Flags that F_SETFL can change.
@@ -239,6 +239,29 @@ pub fn pipe_made<M: Machine>(
         return Err(errno.into());
     }
     Ok(Next::Done(0))
+}
+
+/// eventfd(2), eventfd2(2). EFD_CLOEXEC and EFD_NONBLOCK are the O_ flags of these names.
+pub fn eventfd<M: Machine>(call: &mut Call<'_, '_, M>, count: u64, flags: u32) -> SysResult {
+    if flags & !(EFD_SEMAPHORE | O_CLOEXEC | O_NONBLOCK) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let op = CounterCreate {
+        count: u64::from(count as u32),
+        semaphore: flags & EFD_SEMAPHORE != 0,
+        flags: flags & O_NONBLOCK,
+    };
+    Ok(call.ask(&op, glue::wait(Wait::Counter(flags & O_CLOEXEC))))
+}
+
+/// The counter is there.
+pub fn counter_made<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    flags: u32,
+    reply: &NodeReply,
+) -> SysResult {
+    let file = CounterMade::get(&reply.msg)?.file;
+    names::install(call, OpenFile { file, kind: FileKind::Counter }, flags)
 }
 
 fn remove<M: Machine>(call: &mut Call<'_, '_, M>, fd: usize) {

@@ -62,6 +62,8 @@ fn table<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResul
         __NR_flock => locks::flock(call),
         __NR_pipe => descriptors::pipe(call, addr, 0),
         __NR_pipe2 => descriptors::pipe(call, addr, flags as u32),
+        __NR_eventfd => descriptors::eventfd(call, addr, 0),
+        __NR_eventfd2 => descriptors::eventfd(call, addr, flags as u32),
         __NR_ioctl => ioctl::ioctl(call),
         __NR_fstat => meta::fstat(call),
         __NR_fstatfs => meta::fstatfs(call),

@@ -29,10 +29,7 @@ const LAST: u64 = i64::MAX as u64;
 
 /// Whether fs-server keeps locks of it: pipes, terminals and what proc-server shows itself have none.
 fn has_locks(file: OpenFile) -> bool {
-    match file.kind {
-        FileKind::Regular | FileKind::Directory => true,
-        FileKind::Device | FileKind::Pipe | FileKind::Terminal => false,
-    }
+    matches!(file.kind, FileKind::Regular | FileKind::Directory)
 }
 
 fn lockable<M: Machine>(call: &Call<'_, '_, M>, fd: u64) -> Result<OpenFile, crate::syscall::Fail> {

@@ -89,6 +89,8 @@ pub enum Wait {
     },
     /// The lock in the way, F_GETLK.
     TestLock(crate::layout::io::Flock),
+    /// A new event counter: O_ flags.
+    Counter(u32),
     /// A position, lseek(2).
     Seek,
     /// A count of bytes, getdents64(2).
@@ -161,6 +163,7 @@ fn answered<M: Machine>(
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
         Wait::TestLock(flock) => locks::tested(call, flock, reply),
+        Wait::Counter(flags) => descriptors::counter_made(call, flags, reply),
         Wait::Seek => seek::answered(reply),
         Wait::Moved => seek::listed(reply),
         Wait::Stat(out) => meta::stat_answered(call, out, reply),

@@ -21,7 +21,9 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &mut call.process_mut().own.files.get_mut(fd)?.target {
         Target::Local(local) => Ok(Next::Done(local.seek(offset, whence)?)),
         Target::File(file) => match file.kind {
-            FileKind::Pipe | FileKind::Terminal | FileKind::Held => Err(Errno::ESPIPE.into()),
+            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Held => {
+                Err(Errno::ESPIPE.into())
+            }
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
                 if ![SEEK_SET, SEEK_CUR, SEEK_END].contains(&whence) {
                     return Err(Errno::EINVAL.into());
@@ -79,9 +81,7 @@ pub fn ftruncate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
 /// fsync(2), fdatasync(2): files are in memory, of two nodes if there are two.
 pub fn fsync<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &call.process().own.files.get(call.args[0])?.target {
-        Target::File(file) if matches!(file.kind, FileKind::Pipe | FileKind::Terminal) => {
-            Err(Errno::EINVAL.into())
-        }
+        Target::File(file) if file.is_stream() => Err(Errno::EINVAL.into()),
         Target::File(file) if file.kind == FileKind::Regular => {
             let file = file.file;
             Ok(call.ask(&Fsync { file }, glue::wait(Wait::Zero)))

@@ -32,11 +32,18 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// Whether it has no positions: it is of the ipc server.
+    pub const fn is_stream(self) -> bool {
+        matches!(self.server(), ServerId::Ipc)
+    }
+
     /// The server that performs its operations.
     pub const fn server(self) -> ServerId {
         match self.kind {
             FileKind::Regular | FileKind::Directory | FileKind::Device => ServerId::Fs,
-            FileKind::Pipe | FileKind::Terminal | FileKind::Held => ServerId::Ipc,
+            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Held => {
+                ServerId::Ipc
+            }
         }
     }
 }

@@ -102,8 +102,9 @@ impl Transfer {
             return false;
         }
         match (self.way, self.file.kind) {
+            // A counter takes eight bytes of each range.
+            (Way::Write, FileKind::Counter) | (Way::Read, FileKind::Regular) => moved == asked,
             (Way::Write, _) => true,
-            (Way::Read, FileKind::Regular) => moved == asked,
             (Way::Read, _) => false,
         }
     }
@@ -163,8 +164,7 @@ fn begin<M: Machine>(
         Target::File(file) => *file,
         Target::Local(_) => return local_file::transfer(call, fd, way, &memory, offset),
     };
-    let is_stream = matches!(file.kind, FileKind::Pipe | FileKind::Terminal);
-    if offset.is_some() && is_stream {
+    if offset.is_some() && file.is_stream() {
         return Err(Errno::ESPIPE.into());
     }
     let done = call.bytes_done().min(memory.total());

@@ -236,6 +236,7 @@ fn target_text(target: &Target) -> String {
         Target::File(file) => match file.kind {
             FileKind::Pipe => format!("pipe:[{}]", file.file.raw()),
             FileKind::Terminal => "/dev/console".into(),
+            FileKind::Counter => "anon_inode:[eventfd]".into(),
             FileKind::Regular => format!("file:[{}]", file.file.raw()),
             FileKind::Directory => format!("directory:[{}]", file.file.raw()),
             FileKind::Device => format!("device:[{}]", file.file.raw()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages of the ipc server: pipes and terminals. On an open pipe or terminal it performs the
+//! Messages of the ipc server: pipes, event counters and terminals. On an open one it performs the
 //! operations of [`fs_api::file`].
 
 #![no_std]
@@ -23,6 +23,14 @@ hot! {
 hot! {
     /// The two ends.
     pub struct PipeEnds { pub read: FileId, pub write: FileId }
+}
+hot! {
+    /// eventfd2(2); `flags`: O_NONBLOCK. The calling node holds it.
+    pub struct CounterCreate { pub count: u64, pub semaphore: bool, pub flags: u32 }
+}
+hot! {
+    /// An event counter.
+    pub struct CounterMade { pub file: FileId }
 }
 hot! {
     /// Opens the console terminal of a node with these status flags; the calling node holds it.
@@ -51,6 +59,7 @@ operations! {
     65, slow, once: TerminalOpen => TerminalOpened;
     66, slow, once: RescueWrite => ();
     67, slow, repeat: RescueEnd => ();
+    68, slow, once: CounterCreate => CounterMade;
 }
 
 /// Upcall to proc: a terminal sends a signal to a process group.

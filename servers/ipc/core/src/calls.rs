@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The operations, one by one.
 
+use crate::descriptions::SETTABLE;
+use crate::event::{Counter, VALUE_BYTES, value_of};
 use crate::files::{Kind, PipeNo};
-use crate::limits::PIPES_MAX;
+use crate::limits::{COUNTERS_MAX, PIPES_MAX};
 use crate::pipe::{End, Pipe};
 use crate::transfer::{Poller, Source, Taken, Target, Writer, check_kept, kept_bytes, one_step};
 use crate::{Ipc, home_of, node_of};
-use abi::linux::general::{
-    O_ACCMODE, O_APPEND, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFCHR, S_IFIFO,
-};
+use abi::linux::general::{O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
 use abi::linux::ioctl::FIONREAD;
-use abi::{Errno, FileId, NodeId};
+use abi::{Errno, FileId};
 use ipc_api::file::{
-    Caller, FileStat, Flags, GetFlags, Hold, InodeOf, Ioctl, IoctlReply, ListDirectory, Moved,
-    ObjectOf, Poll, PollWait, Read, ReadAt, Ready, Release, Resize, Seek, SetAttributes, SetFlags,
-    Stat, TerminalRead, Write, WriteAt,
+    Caller, Ioctl, IoctlReply, Moved, Poll, PollWait, Read, Ready, TerminalRead, Write,
 };
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use ipc_api::{CounterCreate, CounterMade};
 use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
 
-/// Flags that fcntl(F_SETFL) changes.
-const SETTABLE: u32 = O_NONBLOCK | O_APPEND;
-/// Device number of /dev/console: 5, 1.
-const CONSOLE_DEVICE: u64 = 5 << 8 | 1;
 /// Longest text of [`RescueWrite`].
 const RESCUE_TEXT_BYTES: usize = 512;
 
@@ -53,32 +48,11 @@ impl Ipc {
             PollWait::NUMBER => self.poll_wait(cx, from, PollWait::get(msg)?),
             Ioctl::NUMBER => self.ioctl(cx, from, &Ioctl::get(msg)?),
             PipeCreate::NUMBER => self.pipe_create(cx, from, PipeCreate::get(msg)?),
+            CounterCreate::NUMBER => self.counter_create(cx, from, CounterCreate::get(msg)?),
             TerminalOpen::NUMBER => self.terminal_open(cx, from, TerminalOpen::get(msg)?),
             RescueWrite::NUMBER => self.rescue_write(cx, from, &RescueWrite::get(msg)?),
             RescueEnd::NUMBER => self.rescue_end(from),
             _ => self.call_on_description(cx, from, op, msg),
-        }
-    }
-
-    fn call_on_description(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: Client,
-        op: u16,
-        msg: &Msg,
-    ) -> Result<Answer, Errno> {
-        match op {
-            FileStat::NUMBER => self.stat(cx, from, FileStat::get(msg)?),
-            GetFlags::NUMBER => self.flags(cx, from, GetFlags::get(msg)?),
-            SetFlags::NUMBER => self.set_flags(cx, from, SetFlags::get(msg)?),
-            Hold::NUMBER => self.hold(cx, from, Hold::get(msg)?),
-            Release::NUMBER => self.release(cx, from, Release::get(msg)?),
-            Seek::NUMBER | ReadAt::NUMBER | WriteAt::NUMBER => Err(Errno::ESPIPE),
-            ListDirectory::NUMBER | InodeOf::NUMBER => Err(Errno::ENOTDIR),
-            Resize::NUMBER => Err(Errno::EINVAL),
-            ObjectOf::NUMBER => Err(Errno::ENODEV),
-            SetAttributes::NUMBER => Err(Errno::EOPNOTSUPP),
-            _ => Err(Errno::ENOSYS),
         }
     }
 
@@ -107,6 +81,30 @@ impl Ipc {
         self.files.open(write, holder, kind(End::Write), O_WRONLY | flags);
         self.pipes.insert(pipe, Pipe::new(read));
         Ok(Answer::reply(&PipeEnds { read, write }))
+    }
+
+    fn counter_create(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: CounterCreate,
+    ) -> Result<Answer, Errno> {
+        let CounterCreate { count, semaphore, flags } = request;
+        if !matches!(from, Client::Server { .. }) {
+            return Err(Errno::EPERM);
+        }
+        // eventfd(2) starts with 32 bits.
+        if flags & !O_NONBLOCK != 0 || u32::try_from(count).is_err() {
+            return Err(Errno::EINVAL);
+        }
+        if self.counters.len() >= COUNTERS_MAX {
+            return Err(Errno::ENFILE);
+        }
+        self.files.check_room(1)?;
+        let file = self.files.new_id(cx)?;
+        self.files.open(file, cx.node(), Kind::Counter, O_RDWR | flags);
+        self.counters.insert(file, Counter::new(count, semaphore));
+        Ok(Answer::reply(&CounterMade { file }))
     }
 
     fn terminal_open(
@@ -203,6 +201,7 @@ impl Ipc {
         let taken: Option<Taken> = match kind {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.read(cx, target, len)?,
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Counter => self.counter(file)?.read(cx, target, len)?,
             Kind::Terminal => {
                 if let Some(caller) = &caller {
                     self.terminal.check_reader(cx, caller)?;
@@ -221,6 +220,7 @@ impl Ipc {
             Kind::Pipe { pipe, .. } => {
                 self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
             }
+            Kind::Counter => self.counter(file)?.wait_to_read(ticket, node, target),
             Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -229,6 +229,10 @@ impl Ipc {
 
     fn pipe(&mut self, pipe: PipeNo) -> Result<&mut Pipe, Errno> {
         self.pipes.get_mut(&pipe).ok_or(Errno::EIO)
+    }
+
+    fn counter(&mut self, file: FileId) -> Result<&mut Counter, Errno> {
+        self.counters.get_mut(&file).ok_or(Errno::EIO)
     }
 
     fn write(&mut self, cx: &mut Cx<'_>, from: Client, request: &Write) -> Result<Answer, Errno> {
@@ -271,12 +275,17 @@ impl Ipc {
         let open = self.files.get(file, node)?;
         let nonblocking = open.flags & O_NONBLOCK != 0;
         let kind = open.kind;
+        if kind == Kind::Counter {
+            return self.add(cx, from, (file, nonblocking), &source, len);
+        }
         if len == 0 {
             return Ok(Answer::reply(&Moved { bytes: 0 }));
         }
         let done = match kind {
             Kind::Pipe { pipe, end: End::Write } => self.pipe(pipe)?.write(cx, &source, len)?,
-            Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) | Kind::Counter => {
+                return Err(Errno::EBADF);
+            }
             Kind::Terminal => self.terminal.write(cx, &source, len)?,
         };
         if done == len || (nonblocking && done > 0) {
@@ -293,6 +302,28 @@ impl Ipc {
         }
     }
 
+    /// Adds to a counter: as a whole, or later.
+    fn add(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        (file, nonblocking): (FileId, bool),
+        source: &Source,
+        len: usize,
+    ) -> Result<Answer, Errno> {
+        let value = value_of(cx, source, len)?;
+        if self.counter(file)?.write(cx, value) {
+            return Ok(Answer::reply(&Moved { bytes: VALUE_BYTES as u64 }));
+        }
+        if nonblocking {
+            return Err(Errno::EAGAIN);
+        }
+        let ticket = cx.open_ticket(from)?;
+        let node = node_of(cx, from);
+        self.counter(file)?.wait_to_write(ticket, node, value);
+        Ok(Answer::Pending(ticket))
+    }
+
     fn wait_to_write(
         &mut self,
         cx: &mut Cx<'_>,
@@ -307,6 +338,7 @@ impl Ipc {
         let writer = Writer { ticket, from: node_of(cx, from), file, source, len, done };
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
+            Kind::Counter => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.writers.push_back(writer),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -327,14 +359,16 @@ impl Ipc {
         match self.files.get(file, node_of(cx, from))?.kind {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Counter => self.counter(file)?.put_back(cx, bulk.data())?,
             Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
         }
         Ok(Answer::reply(&()))
     }
 
-    fn ready(&mut self, kind: Kind, events: u32) -> Result<u32, Errno> {
+    fn ready(&mut self, file: FileId, kind: Kind, events: u32) -> Result<u32, Errno> {
         match kind {
             Kind::Pipe { pipe, end } => Ok(self.pipe(pipe)?.poll(end, events)),
+            Kind::Counter => Ok(self.counter(file)?.poll(events)),
             Kind::Terminal => Ok(self.terminal.poll(events)),
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
@@ -346,7 +380,7 @@ impl Ipc {
             return self.forward(cx, from, home, &request);
         }
         let kind = self.files.get(request.file, node_of(cx, from))?.kind;
-        Ok(Answer::reply(&Ready { events: self.ready(kind, request.events)? }))
+        Ok(Answer::reply(&Ready { events: self.ready(request.file, kind, request.events)? }))
     }
 
     fn poll_wait(
@@ -362,7 +396,7 @@ impl Ipc {
         }
         let node = node_of(cx, from);
         let kind = self.files.get(file, node)?.kind;
-        let ready = self.ready(kind, events)?;
+        let ready = self.ready(file, kind, events)?;
         if ready != 0 {
             return Ok(Answer::reply(&Ready { events: ready }));
         }
@@ -370,6 +404,7 @@ impl Ipc {
         let poller = Poller { ticket, from: node, file, events };
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.wait_to_poll(poller),
+            Kind::Counter => self.counter(file)?.wait_to_poll(poller),
             Kind::Terminal => self.terminal.wait_to_poll(poller),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -387,83 +422,8 @@ impl Ipc {
                 let len = self.pipe(pipe)?.len() as u32;
                 Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
             }
-            Kind::Pipe { .. } => Err(Errno::ENOTTY),
+            Kind::Pipe { .. } | Kind::Counter => Err(Errno::ENOTTY),
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
-    }
-
-    fn stat(&mut self, cx: &mut Cx<'_>, from: Client, request: FileStat) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file)?;
-        if home != cx.node() {
-            return self.forward(cx, from, home, &request);
-        }
-        let stat = match self.files.get(request.file, node_of(cx, from))?.kind {
-            Kind::Pipe { pipe, .. } => {
-                Stat { inode: pipe.0.raw(), mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
-            }
-            Kind::Terminal => Stat {
-                inode: 1,
-                mode: S_IFCHR | 0o620,
-                links: 1,
-                rdev: CONSOLE_DEVICE,
-                ..Stat::default()
-            },
-            Kind::Sysv(_) => return Err(Errno::EBADF),
-        };
-        Ok(Answer::reply(&stat))
-    }
-
-    fn flags(&mut self, cx: &mut Cx<'_>, from: Client, request: GetFlags) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file)?;
-        if home != cx.node() {
-            return self.forward(cx, from, home, &request);
-        }
-        let flags = self.files.get(request.file, node_of(cx, from))?.flags;
-        Ok(Answer::reply(&Flags { flags }))
-    }
-
-    fn set_flags(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: Client,
-        request: SetFlags,
-    ) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file)?;
-        if home != cx.node() {
-            return self.forward(cx, from, home, &request);
-        }
-        let open = self.files.get(request.file, node_of(cx, from))?;
-        open.flags = (open.flags & !SETTABLE) | (request.flags & SETTABLE);
-        Ok(Answer::reply(&()))
-    }
-
-    fn hold(&mut self, cx: &mut Cx<'_>, from: Client, request: Hold) -> Result<Answer, Errno> {
-        let home = home_of(cx, request.file)?;
-        if home != cx.node() {
-            return self.forward(cx, from, home, &request);
-        }
-        if !cx.view().contains(request.node) {
-            return Err(Errno::EINVAL);
-        }
-        let open = self.files.get(request.file, node_of(cx, from))?;
-        open.hold(request.node);
-        Ok(Answer::reply(&()))
-    }
-
-    fn release(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: Client,
-        request: Release,
-    ) -> Result<Answer, Errno> {
-        let Ok(home) = home_of(cx, request.file) else { return Ok(Answer::reply(&())) };
-        if home != cx.node() {
-            return self.forward(cx, from, home, &request);
-        }
-        let node: NodeId = node_of(cx, from);
-        if let Some(kind) = self.files.release(request.file, node)? {
-            self.closed(cx, request.file, kind);
-        }
-        Ok(Answer::reply(&()))
     }
 }

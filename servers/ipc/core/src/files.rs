@@ -13,13 +13,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use runtime::Cx;
 use runtime::collections::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct PipeNo(pub(crate) FileId);
 
 /// What a description describes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Pipe {
         pipe: PipeNo,
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Terminal,
     /// Not a file: what a process has of a System V object.
     Sysv(Held),
+    /// An event counter, which has the description's name.
+    Counter,
 }
 
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the ipc server: pipes, terminals and System V objects.
+//! Decisions of the ipc server: pipes, event counters, terminals and System V objects.
 //!
 //! # Model
 //! [`Ipc`] is the server's core. A file whose home is this node stands in its tables; operations on
@@ -22,6 +22,8 @@ extern crate alloc;
 extern crate std;
 
 mod calls;
+mod descriptions;
+mod event;
 mod files;
 mod forward;
 pub mod limits;
@@ -37,6 +39,7 @@ mod tty;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
 use cluster::View;
+use event::Counter;
 use files::{Files, Kind, PipeNo};
 use forward::{Forward, Gather};
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
@@ -51,6 +54,7 @@ use tty::Terminal;
 pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
+    counters: HashMap<FileId, Counter>,
     terminal: Terminal,
     sysv: Sysv,
     forwards: HashMap<u64, Forward>,
@@ -73,6 +77,11 @@ impl Ipc {
                     self.pipes.remove(&pipe);
                 }
             }
+            Kind::Counter => {
+                if let Some(mut counter) = self.counters.remove(&file) {
+                    counter.send_away(cx, Errno::EBADF);
+                }
+            }
             Kind::Terminal => {
                 self.terminal.forget(cx, |_, at| at == file);
                 if !self.files.has_terminal() {
@@ -86,6 +95,9 @@ impl Ipc {
     fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
         for pipe in self.pipes.values_mut() {
             pipe.forget_node(cx, node);
+        }
+        for counter in self.counters.values_mut() {
+            counter.forget_node(cx, node);
         }
         self.terminal.forget(cx, |from, _| from == node);
         self.sysv.forget_node(cx, node);
@@ -194,6 +206,11 @@ impl Core for Ipc {
         }
         for pipe in self.pipes.values_mut() {
             if pipe.cancel(cx, ticket) {
+                return;
+            }
+        }
+        for counter in self.counters.values_mut() {
+            if counter.cancel(cx, ticket) {
                 return;
             }
         }

@@ -7,8 +7,10 @@ pub const PIPE_BYTES: usize = 64 * 1024;
 pub const ATOMIC_BYTES: usize = 4096;
 /// Pipes whose home is this node. Full ones hold 128 MiB, so the bound is what a node can afford.
 pub const PIPES_MAX: usize = 2048;
-/// Open descriptions whose home is this node: two per pipe, and those of the terminal.
-pub const FILES_MAX: usize = 2 * PIPES_MAX + 1024;
+/// Event counters (eventfd(2)) whose home is this node; the next gets ENFILE.
+pub const COUNTERS_MAX: usize = 1024;
+/// Open descriptions whose home is this node: two per pipe, those of counters and of the terminal.
+pub const FILES_MAX: usize = 2 * PIPES_MAX + COUNTERS_MAX + 1024;
 /// Bytes that other nodes may give back to a pipe beyond its size: several of their reads can fail
 /// at a time. More is refused with ENOSPC: no correct node has read so much.
 pub const RETURNED_BYTES_MAX: usize = 4 * PIPE_BYTES;

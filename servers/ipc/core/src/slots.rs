@@ -2,17 +2,18 @@
 //! Slots that move with what lives in them.
 //!
 //! # Model
-//! Both ends of a pipe are in one slot. What moves is the bytes, the descriptions and who holds them. Calls
+//! Both ends of a pipe are in one slot. What moves is the bytes, counters, the descriptions and who holds them. Calls
 //! that wait are sent away first: they come again, and wait at the host until the next view. A terminal is
 //! of its node, so a slot with descriptions of it stays, and so does one with shared memory, or with more bytes
 //! than [`SLOT_BYTES_MAX`].
 
 use crate::Ipc;
+use crate::event::{self, Counter};
 use crate::files::{Kind, OpenFile, PipeNo};
 use crate::home_of;
-use crate::limits::{PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX};
+use crate::limits::{COUNTERS_MAX, PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX};
 use crate::pipe::{End, Pipe, Saved};
-use crate::sysv;
+use crate::sysv::{self, Held};
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
@@ -28,8 +29,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 struct SavedFile {
     id: FileId,
-    pipe: FileId,
-    end: End,
+    kind: Kind,
     flags: u32,
     holders: Vec<(NodeId, u32)>,
 }
@@ -38,8 +38,53 @@ struct SavedFile {
 #[derive(Serialize, Deserialize)]
 struct State {
     pipes: Vec<Saved>,
+    counters: Vec<event::Saved>,
     files: Vec<SavedFile>,
     sysv: sysv::Saved,
+}
+
+impl State {
+    /// Whether it can be the state of a slot.
+    fn is_sound(&self, slot: SlotNo) -> bool {
+        let Self { pipes, counters, files, sysv } = self;
+        let pipe_sound = |pipe: &Saved| {
+            pipe.read_end.slot() == slot && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
+        };
+        let file_sound = |file: &SavedFile| {
+            file.id.slot() == slot
+                && match file.kind {
+                    Kind::Pipe { pipe, end } => {
+                        pipes.iter().any(|it| PipeNo(it.read_end) == pipe)
+                            && (end == End::Read) == (file.id == pipe.0)
+                    }
+                    Kind::Counter => counters.iter().any(|counter| counter.file == file.id),
+                    // Its semaphores may be removed already.
+                    Kind::Sysv(Held::Undo(_)) => true,
+                    Kind::Terminal | Kind::Sysv(Held::Attachment(_)) => false,
+                }
+        };
+        let counter_sound = |counter: &event::Saved| {
+            counter.is_sound() && files.iter().any(|file| file.id == counter.file)
+        };
+        let is_undo = |id: FileId, set: u32| {
+            files.iter().any(|file| file.id == id && file.kind == Kind::Sysv(Held::Undo(set)))
+        };
+        sysv.is_sound(slot, is_undo)
+            && pipes.iter().all(pipe_sound)
+            && counters.iter().all(counter_sound)
+            && files.iter().all(file_sound)
+            && distinct(files.iter().map(|file| file.id))
+            && distinct(pipes.iter().map(|pipe| pipe.read_end))
+            && distinct(counters.iter().map(|counter| counter.file))
+    }
+}
+
+fn distinct(ids: impl Iterator<Item = FileId>) -> bool {
+    let mut ids: Vec<FileId> = ids.collect();
+    let before = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.len() == before
 }
 
 /// The file that an operation is about.
@@ -95,15 +140,13 @@ impl Ipc {
         }
         let mut files = Vec::new();
         for (id, file) in self.files.in_slot(slot) {
-            let (pipe, end) = match file.kind {
-                Kind::Pipe { pipe, end } => (pipe, end),
-                Kind::Sysv(_) => continue,
-                Kind::Terminal => return Export::Stays,
-            };
+            if file.kind == Kind::Terminal {
+                return Export::Stays;
+            }
             let holders = file.holders.iter().map(|(node, count)| (*node, *count)).collect();
-            files.push(SavedFile { id, pipe: pipe.0, end, flags: file.flags, holders });
+            files.push(SavedFile { id, kind: file.kind, flags: file.flags, holders });
         }
-        let Some(sysv) = self.sysv.save(cx, &self.files, slot) else { return Export::Stays };
+        let Some(sysv) = self.sysv.save(cx, slot) else { return Export::Stays };
         if files.is_empty() && sysv.is_empty() {
             return Export::Nothing;
         }
@@ -112,62 +155,52 @@ impl Ipc {
             pipe.send_away(cx);
             pipes.push(pipe.saved());
         }
-        encode_head(&State { pipes, files, sysv }).map_or(Export::Stays, Export::State)
+        let mut counters = Vec::new();
+        for (file, counter) in self.counters.iter_mut().filter(|(file, _)| file.slot() == slot) {
+            counter.send_away(cx, Errno::ERESTART);
+            counters.push(counter.saved(*file));
+        }
+        encode_head(&State { pipes, counters, files, sysv }).map_or(Export::Stays, Export::State)
     }
 
     /// What another node says lives in the slot, if it can be.
     fn sound(&self, slot: SlotNo, state: &[u8]) -> Result<State, Errno> {
         let state: State = postcard::from_bytes(state).map_err(|_| Errno::EPROTO)?;
-        let State { pipes, files, .. } = &state;
-        let pipe_sound = |pipe: &Saved| {
-            pipe.read_end.slot() == slot
-                && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
-                && !self.pipes.contains_key(&PipeNo(pipe.read_end))
-        };
-        let file_sound = |file: &SavedFile| {
-            file.id.slot() == slot
-                && !self.files.contains(file.id)
-                && pipes.iter().any(|pipe| pipe.read_end == file.pipe)
-                && (file.end == End::Read) == (file.id == file.pipe)
-        };
-        let distinct = |ids: &mut Vec<FileId>| {
-            let before = ids.len();
-            ids.sort_unstable();
-            ids.dedup();
-            ids.len() == before
-        };
-        let sound = pipes.iter().all(pipe_sound)
-            && files.iter().all(file_sound)
-            && distinct(&mut files.iter().map(|file| file.id).collect())
-            && distinct(&mut pipes.iter().map(|pipe| pipe.read_end).collect());
+        let is_new = |id: FileId| !self.files.contains(id);
+        let pipes_new = state.pipes.iter().all(|it| !self.pipes.contains_key(&PipeNo(it.read_end)));
+        let sound = state.is_sound(slot)
+            && state.files.iter().all(|file| is_new(file.id))
+            && pipes_new
+            && self.sysv.is_new(&state.sysv);
         if sound { Ok(state) } else { Err(Errno::EPROTO) }
     }
 
     /// Whether there is room for it, too.
     pub(crate) fn admits_slot(&self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        let State { pipes, files, sysv } = self.sound(slot, state)?;
-        self.sysv.admits(&self.files, slot, &sysv)?;
-        self.files.check_room(files.len() + sysv.undos.len())?;
+        let State { pipes, counters, files, sysv } = self.sound(slot, state)?;
+        self.sysv.check_room(&sysv)?;
+        self.files.check_room(files.len())?;
+        if self.counters.len() + counters.len() > COUNTERS_MAX {
+            return Err(Errno::ENFILE);
+        }
         if self.pipes.len() + pipes.len() > PIPES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
     pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
         // It was admitted; that there is less room by now is no reason to lose it.
-        let Ok(State { pipes, files, sysv }) = self.sound(slot, state) else { return };
+        let Ok(State { pipes, counters, files, sysv }) = self.sound(slot, state) else { return };
         for saved in &pipes {
             self.pipes.insert(PipeNo(saved.read_end), Pipe::restored(saved));
         }
-        // Who left with this view holds nothing any more.
-        let stay = |holders: Vec<(NodeId, u32)>| {
-            holders.into_iter().filter(|(node, _)| old.keeps(cx.view(), *node)).collect()
-        };
-        for SavedFile { id, pipe, end, flags, holders } in files {
-            let kind = Kind::Pipe { pipe: PipeNo(pipe), end };
-            self.files.insert(id, OpenFile { kind, flags, holders: stay(holders) });
+        for saved in &counters {
+            self.counters.insert(saved.file, Counter::restored(saved));
         }
-        for undo in self.sysv.restore(sysv) {
-            let (id, kind) = (undo.file, undo.kind());
-            self.files.insert(id, OpenFile { kind, flags: 0, holders: stay(undo.holders) });
+        self.sysv.restore(sysv);
+        for SavedFile { id, kind, flags, holders } in files {
+            // Who left with this view holds nothing any more.
+            let stays = |node| old.keeps(cx.view(), node);
+            let holders = holders.into_iter().filter(|(node, _)| stays(*node)).collect();
+            self.files.insert(id, OpenFile { kind, flags, holders });
         }
         for (file, kind) in self.files.drop_unheld() {
             self.closed(cx, file, kind);
@@ -177,6 +210,7 @@ impl Ipc {
     pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
         self.files.forget_slot(slot);
         self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
+        self.counters.retain(|file, _| file.slot() != slot);
         self.sysv.forget_slot(slot);
     }
 }

@@ -67,6 +67,16 @@ impl Taken {
         Self { bytes: 0, data: Vec::new() }
     }
 
+    /// A few bytes that go to `target` as a whole.
+    pub(crate) fn of(cx: &mut Cx<'_>, target: Target, bytes: &[u8]) -> Result<Self, Errno> {
+        let mut data = bytes.to_vec();
+        if let Target::Program { space, addr } = target {
+            cx.leaf_bulk(&CopyOut { space, addr }, &mut Bulk::new(&mut data))?;
+            data.clear();
+        }
+        Ok(Self { bytes: bytes.len() as u64, data })
+    }
+
     /// Answers the request that is being served.
     pub(crate) fn answer(self, bulk: &mut Bulk<'_>) -> Result<Answer, Errno> {
         if !self.data.is_empty() {

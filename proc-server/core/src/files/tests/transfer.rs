@@ -13,6 +13,7 @@ use abi::linux::general::*;
 use abi::{Errno, FileId, ServerId};
 use fs_api::file::{Moved, Read, ReadAt, TerminalRead, Write};
 use fs_api::name::FileKind;
+use ipc_api::{CounterCreate, CounterMade};
 
 const USR1: u32 = 10;
 
@@ -49,6 +50,21 @@ fn read_of_a_pipe_gives_what_is_there() {
     world.expect_later::<Read>(Ok(Moved { bytes: 5 }));
     assert_eq!(world.call(__NR_read, &[fd, BASE, 100_000]), None);
     assert_eq!(world.end_one(), Some(5));
+}
+
+#[test]
+fn eventfd_makes_a_counter_that_takes_eight_bytes_at_a_time() {
+    let mut world = World::new();
+    let file = FileId::from_raw(9);
+    world.expect::<CounterCreate>(Ok(CounterMade { file }));
+    let flags = EFD_SEMAPHORE | O_NONBLOCK;
+    let fd = world.call(__NR_eventfd2, &[5, flags.into()]).expect("at once");
+    let made = CounterCreate { count: 5, semaphore: true, flags: O_NONBLOCK };
+    assert_eq!(world.last::<CounterCreate>(), made);
+    assert_eq!(world.call(__NR_eventfd2, &[0, 2]), failed(Errno::EINVAL));
+    world.expect::<Write>(Ok(Moved { bytes: 8 }));
+    assert_eq!(world.call(__NR_write, &[fd as u64, BASE, 16]), Some(8));
+    assert_eq!(world.asked().last(), Some(&(ServerId::Ipc, 2)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ipc server as its clients see it.
 
+mod counters;
 mod moves;
 mod pipes;
 mod remote;
