@@ -13,9 +13,9 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "guest";
 
 /// The names that our multi-call Linux program answers to.
-pub const APPLETS: [&str; 12] = [
-    "nodes", "node", "ps", "onnode", "migrate", "mem", "net", "disks", "klog", "halt", "reboot",
-    "crash",
+pub const APPLETS: [&str; 14] = [
+    "nodes", "node", "ps", "onnode", "migrate", "mem", "net", "disks", "ipcs", "ipcrm", "klog",
+    "halt", "reboot", "crash",
 ];
 
 /// What runs in the cluster, built.

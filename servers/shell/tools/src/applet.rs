@@ -97,6 +97,24 @@ pub(crate) const APPLETS: &[Applet] = &[
         most: 2,
     },
     Applet {
+        name: "ipcs",
+        usage: "ipcs [-m] [-s] [-q]",
+        about: "lists the cluster's System V objects",
+        details: "Shared memory (-m), semaphores (-s) and message queues (-q) of all nodes that answer; all three if\n\
+                  none is named. Sizes are in bytes.",
+        least: 0,
+        most: 4,
+    },
+    Applet {
+        name: "ipcrm",
+        usage: "ipcrm -m|-s|-q ID, or ipcrm -M|-S|-Q KEY, as often as wanted",
+        about: "removes System V objects",
+        details: "`ipcs` shows ids and keys; numbers that begin with 0x are hexadecimal. Shared memory goes with its\n\
+                  last attachment. What waits at an object ends with EIDRM.",
+        least: 2,
+        most: usize::MAX,
+    },
+    Applet {
         name: "klog",
         usage: "klog [NODE|all]",
         about: "shows what the servers of a node logged",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The administration programs that run as Linux programs: nodes, node, ps, migrate, mem, net, disks, klog, halt,
-//! reboot, crash and onnode. One program, which acts by the name that it is called by.
+//! reboot, crash, onnode, ipcs and ipcrm. One program, which acts by the name that it is called by.
 //!
 //! # Model
-//! All but `onnode` pass their words on to the shell server through `/sys/cluster/admin` and show its
+//! All but `onnode`, `ipcs` and `ipcrm` pass their words on to the shell server through `/sys/cluster/admin` and show its
 //! answer. `onnode` moves itself to another node and becomes the wanted program there, so that the
 //! program has the caller's terminal, directory and environment.
 //!
@@ -12,10 +12,11 @@
 //! `onnode`: 127 if there is no such program, 126 if it cannot be run, 125 if the node cannot be
 //! reached, else the program's own.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod admin;
 mod applet;
+mod objects;
 mod onnode;
 
 use applet::{APPLETS, Applet};
@@ -49,7 +50,12 @@ fn run(applet: &Applet, arguments: &[String]) -> u8 {
         say(&format!("{}: {mistake}\nUsage: {}\n", applet.name, applet.usage));
         return 2;
     }
-    if applet.name == onnode::NAME { onnode::run() } else { admin::run(applet.name, arguments) }
+    match applet.name {
+        onnode::NAME => onnode::run(),
+        objects::LIST => objects::list(arguments),
+        objects::REMOVE => objects::remove(arguments),
+        name => admin::run(name, arguments),
+    }
 }
 
 fn overview() -> String {
