@@ -111,7 +111,7 @@ pub(crate) const APPLETS: &[Applet] = &[
         about: "removes System V objects",
         details: "`ipcs` shows ids and keys; numbers that begin with 0x are hexadecimal. Shared memory goes with its\n\
                   last attachment. What waits at an object ends with EIDRM.",
-        least: 2,
+        least: 1,
         most: usize::MAX,
     },
     Applet {
@@ -219,8 +219,8 @@ impl Applet {
             },
             ("net" | "disks", [_, word, ..]) => Err(format!("leave out {word:?}")),
             ("onnode", [node, ..]) | ("crash", [_, node]) => self.node(node),
-            // The cluster knows its servers.
-            ("crash", _) => Ok(()),
+            // The cluster knows its servers; the others look at their words themselves.
+            ("crash" | crate::objects::LIST | crate::objects::REMOVE, _) => Ok(()),
             (_, []) => Ok(()),
             _ => match first {
                 Some("all") | None => Ok(()),
