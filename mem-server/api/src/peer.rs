@@ -197,6 +197,20 @@ hot! {
     pub struct Drop { pub object: ObjectId, pub holds: u64, pub of: NodeId }
 }
 
+hot! {
+    /// To the home: a thread of the caller's node waits at a futex, a word at this offset of the object. Ends when it
+    /// is woken. As soon as it counts the home says [`Asleep`] with the number.
+    pub struct Sleep { pub object: ObjectId, pub offset: u64, pub bitset: u32, pub number: u32 }
+}
+hot! {
+    /// Home to the waiter's node: from now on nobody wakes that futex without this waiter. It looks at the word.
+    pub struct Asleep { pub number: u32 }
+}
+hot! {
+    /// To the home: wakes at most `count` waiters at a futex whose bitset meets this one.
+    pub struct Rouse { pub object: ObjectId, pub offset: u64, pub count: u32, pub bitset: u32 }
+}
+
 /// Slots: bit n of the whole is slot n.
 pub type SlotBits = [u64; SLOTS as usize / 64];
 
@@ -405,6 +419,9 @@ operations! {
     0x114, leaf, repeat: Forget => ();
     0x115, leaf, repeat: Pull => ();
     0x116, leaf, repeat: Pulled => ();
+    0x118, leaf, once: Sleep => ();
+    0x119, leaf, repeat: Asleep => ();
+    0x11a, leaf, once: Rouse => crate::Count;
     0x120, leaf, repeat: Query => ();
     0x121, leaf, repeat: Report => ();
     0x122, leaf, repeat: Settle => ();

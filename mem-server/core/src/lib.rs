@@ -54,6 +54,7 @@ mod report;
 mod resolve;
 mod runs;
 mod serve;
+mod sleep;
 mod slots;
 mod space;
 pub mod tables;

@@ -2,6 +2,7 @@
 //! From messages to operations.
 
 use crate::MemCore;
+use crate::futex::Of;
 use crate::limits::PAGE;
 use crate::linger::TIMER_LINGER;
 use crate::machine::Machine;
@@ -42,7 +43,9 @@ impl<M: Machine> Core for MemCore<M> {
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
-        self.hold_answered(cx, cookie, result.map(|_| ()));
+        if !self.sleep_answered(cx, cookie, &result) {
+            self.hold_answered(cx, cookie, result.map(|_| ()));
+        }
         self.drain_loopback(cx);
     }
 
@@ -54,6 +57,7 @@ impl<M: Machine> Core for MemCore<M> {
                 self.down.insert(node);
                 self.outbox.remove(&node);
                 self.linger.node_down(node);
+                self.futexes.end_of(cx, Of::Node(node));
                 self.moves_node_down(cx, node);
                 self.objects_node_down(cx, node);
             }
@@ -72,6 +76,10 @@ impl<M: Machine> Core for MemCore<M> {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.slots_entered(cx, old);
+        // A word may be lost with a node, and with it who would have woken the others.
+        if old.members().iter().any(|node| !old.keeps(cx.view(), *node)) {
+            self.futexes.end_shared(cx, |_| true);
+        }
         self.drain_loopback(cx);
     }
 
@@ -139,8 +147,8 @@ impl<M: Machine> MemCore<M> {
             SpaceSize::NUMBER => done(self.space_size(SpaceSize::get(msg)?.space)?),
             Regions::NUMBER => done(self.regions(Regions::get(msg)?)?),
             FutexWait::NUMBER => self.futex_wait(cx, from, FutexWait::get(msg)?),
-            FutexWake::NUMBER => done(self.futex_wake(cx, FutexWake::get(msg)?)?),
-            FutexRequeue::NUMBER => done(self.futex_requeue(cx, FutexRequeue::get(msg)?)?),
+            FutexWake::NUMBER => self.futex_wake(cx, from, FutexWake::get(msg)?),
+            FutexRequeue::NUMBER => self.futex_requeue(cx, from, FutexRequeue::get(msg)?),
             _ => Err(Errno::ENOSYS),
         }
     }
@@ -206,6 +214,17 @@ impl<M: Machine> MemCore<M> {
         if op == peer::Hold::NUMBER {
             let object = peer::Hold::get(msg)?.object;
             return self.hold_for(cx, from, ObjectHold { object, node });
+        }
+        match op {
+            peer::Sleep::NUMBER => {
+                return self.sleep_for(cx, (from, node), peer::Sleep::get(msg)?);
+            }
+            peer::Rouse::NUMBER => return self.rouse_for(cx, peer::Rouse::get(msg)?),
+            peer::Asleep::NUMBER => {
+                self.asleep(cx, peer::Asleep::get(msg)?.number);
+                return done(());
+            }
+            _ => {}
         }
         // What the head of a slot says of references holds until the next view.
         if op == peer::Drop::NUMBER && cx.is_frozen(peer::Drop::get(msg)?.object.slot()) {

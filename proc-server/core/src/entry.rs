@@ -560,6 +560,7 @@ pub(crate) fn resume_wait<M: Machine>(
             syscall::futex_resume(call, deadline_ns, timed_out, tag, result)
         }
         Wait::Sysv(wait) => syscall::sysv_resume(call, wait, tag, result),
+        Wait::Woken => syscall::woken_resume(result),
         Wait::Vfork(pid) => syscall::vfork_resume(call, pid),
         Wait::MapFile(wait) => syscall::map_resume(call, wait, result),
         Wait::Peer(wait) => crate::cluster::peer_resume(call, wait, result),

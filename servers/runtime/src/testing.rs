@@ -36,6 +36,8 @@ pub struct Net {
     inboxes: BTreeMap<(NodeId, ServerId), Inbox>,
     dead: BTreeSet<NodeId>,
     cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Pairs of nodes between which nothing moves for now, from the first to the second.
+    pub held: BTreeSet<(NodeId, NodeId)>,
     /// Messages sent since the start.
     pub sent: u64,
     /// Messages that one lane holds before its sender gets EAGAIN; `None`: any number.
@@ -51,8 +53,9 @@ impl Net {
     /// Moves the next message of one lane to its inbox; `choice` picks among the lanes that hold
     /// any. False if none does.
     pub fn deliver(&mut self, choice: usize) -> bool {
-        let full: Vec<_> =
-            self.lanes.iter().filter(|(_, lane)| !lane.is_empty()).map(|(key, _)| *key).collect();
+        let moves = |key: &(NodeId, NodeId, u8)| !self.held.contains(&(key.0, key.1));
+        let full = self.lanes.iter().filter(|(key, lane)| !lane.is_empty() && moves(key));
+        let full: Vec<_> = full.map(|(key, _)| *key).collect();
         if full.is_empty() {
             return false;
         }

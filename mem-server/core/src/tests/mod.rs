@@ -2,6 +2,7 @@
 //! Tests of the core over a fake machine.
 
 mod fake;
+mod futexes;
 mod local;
 mod nodes;
 mod storm;

@@ -7,8 +7,8 @@ use crate::process::Phase;
 use abi::Errno;
 use mem_api::FutexWake;
 
-/// Any bit of a bitset.
-const FUTEX_ANY: u64 = 0xffff_ffff;
+/// Any bit of a bitset; process-shared, where the word is in memory that is.
+const FUTEX_ANY: u64 = 1 << 32 | 0xffff_ffff;
 
 /// Wait status of an exit with this code.
 pub(crate) const fn wait_status_exit(code: u64) -> u32 {
@@ -59,7 +59,10 @@ pub fn exit_group<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
 
 fn wake<M: Machine>(call: &mut Call<'_, '_, M>, addr: u64) -> Result<(), Fail> {
     let space = call.space()?;
-    match call.cx.leaf(&FutexWake { space, addr, count: 1, bitset_shared: FUTEX_ANY }) {
+    let op = FutexWake { space, addr, count: 1, bitset_shared: FUTEX_ANY };
+    // Where the queue is on another node nobody waits for the answer.
+    let cookie = call.core.forgotten_cookie();
+    match call.cx.leaf_or_wait(&op, cookie) {
         Err(Errno::ERESTART) => Err(Fail::Absent),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -11,7 +11,8 @@ use abi::linux::general::{
     FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE,
     FUTEX_WAKE_BITSET,
 };
-use mem_api::{FutexRequeue, FutexWait, FutexWake};
+use mem_api::{Count, FutexRequeue, FutexWait, FutexWake};
+use runtime::Wire;
 
 /// Set in a bitset word for a futex that processes share.
 const SHARED: u64 = 1 << 32;
@@ -52,8 +53,10 @@ fn wake<M: Machine>(
     let bitset_shared = bits(bitset, shared)?;
     let (space, addr) = (call.space()?, call.args[0]);
     let count = (count as u32).min(i32::MAX as u32);
-    let woken = call.cx.leaf(&FutexWake { space, addr, count, bitset_shared })?;
-    Ok(Next::Done(woken.count))
+    let op = FutexWake { space, addr, count, bitset_shared };
+    // Its queue may be on another node.
+    let woken = call.leaf_or_wait(&op, Wait::Woken)?;
+    Ok(woken.map_or(Next::Wait, |woken| Next::Done(woken.count)))
 }
 
 fn requeue<M: Machine>(
@@ -70,7 +73,8 @@ fn requeue<M: Machine>(
     }
     let (space, addr) = (call.space()?, call.args[0]);
     let op = FutexRequeue { space, addr, to, wake, requeue, expected, shared };
-    Ok(Next::Done(call.cx.leaf(&op)?.count))
+    let woken = call.leaf_or_wait(&op, Wait::Woken)?;
+    Ok(woken.map_or(Next::Wait, |woken| Next::Done(woken.count)))
 }
 
 /// FUTEX_WAIT's timeout is relative, FUTEX_WAIT_BITSET's is a time on the monotonic or the wall
@@ -114,6 +118,11 @@ fn wait<M: Machine>(
         call.timeout_at(deadline_ns)?;
     }
     Ok(Next::Wait)
+}
+
+/// Goes on with a wake-up of waiters at another node: how many there were.
+pub(crate) fn woken_resume(result: AskResult) -> SysResult {
+    Ok(Next::Done(Count::get(&result?.msg)?.count))
 }
 
 /// Goes on with a futex wait. A wake-up and the end of the time may cross: then the wake-up counts,

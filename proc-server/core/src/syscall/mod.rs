@@ -21,7 +21,7 @@ pub use exec::ExecWait;
 pub(crate) use exec::{exec_resume, first_exec};
 pub(crate) use exit::{wait_status_exit, wait_status_signal};
 pub(crate) use fork::vfork_resume;
-pub(crate) use futex::futex_resume;
+pub(crate) use futex::{futex_resume, woken_resume};
 pub use memory::MapWait;
 pub(crate) use memory::map_resume;
 pub use misc::RELEASE;
@@ -106,6 +106,8 @@ pub enum Wait {
     },
     /// System V objects.
     Sysv(SysvWait),
+    /// Waiters at a futex of another node.
+    Woken,
     /// vfork(2): the child's exec or end; its pid.
     Vfork(u32),
     /// The object behind a file, mmap(2).
