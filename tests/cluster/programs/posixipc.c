@@ -98,8 +98,8 @@ static int make(const char *name) {
            sem_init(&it->semaphore, 1, 1);
 }
 
-// Counts so often, under the lock and then under the semaphore.
-static int count(const char *name, int times) {
+// Counts so often, under the lock and then under the semaphore, and rests so many microseconds each time.
+static int count(const char *name, int times, long rest_us) {
     struct shared *it = map(name, sizeof *it, 0);
     if (it == MAP_FAILED) return perror("count"), 1;
     for (int i = 0; i < times; i++) {
@@ -111,6 +111,8 @@ static int count(const char *name, int times) {
         number = &it->other;
         *number = *number + 1;
         sem_post(&it->semaphore);
+        struct timespec rest = {rest_us / 1000000, rest_us % 1000000 * 1000};
+        if (rest_us) nanosleep(&rest, 0);
     }
     return 0;
 }
@@ -138,7 +140,7 @@ static int show(const char *name) {
 
 int main(int argc, char **argv) {
     if (argc > 2 && !strcmp(argv[1], "make")) return make(argv[2]);
-    if (argc > 3 && !strcmp(argv[1], "count")) return count(argv[2], atoi(argv[3]));
+    if (argc > 3 && !strcmp(argv[1], "count")) return count(argv[2], atoi(argv[3]), argc > 4 ? atol(argv[4]) : 0);
     if (argc > 4 && !strcmp(argv[1], "turns")) return turns(argv[2], (uint64_t)atoi(argv[3]), (uint64_t)atoi(argv[4]));
     if (argc > 2 && !strcmp(argv[1], "show")) return show(argv[2]);
     memory();
@@ -146,7 +148,7 @@ int main(int argc, char **argv) {
     if (make("/posixipc-self")) return 1;
     pid_t counters[3];
     for (int i = 0; i < 3; i++)
-        if (!(counters[i] = fork())) _exit(count("/posixipc-self", 300));
+        if (!(counters[i] = fork())) _exit(count("/posixipc-self", 300, 0));
     for (int i = 0; i < 3; i++) CHILD(counters[i]);
     for (int i = 0; i < 2; i++)
         if (!(counters[i] = fork())) _exit(turns("/posixipc-self", (uint64_t)i, 100));
