@@ -121,8 +121,10 @@ pub struct FileBody {
     pub object: Option<ObjectId>,
     /// Bytes.
     pub size: u64,
-    /// Pages that were written.
+    /// Pages that were written, or reserved.
     pub extents: Extents,
+    /// Programs may have written through a mapping what `extents` knows nothing of: all of it is data.
+    pub mapped: bool,
 }
 
 /// What a directory knows of one name.

@@ -52,6 +52,10 @@ impl FsCore {
                 self.truncate(cx, inode, *len)?;
                 Ok(Reply::default())
             }
+            Work::Allocate { file, mode, offset, len } => {
+                self.allocate(cx, *file, *mode, (*offset, *len))?;
+                Ok(Reply::default())
+            }
             Work::List { file, len, sink, got } => {
                 let done = self.list(cx, *file, *len, *sink, got.take())?;
                 Ok(read_reply(done, *sink)?)

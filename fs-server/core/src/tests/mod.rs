@@ -8,6 +8,7 @@ mod locks;
 mod model;
 mod moves;
 mod pieces;
+mod room;
 mod single;
 mod storm;
 mod views;

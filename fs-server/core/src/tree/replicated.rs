@@ -24,6 +24,8 @@ pub struct Touched {
     pub names: Vec<(InodeId, String)>,
     /// Bytes of files.
     pub written: Vec<(InodeId, Range<u64>)>,
+    /// Pages of files that were reserved, or given back.
+    pub room: Vec<(InodeId, Range<u64>, bool)>,
 }
 
 impl Touched {
@@ -42,6 +44,8 @@ impl Touched {
         self.names.shrink_to(TOUCHED_KEPT);
         self.written.clear();
         self.written.shrink_to(TOUCHED_KEPT);
+        self.room.clear();
+        self.room.shrink_to(TOUCHED_KEPT);
     }
 }
 
@@ -52,6 +56,8 @@ pub enum Shape {
     File {
         /// Bytes.
         size: u64,
+        /// As [`FileBody::mapped`].
+        mapped: bool,
     },
     /// A directory.
     Directory {
@@ -71,7 +77,7 @@ impl Tree {
     pub fn shape(&self, id: InodeId) -> Option<(Meta, u32, Shape)> {
         let inode = self.inodes.get(&id)?;
         let shape = match &inode.body {
-            Body::File(file) => Shape::File { size: file.size },
+            Body::File(file) => Shape::File { size: file.size, mapped: file.mapped },
             Body::Link(target) => Shape::Link(target.clone()),
             Body::Directory(folder) => Shape::Directory {
                 parent: folder.parent,
@@ -119,7 +125,8 @@ impl Tree {
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
         match (&mut inode.body, shape) {
-            (Body::File(file), Shape::File { size }) => {
+            (Body::File(file), Shape::File { size, mapped }) => {
+                file.mapped = mapped;
                 let cut = file.object.filter(|_| size != file.size);
                 file.size = size;
                 let freed = file.extents.cut(size.div_ceil(PAGE_BYTES as u64));
@@ -141,7 +148,7 @@ impl Tree {
     fn can_be(&self, id: InodeId, shape: &Shape) -> bool {
         let number = self.lower.number(id);
         match shape {
-            Shape::File { size } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
+            Shape::File { size, .. } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
             Shape::Link(target) => !Lower::is_lower(id) && target.len() < PATH_BYTES,
             Shape::Directory { .. } => {
                 let is_directory =
@@ -212,6 +219,54 @@ impl Tree {
         let more = file.extents.add(pages);
         self.charge(more, 0);
         Ok(())
+    }
+
+    /// Counts pages that a file may take; there is room for them.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn reserve(&mut self, id: InodeId, pages: Range<u64>) -> Result<(), Errno> {
+        let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::ESTALE) };
+        let more = file.extents.add(pages.clone());
+        self.charge(more, 0);
+        self.touched.room.push((id, pages, true));
+        Ok(())
+    }
+
+    /// Counts pages that a file has given back.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn give_back(&mut self, id: InodeId, pages: Range<u64>) -> Result<(), Errno> {
+        let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::ESTALE) };
+        let fewer = file.extents.remove(pages.clone());
+        self.charge(0, fewer);
+        self.touched.room.push((id, pages, false));
+        Ok(())
+    }
+
+    /// The same for a copy, as its home says; its object, if it has one.
+    ///
+    /// # Errors
+    /// EPROTO: they cannot be. ENOSPC.
+    pub fn copy_room(
+        &mut self,
+        id: InodeId,
+        pages: Range<u64>,
+        taken: bool,
+    ) -> Result<Option<ObjectId>, Errno> {
+        if pages.start > pages.end || pages.end > FILE_BYTES_MAX / PAGE_BYTES as u64 {
+            return Err(Errno::EPROTO);
+        }
+        let file = self.file(id)?;
+        let object = file.object;
+        if taken {
+            self.room_for(file.extents.missing(pages.clone()))?;
+            self.reserve(id, pages)?;
+        } else {
+            self.give_back(id, pages)?;
+        }
+        Ok(object)
     }
 
     /// Notes where a file's bytes are on this node.

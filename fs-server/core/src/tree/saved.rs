@@ -25,7 +25,7 @@ pub struct SavedInode {
 
 #[derive(Serialize, Deserialize)]
 enum SavedBody {
-    File { size: u64, written: Vec<(u64, u64)> },
+    File { size: u64, written: Vec<(u64, u64)>, mapped: bool },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
 }
@@ -127,8 +127,9 @@ impl Tree {
         let lower = self.lower.number(it.id);
         let known = !Lower::is_lower(it.id) || lower.is_some_and(is_directory);
         let own = match &it.body {
-            SavedBody::File { size, written } => {
-                let pages = size.div_ceil(PAGE_BYTES as u64);
+            SavedBody::File { size, written, .. } => {
+                // Room may be reserved beyond the end.
+                let pages = FILE_BYTES_MAX / PAGE_BYTES as u64;
                 let inside = |(start, end): &(u64, u64)| start < end && *end <= pages;
                 let apart = written.is_sorted_by(|a, b| a.1 < b.0);
                 lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
@@ -180,13 +181,13 @@ impl Tree {
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
-            SavedBody::File { size, written } => {
+            SavedBody::File { size, written, mapped } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
                     extents.add(start..end);
                 }
                 self.charge(extents.pages(), 0);
-                (named, Body::File(FileBody { object, size, extents }))
+                (named, Body::File(FileBody { object, size, extents, mapped }))
             }
             SavedBody::Directory { links, folder } => {
                 let SavedFolder { parent, entries, next_cookie, dead } = folder;
@@ -227,7 +228,8 @@ impl Tree {
 fn save(id: InodeId, inode: &Inode) -> SavedInode {
     let body = match &inode.body {
         Body::File(file) => {
-            SavedBody::File { size: file.size, written: file.extents.ranges().collect() }
+            let written = file.extents.ranges().collect();
+            SavedBody::File { size: file.size, written, mapped: file.mapped }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
         Body::Directory(folder) => {

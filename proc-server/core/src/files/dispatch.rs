@@ -39,6 +39,7 @@ fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult
         __NR_lseek => seek::lseek(call),
         __NR_getdents64 => seek::getdents(call),
         __NR_ftruncate => seek::ftruncate(call),
+        __NR_fallocate => seek::fallocate(call),
         __NR_fsync | __NR_fdatasync => seek::fsync(call),
         // Everything is in memory: there is nothing to write, and nothing to read ahead.
         __NR_sync | __NR_syncfs | __NR_fadvise64 | __NR_readahead => Ok(Next::Done(0)),
@@ -133,7 +134,6 @@ fn absent(number: u32) -> Option<SysResult> {
         __NR_getxattr | __NR_lgetxattr | __NR_fgetxattr | __NR_setxattr | __NR_lsetxattr
         | __NR_fsetxattr | __NR_listxattr | __NR_llistxattr | __NR_flistxattr
         | __NR_removexattr | __NR_lremovexattr | __NR_fremovexattr => Errno::EOPNOTSUPP,
-        __NR_fallocate => Errno::EOPNOTSUPP,
         _ => return None,
     };
     Some(Err(errno.into()))
