@@ -3,13 +3,9 @@
 // names, renames, names and permissions. Runs as root; other users are children.
 #define _GNU_SOURCE
 #include "check.h"
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/xattr.h>
 
 enum { PAGE = 4096 };
@@ -139,9 +135,83 @@ static void check_holes(void) {
     unlink("c");
 }
 
+static int user_sets(const char *path, const char *name) {
+    pid_t child = fork();
+    if (child == 0) {
+        if (setgid(5) || setuid(5)) _exit(99);
+        _exit(setxattr(path, name, "u", 1, 0) ? errno : 0);
+    }
+    int status = wait_for(child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void check_attributes(void) {
+    char value[5000], names[200];
+    int file = open("x", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (setxattr("x", "user.a", "one", 3, 0) && errno == EOPNOTSUPP) return;
+    SAME(getxattr("x", "user.a", value, sizeof value), 3);
+    SAME(memcmp(value, "one", 3), 0);
+    SAME(fgetxattr(file, "user.a", NULL, 0), 3);
+    FAILS(getxattr("x", "user.a", value, 2), ERANGE);
+    FAILS(getxattr("x", "user.b", value, 2), ENODATA);
+    FAILS(setxattr("x", "user.a", "two", 3, XATTR_CREATE), EEXIST);
+    FAILS(setxattr("x", "user.b", "two", 3, XATTR_REPLACE), ENODATA);
+    SAME(setxattr("x", "user.a", "three", 5, XATTR_REPLACE), 0);
+    SAME(fsetxattr(file, "user.empty", NULL, 0, XATTR_CREATE), 0);
+    SAME(getxattr("x", "user.empty", value, sizeof value), 0);
+    FAILS(setxattr("x", "user.a", "two", 3, 8), EINVAL);
+    FAILS(setxattr("x", "", "two", 3, 0), ERANGE);
+    FAILS(setxattr("x", "user.", "two", 3, 0), EINVAL);
+    FAILS(setxattr("x", "nothing.a", "two", 3, 0), EOPNOTSUPP);
+    FAILS(setxattr("x", "user", "two", 3, 0), EOPNOTSUPP);
+    memset(value, 'n', 300);
+    memcpy(value, "user.", 5);
+    value[300] = 0;
+    FAILS(setxattr("x", value, "two", 3, 0), ERANGE);
+    volatile size_t much = 1 << 20;
+    FAILS(setxattr("x", "user.big", value, much, 0), E2BIG);
+    FAILS(setxattr("missing", "user.a", "two", 3, 0), ENOENT);
+    FAILS(fsetxattr(77, "user.a", "two", 3, 0), EBADF);
+    ssize_t len = listxattr("x", names, sizeof names);
+    CHECK(len >= 18);
+    int found = 0;
+    for (char *name = names; name < names + len; name += strlen(name) + 1)
+        found += !strcmp(name, "user.a") + !strcmp(name, "user.empty");
+    SAME(found, 2);
+    SAME(flistxattr(file, NULL, 0), len);
+    FAILS(listxattr("x", names, 5), ERANGE);
+    SAME(removexattr("x", "user.empty"), 0);
+    FAILS(fremovexattr(file, "user.empty"), ENODATA);
+    // Whose they are.
+    SAME(chmod(".", 0755) | chmod("x", 0644), 0);
+    SAME(user_sets("x", "user.u"), EACCES);
+    SAME(user_sets("x", "trusted.u"), EPERM);
+    SAME(user_sets("x", "security.u"), EPERM);
+    SAME(chmod("x", 0666), 0);
+    SAME(user_sets("x", "user.u"), 0);
+    SAME(setxattr("x", "trusted.a", "t", 1, 0), 0);
+    SAME(setxattr("x", "security.a", "s", 1, 0), 0);
+    SAME(getxattr("x", "security.a", value, sizeof value), 1);
+    // Of folders too; links have none but root's; names that move take them along.
+    mkdir("xd", 0755);
+    SAME(setxattr("xd", "user.d", "d", 1, 0), 0);
+    SAME(symlink("x", "xl"), 0);
+    SAME(getxattr("xl", "user.a", value, sizeof value), 5);
+    FAILS(lsetxattr("xl", "user.a", "l", 1, 0), EPERM);
+    FAILS(lgetxattr("xl", "user.a", value, sizeof value), ENODATA);
+    SAME(lsetxattr("xl", "trusted.l", "l", 1, 0), 0);
+    SAME(lgetxattr("xl", "trusted.l", value, sizeof value), 1);
+    SAME(rename("x", "y"), 0);
+    SAME(getxattr("y", "user.a", value, sizeof value), 5);
+    SAME(unlink("y"), 0);
+    SAME(fgetxattr(file, "user.a", value, sizeof value), 5);
+    unlink("xl"), rmdir("xd"), close(file);
+}
+
 int main(void) {
     umask(022);
     check_room();
     check_holes();
+    check_attributes();
     return check_end("fileops");
 }

@@ -61,6 +61,8 @@ pub(crate) enum Shape {
     Named,
     /// To a program that named an open file: without.
     Bare,
+    /// Into a program's memory; it is told how many bytes.
+    Into { space: SpaceId, addr: u64, len: u64 },
 }
 
 /// An operation that may have to wait.

@@ -108,6 +108,16 @@ impl FsCore {
             let data = postcard::to_allocvec(&step).map_err(|_| Errno::EMSGSIZE)?;
             return Ok(Reply { msg: Msg::default(), data });
         }
+        if let (Shape::Into { space, addr, len }, Step::Bytes(bytes)) = (shape, &step) {
+            let total = bytes.len() as u64;
+            if len > 0 && total > len {
+                return Err(Errno::ERANGE);
+            }
+            if len > 0 {
+                deliver(cx, Sink::Space { space, addr }, bytes.clone())?;
+            }
+            return Reply::of(&Named::Here(total));
+        }
         let bare = shape == Shape::Bare;
         match step {
             Step::Found(Found::Unit) if bare => Ok(Reply::default()),
@@ -125,8 +135,8 @@ impl FsCore {
             }
             Step::Text(text) => Reply::of(&Named::Here(text)),
             Step::Elsewhere(path) => Reply::of(&Named::<()>::Elsewhere(path)),
-            // Only a peer that drives gets this, and it takes it apart before.
-            Step::Continue(..) => Err(Errno::EPROTO),
+            // Only a peer that drives gets this, and it takes it apart before; bytes go into a program.
+            Step::Continue(..) | Step::Bytes(_) => Err(Errno::EPROTO),
         }
     }
 }

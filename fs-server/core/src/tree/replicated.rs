@@ -4,8 +4,9 @@
 //! What comes is another node's word: a change that no tree can have is refused.
 
 use super::Tree;
+use crate::extras::Extras;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOUCHED_KEPT};
+use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOUCHED_KEPT};
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
@@ -24,6 +25,8 @@ pub struct Touched {
     pub names: Vec<(InodeId, String)>,
     /// Bytes of files.
     pub written: Vec<(InodeId, Range<u64>)>,
+    /// Inodes whose extended attributes changed.
+    pub extras: Vec<InodeId>,
     /// Pages of files that were reserved, or given back.
     pub room: Vec<(InodeId, Range<u64>, bool)>,
 }
@@ -44,6 +47,8 @@ impl Touched {
         self.names.shrink_to(TOUCHED_KEPT);
         self.written.clear();
         self.written.shrink_to(TOUCHED_KEPT);
+        self.extras.clear();
+        self.extras.shrink_to(TOUCHED_KEPT);
         self.room.clear();
         self.room.shrink_to(TOUCHED_KEPT);
     }
@@ -120,7 +125,8 @@ impl Tree {
                     Body::Directory(Folder::new(*parent, self.lower.number(id)))
                 }
             };
-            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+            self.inodes
+                .insert(id, Inode { meta, links, opens: 0, body, extras: Extras::default() });
         }
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
@@ -193,7 +199,9 @@ impl Tree {
 
     /// An inode of another home is no more.
     pub fn drop_copy(&mut self, id: InodeId) {
-        match self.inodes.remove(&id).map(|inode| inode.body) {
+        let gone = self.inodes.remove(&id);
+        self.extra_bytes -= gone.as_ref().map_or(0, |inode| inode.extras.bytes());
+        match gone.map(|inode| inode.body) {
             Some(Body::File(file)) => {
                 self.charge(0, file.extents.pages());
                 self.freed_objects.extend(file.object);
@@ -267,6 +275,31 @@ impl Tree {
             self.give_back(id, pages)?;
         }
         Ok(object)
+    }
+
+    /// Bytes of all extended attributes here.
+    #[cfg(test)]
+    pub fn extra_bytes(&self) -> usize {
+        self.extra_bytes
+    }
+
+    /// An inode has these attributes from now on.
+    ///
+    /// # Errors
+    /// ENOSPC. ESTALE: there is no such inode here. EPROTO: they cannot be.
+    pub fn set_extras(&mut self, id: InodeId, extras: Extras) -> Result<(), Errno> {
+        let had = self.inode(id)?.extras.bytes();
+        if !extras.are_sound() {
+            return Err(Errno::EPROTO);
+        }
+        let all = self.extra_bytes - had + extras.bytes();
+        if all > EXTRAS_BYTES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        self.extra_bytes = all;
+        self.inode_here(id)?.extras = extras;
+        self.touched.extras.push(id);
+        Ok(())
     }
 
     /// Notes where a file's bytes are on this node.

@@ -5,8 +5,9 @@
 
 use super::Tree;
 use crate::extents::Extents;
+use crate::extras::Extras;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
+use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
@@ -21,6 +22,7 @@ pub struct SavedInode {
     id: InodeId,
     meta: Meta,
     body: SavedBody,
+    extras: Extras,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +120,10 @@ impl Tree {
                 SavedBody::Link(_) => {}
             }
         }
+        let extras: usize = saved.iter().map(|it| it.extras.bytes()).sum();
+        if self.extra_bytes + extras > EXTRAS_BYTES_MAX {
+            return Err(Errno::ENOSPC);
+        }
         let fits = self.inodes.len() + saved.len() <= INODES_MAX && self.names + names <= NAMES_MAX;
         if fits { self.room_for(pages) } else { Err(Errno::ENOSPC) }
     }
@@ -143,7 +149,11 @@ impl Tree {
                 })
             }
         };
-        it.id.slot() == slot && known && own && !self.inodes.contains_key(&it.id)
+        it.id.slot() == slot
+            && known
+            && own
+            && it.extras.are_sound()
+            && !self.inodes.contains_key(&it.id)
     }
 
     /// Takes in what was found sound, files with the objects that `object_of` says; no description counts
@@ -162,13 +172,14 @@ impl Tree {
                 }
             }
         }
-        for SavedInode { id, meta, body } in saved {
+        for SavedInode { id, meta, body, extras } in saved {
             let named = names.get(&id).copied().unwrap_or(0);
             let (links, body) = self.installed(id, named, body, object_of(id));
             if Lower::is_lower(id) {
                 self.overlaid.insert(id);
             }
-            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+            self.extra_bytes += extras.bytes();
+            self.inodes.insert(id, Inode { meta, links, opens: 0, body, extras });
         }
     }
 
@@ -204,6 +215,7 @@ impl Tree {
         let gone: Vec<Inode> =
             self.inodes.extract_if(|id, _| id.slot() == slot).map(|(_, inode)| inode).collect();
         for inode in gone {
+            self.extra_bytes -= inode.extras.bytes();
             match inode.body {
                 Body::File(file) => {
                     self.charge(0, file.extents.pages());
@@ -243,7 +255,7 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
             SavedBody::Directory { links: inode.links, folder }
         }
     };
-    SavedInode { id, meta: inode.meta, body }
+    SavedInode { id, meta: inode.meta, body, extras: inode.extras.clone() }
 }
 
 fn find(all: &[SavedInode], id: InodeId) -> Option<&SavedInode> {
