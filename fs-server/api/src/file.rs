@@ -58,7 +58,7 @@ hot! {
     pub struct Moved { pub bytes: u64 }
 }
 hot! {
-    /// lseek(2); `whence` is SEEK_SET, SEEK_CUR or SEEK_END.
+    /// lseek(2); `whence` is SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA or SEEK_HOLE.
     pub struct Seek { pub file: FileId, pub offset: i64, pub whence: u32 }
 }
 hot! {
@@ -152,6 +152,10 @@ hot! {
 hot! {
     /// ftruncate(2).
     pub struct Resize { pub file: FileId, pub len: u64 }
+}
+hot! {
+    /// fallocate(2): FALLOC_FL_ flags, first byte, bytes.
+    pub struct Allocate { pub file: FileId, pub mode: u32, pub offset: u64, pub len: u64 }
 }
 hot! {
     /// fcntl(F_SETFL): the whole set of status flags.
@@ -358,4 +362,5 @@ operations! {
     23, slow, repeat: EndLocks => ();
     24, slow, repeat: MoveLocks => ();
     25, slow, repeat: LoseLocks => ();
+    26, slow, repeat: Allocate => ();
 }

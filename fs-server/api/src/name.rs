@@ -7,7 +7,7 @@
 //! with the absolute path.
 
 use crate::file::{Attributes, Stat};
-use abi::{FileId, InodeId, ServerId};
+use abi::{FileId, InodeId, ServerId, SpaceId};
 use alloc::string::String;
 use runtime::{Msg, Wire, cold, hot, operations};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -184,6 +184,51 @@ pub struct CheckAccess {
     /// R_OK, W_OK, X_OK.
     pub mode: u32,
 }
+/// setxattr(2), with a value from the program's memory. EOPNOTSUPP, EPERM, ENODATA, EEXIST, ENOSPC.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SetExtra {
+    /// The name.
+    pub at: At,
+    /// Whether a link at the end is followed.
+    pub follow: bool,
+    /// The attribute's name.
+    pub name: String,
+    /// The program's space.
+    pub space: SpaceId,
+    /// Where its value is.
+    pub addr: u64,
+    /// Bytes of it.
+    pub len: u64,
+    /// XATTR_CREATE or XATTR_REPLACE.
+    pub flags: u32,
+}
+/// getxattr(2), into the program's memory; the length of the value. ERANGE: it is longer than `len`, which is 0
+/// for who only asks for the length.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GetExtra {
+    /// The name.
+    pub at: At,
+    /// Whether a link at the end is followed.
+    pub follow: bool,
+    /// The attribute's name; empty: the names of all, each with a zero behind it, listxattr(2).
+    pub name: String,
+    /// The program's space.
+    pub space: SpaceId,
+    /// Where to.
+    pub addr: u64,
+    /// Bytes there.
+    pub len: u64,
+}
+/// removexattr(2). ENODATA.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoveExtra {
+    /// The name.
+    pub at: At,
+    /// Whether a link at the end is followed.
+    pub follow: bool,
+    /// The attribute's name.
+    pub name: String,
+}
 hot! {
     /// getcwd(2): the directory's absolute path.
     pub struct PathOf { pub inode: InodeId }
@@ -221,6 +266,9 @@ cold!(
     ChangeName,
     TruncateName,
     CheckAccess,
+    SetExtra,
+    GetExtra,
+    RemoveExtra,
     Text,
     TreeFigures
 );
@@ -241,4 +289,7 @@ operations! {
     43, slow, repeat: CheckAccess => Named<()>;
     44, slow, repeat: PathOf => Text;
     45, slow, repeat: TreeUse => TreeFigures;
+    46, slow, once: SetExtra => Named<()>;
+    47, slow, repeat: GetExtra => Named<u64>;
+    48, slow, once: RemoveExtra => Named<()>;
 }

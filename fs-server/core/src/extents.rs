@@ -2,6 +2,7 @@
 //! Which pages of a file were written: what it costs, and what `st_blocks` shows.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A set of page numbers, kept as disjoint ranges that do not touch.
@@ -53,6 +54,49 @@ impl Extents {
         new
     }
 
+    /// Takes out the pages of `range`; says how many were there.
+    pub fn remove(&mut self, range: Range<u64>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
+        let before = self.pages;
+        let behind = self.ends.range(..range.end).next_back().map(|(_, end)| *end);
+        self.cut_between(range.clone());
+        if let Some(end) = behind.filter(|end| *end > range.end) {
+            self.ends.insert(range.end, end);
+            self.pages += end - range.end;
+        }
+        before - self.pages
+    }
+
+    /// Takes out the ranges that begin in `range`, and what others have from its start on.
+    fn cut_between(&mut self, range: Range<u64>) {
+        if let Some((_, end)) = self.ends.range_mut(..range.start).next_back()
+            && *end > range.start
+        {
+            self.pages -= *end - range.start;
+            *end = range.start;
+        }
+        let inside: Vec<u64> = self.ends.range(range).map(|(start, _)| *start).collect();
+        for start in inside {
+            if let Some(end) = self.ends.remove(&start) {
+                self.pages -= end - start;
+            }
+        }
+    }
+
+    /// The first page from `page` on that is in the set.
+    pub fn next_in(&self, page: u64) -> Option<u64> {
+        let around = self.ends.range(..=page).next_back().filter(|(_, end)| **end > page);
+        around.map(|_| page).or_else(|| self.ends.range(page..).next().map(|(start, _)| *start))
+    }
+
+    /// The first page from `page` on that is not.
+    pub fn next_out(&self, page: u64) -> u64 {
+        let around = self.ends.range(..=page).next_back().filter(|(_, end)| **end > page);
+        around.map_or(page, |(_, end)| *end)
+    }
+
     /// Takes out every page from `first` on; says how many were there.
     pub fn cut(&mut self, first: u64) -> u64 {
         let tail = self.ends.split_off(&first);
@@ -69,6 +113,8 @@ impl Extents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::{Rng, SeedableRng};
 
     #[test]
     fn extents_count_a_page_once() {
@@ -79,6 +125,29 @@ mod tests {
         assert_eq!(extents.add(3..9), 4);
         assert_eq!(extents.add(9..9), 0);
         assert_eq!(extents.pages(), 7);
+    }
+
+    #[test]
+    fn extents_are_what_each_page_says() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let (mut extents, mut pages) = (Extents::default(), [false; 30]);
+        for _ in 0..5000 {
+            let mut number = |below: u64| u64::from(random.next_u32()) % below;
+            let start = number(30);
+            let end = start + number(31 - start);
+            let adds = number(2) == 0;
+            let held = |pages: &[bool]| pages.iter().filter(|page| **page).count() as u64;
+            let before = held(&pages);
+            pages[start as usize..end as usize].fill(adds);
+            let changed = held(&pages).abs_diff(before);
+            let said = if adds { extents.add(start..end) } else { extents.remove(start..end) };
+            assert_eq!((said, extents.pages()), (changed, held(&pages)));
+            assert!(extents.ranges().all(|(start, end)| start < end));
+            let at = number(30);
+            let next = |value| (at..30).find(|page| pages[*page as usize] == value);
+            assert_eq!(extents.next_in(at), next(true));
+            assert_eq!(extents.next_out(at), next(false).unwrap_or(30));
+        }
     }
 
     #[test]

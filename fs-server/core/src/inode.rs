@@ -2,6 +2,7 @@
 //! Inodes of the writable tree.
 
 use crate::extents::Extents;
+use crate::extras::Extras;
 use crate::lower::LowerNo;
 use abi::{Errno, InodeId, ObjectId};
 use alloc::borrow::ToOwned;
@@ -101,6 +102,8 @@ pub struct Inode {
     pub opens: u32,
     /// What it is.
     pub body: Body,
+    /// Its extended attributes.
+    pub extras: Extras,
 }
 
 /// What an inode is.
@@ -121,8 +124,10 @@ pub struct FileBody {
     pub object: Option<ObjectId>,
     /// Bytes.
     pub size: u64,
-    /// Pages that were written.
+    /// Pages that were written, or reserved.
     pub extents: Extents,
+    /// Programs may have written through a mapping what `extents` knows nothing of: all of it is data.
+    pub mapped: bool,
 }
 
 /// What a directory knows of one name.

@@ -21,6 +21,7 @@ extern crate std;
 mod data;
 mod device;
 mod extents;
+mod extras;
 mod files;
 mod inode;
 mod job;

@@ -55,3 +55,10 @@ pub const LOOK_PIDS_MAX: usize = 256;
 pub const LOOK_ROUNDS_MAX: u32 = 32;
 /// Until a cancel is sent again: it misses a call that is between two homes.
 pub const CANCEL_NS: u64 = 100_000_000;
+/// Bytes of the extended attributes of one inode, names and values, as on ext4: they go to the backup together.
+/// The next gets ENOSPC.
+pub const EXTRA_BYTES_MAX: usize = 4096;
+/// The same of all inodes of a node, its copies too: a share of its heap.
+pub const EXTRAS_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of an attribute's name, as in Linux.
+pub const EXTRA_NAME_BYTES: usize = 255;

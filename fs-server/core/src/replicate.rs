@@ -14,6 +14,7 @@
 //! [`WRITTEN_BYTES_MAX`] leaves its slot without a backup, until another joins and is given all of it.
 
 use crate::FsCore;
+use crate::extras::Extras;
 use crate::files::SavedFile;
 use crate::inode::{Entry, Meta};
 use crate::limits::WRITTEN_BYTES_MAX;
@@ -25,7 +26,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 use fs_api::peer::LockHolder;
-use mem_api::{Content, ObjectCreate, ObjectRead, ObjectRename, ObjectResize, ObjectWrite};
+use mem_api::{
+    Content, ObjectCreate, ObjectPunch, ObjectRead, ObjectRename, ObjectResize, ObjectWrite,
+};
 use runtime::{Bulk, Cx};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,8 @@ enum Change {
     File(SavedFile),
     Closed(FileId),
     Gone(InodeId),
+    Extras(InodeId, Extras),
+    Room { inode: InodeId, first: u64, last: u64, taken: bool },
     Locks(SavedLocks),
     Unlocked(InodeId, LockHolder),
 }
@@ -49,6 +54,18 @@ impl FsCore {
     pub(crate) fn tell_changes(&mut self, cx: &mut Cx<'_>) {
         let mut touched = core::mem::take(&mut self.tree.touched);
         let gone = self.tell_inodes(cx, &mut touched.inodes);
+        for id in core::mem::take(&mut touched.extras) {
+            if let (true, Ok(inode)) = (self.is_told(cx, id.slot()), self.tree.inode(id)) {
+                tell(cx, id.slot(), &Change::Extras(id, inode.extras.clone()));
+            }
+        }
+        // Before the bytes, of which some are zeroed at the edges of a hole.
+        for (inode, pages, taken) in core::mem::take(&mut touched.room) {
+            if self.is_told(cx, inode.slot()) {
+                let room = Change::Room { inode, first: pages.start, last: pages.end, taken };
+                tell(cx, inode.slot(), &room);
+            }
+        }
         self.tell_written(cx, &touched.written);
         self.tell_names(cx, &mut touched.names);
         touched.clear();
@@ -174,14 +191,26 @@ impl FsCore {
                 self.tree.drop_copy(id);
                 Ok(())
             }
+            Change::Room { inode, first, last, taken } if inode.slot() == slot => {
+                match self.tree.copy_room(inode, first..last, taken)? {
+                    Some(object) if !taken && first < last => {
+                        cx.leaf(&ObjectPunch { object, first, pages: last - first })
+                    }
+                    Some(_) | None => Ok(()),
+                }
+            }
+            Change::Extras(id, extras) if id.slot() == slot => self.tree.set_extras(id, extras),
             Change::Locks(saved) => self.locks.put_copy(slot, saved),
             Change::Unlocked(inode, holder) if inode.slot() == slot => {
                 self.locks.drop_copy(inode, holder);
                 Ok(())
             }
-            Change::Bytes { .. } | Change::Closed(_) | Change::Gone(_) | Change::Unlocked(..) => {
-                Err(Errno::EPROTO)
-            }
+            Change::Bytes { .. }
+            | Change::Room { .. }
+            | Change::Extras(..)
+            | Change::Closed(_)
+            | Change::Gone(_)
+            | Change::Unlocked(..) => Err(Errno::EPROTO),
         }
     }
 

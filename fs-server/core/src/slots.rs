@@ -61,6 +61,7 @@ fn about(op: u16, msg: &Msg) -> Result<Option<About>, Errno> {
         file::FileStat::NUMBER => About::File(file::FileStat::get(msg)?.file),
         file::ListDirectory::NUMBER => About::File(file::ListDirectory::get(msg)?.file),
         file::Resize::NUMBER => About::File(file::Resize::get(msg)?.file),
+        file::Allocate::NUMBER => About::File(file::Allocate::get(msg)?.file),
         file::SetFlags::NUMBER => About::File(file::SetFlags::get(msg)?.file),
         file::GetFlags::NUMBER => About::File(file::GetFlags::get(msg)?.file),
         file::Hold::NUMBER => About::File(file::Hold::get(msg)?.file),
@@ -126,6 +127,7 @@ impl FsCore {
             Work::Read { file, .. }
             | Work::Write { file, .. }
             | Work::Resize { file, .. }
+            | Work::Allocate { file, .. }
             | Work::List { file, .. } => *file,
         };
         if !self.is_mine(cx, file)? {

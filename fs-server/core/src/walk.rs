@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Walks through the tree as values: a walk that meets a directory of another home goes on there.
 
+use crate::extras::ExtraOp;
 use crate::limits::{FOLLOWED_MAX, WALK_BYTES};
 use crate::tree::Tree;
 use abi::limits::{NAME_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
+use alloc::vec::Vec;
 use fs_api::file::{Attributes, Stat};
 use fs_api::name::{At, Credentials, FileKind};
 use mem_api::Access;
@@ -153,6 +155,13 @@ pub enum NameOp {
         /// What to change.
         attributes: Attributes,
     },
+    /// What is done with extended attributes.
+    Extra {
+        /// Follow a link at the end.
+        follow: bool,
+        /// What.
+        op: ExtraOp,
+    },
     /// truncate(2).
     Truncate {
         /// Bytes.
@@ -229,6 +238,8 @@ pub enum Step {
     Found(Found),
     /// A link's target.
     Text(String),
+    /// Extended attributes.
+    Bytes(Vec<u8>),
     /// To a name of proc-server's.
     Elsewhere(String),
     /// To a directory whose home is another node.

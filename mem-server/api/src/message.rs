@@ -292,6 +292,11 @@ hot! {
     pub struct ObjectResize { pub object: ObjectId, pub len: u64 }
 }
 hot! {
+    /// Frees pages of the object: from now on they are zeroes, where it is mapped too. ENOSYS: other nodes may
+    /// hold pages of it.
+    pub struct ObjectPunch { pub object: ObjectId, pub first: u64, pub pages: u64 }
+}
+hot! {
     /// Drops the caller's reference; the last one frees the object.
     pub struct ObjectRelease { pub object: ObjectId }
 }
@@ -427,6 +432,7 @@ operations! {
     38, leaf, once: ObjectAdopt => ();
     39, leaf, repeat: ObjectUse => ObjectUsers;
     40, leaf, once: ObjectRename => ObjectCreated;
+    41, leaf, repeat: ObjectPunch => ();
     45, leaf, once: ThreadCreate => ThreadCreated;
     46, leaf, once: ThreadRelease => ();
     50, leaf, repeat: SpaceExport => Count;

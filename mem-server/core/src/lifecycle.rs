@@ -13,8 +13,8 @@ use crate::space::Space;
 use abi::{Errno, ObjectId, ServerId, SpaceId};
 use alloc::vec::Vec;
 use mem_api::{
-    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectRename, ObjectResize,
-    ObjectUsers, Region, RegionList, Regions, SpaceCreated, SpaceSizes, ThreadCreate,
+    Backing, Content, MemoryFigures, ObjectCreate, ObjectCreated, ObjectPunch, ObjectRename,
+    ObjectResize, ObjectUsers, Region, RegionList, Regions, SpaceCreated, SpaceSizes, ThreadCreate,
     ThreadCreated,
 };
 use runtime::{Answer, Client, Cx, Msg};
@@ -175,6 +175,31 @@ impl<M: Machine> MemCore<M> {
             self.frames.machine.bytes_mut(frame)[rest..].fill(0);
         }
         *len = op.len;
+        Ok(())
+    }
+
+    pub(crate) fn object_punch(&mut self, op: ObjectPunch) -> Result<(), Errno> {
+        let target = self.objects.get(op.object)?;
+        let end = op.first.checked_add(op.pages).ok_or(Errno::EINVAL)?.min(OBJECT_PAGES_MAX);
+        match (&target.store, target.role) {
+            (Store::Root { .. }, _) => return Err(Errno::EACCES),
+            (Store::Private(_) | Store::Left(_), _) => return Err(Errno::ESTALE),
+            (Store::Pages { .. }, Role::Asking) => return Err(Errno::EAGAIN),
+            (Store::Pages { .. }, Role::Holder) => return Err(Errno::ENOSYS),
+            // Pages that other nodes hold cannot be told to go yet, as in a resize.
+            (Store::Pages { .. }, Role::Home) if target.directory.is_shared() => {
+                return Err(Errno::ENOSYS);
+            }
+            (Store::Pages { .. }, Role::Home) => {}
+        }
+        self.unmap_object(op.object, op.first..end);
+        let target = self.objects.get_mut(op.object)?;
+        let Store::Pages { pages: table, .. } = &mut target.store else { return Ok(()) };
+        table.for_each(op.first..end, |_, entry| {
+            if let Some((frame, _)) = entry.page.take() {
+                self.frames.release(frame);
+            }
+        });
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl<M: Machine> Core for MemCore<M> {
             Client::Server { id, .. } => match op {
                 0..10 => self.serve_access(cx, from, op, msg, bulk),
                 10..30 => self.serve_space(cx, from, op, msg),
-                30..=40 => self.serve_object(cx, from, op, msg, bulk),
+                30..=41 => self.serve_object(cx, from, op, msg, bulk),
                 _ => self.serve_rest(cx, (from, id), op, msg, bulk),
             },
             Client::Node { node, .. } => self.serve_node(cx, (from, node), op, msg, bulk),
@@ -171,6 +171,7 @@ impl<M: Machine> MemCore<M> {
                 self.object_fetch(cx, from, Wanted { object, page: offset / PAGE, access })
             }
             ObjectResize::NUMBER => done(self.object_resize(ObjectResize::get(msg)?)?),
+            ObjectPunch::NUMBER => done(self.object_punch(ObjectPunch::get(msg)?)?),
             ObjectRelease::NUMBER => {
                 done(self.object_release(cx, ObjectRelease::get(msg)?.object)?)
             }

@@ -4,6 +4,7 @@
 
 mod copy;
 mod objects;
+mod room;
 
 pub(crate) use copy::deliver;
 use copy::{object_in, object_out};

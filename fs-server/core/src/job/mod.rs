@@ -61,6 +61,8 @@ pub(crate) enum Shape {
     Named,
     /// To a program that named an open file: without.
     Bare,
+    /// Into a program's memory; it is told how many bytes.
+    Into { space: SpaceId, addr: u64, len: u64 },
 }
 
 /// An operation that may have to wait.
@@ -74,6 +76,8 @@ pub(crate) enum Work {
     Write { file: FileId, offset: Option<u64>, source: Source },
     /// ftruncate(2) of a description of this home.
     Resize { file: FileId, len: u64 },
+    /// fallocate(2) of a description of this home.
+    Allocate { file: FileId, mode: u32, offset: u64, len: u64 },
     /// getdents64(2) of a description of this home; `got` came from the directory's home.
     List { file: FileId, len: u64, sink: Sink, got: Option<Listing> },
 }
@@ -218,6 +222,7 @@ impl FsCore {
                     Work::Read { .. }
                     | Work::Write { .. }
                     | Work::Resize { .. }
+                    | Work::Allocate { .. }
                     | Work::List { .. } => None,
                 };
                 cx.call_home(*slot, &NameStep {}, bulk.unwrap_or_default(), cookie);

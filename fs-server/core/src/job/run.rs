@@ -52,6 +52,10 @@ impl FsCore {
                 self.truncate(cx, inode, *len)?;
                 Ok(Reply::default())
             }
+            Work::Allocate { file, mode, offset, len } => {
+                self.allocate(cx, *file, *mode, (*offset, *len))?;
+                Ok(Reply::default())
+            }
             Work::List { file, len, sink, got } => {
                 let done = self.list(cx, *file, *len, *sink, got.take())?;
                 Ok(read_reply(done, *sink)?)
@@ -104,6 +108,16 @@ impl FsCore {
             let data = postcard::to_allocvec(&step).map_err(|_| Errno::EMSGSIZE)?;
             return Ok(Reply { msg: Msg::default(), data });
         }
+        if let (Shape::Into { space, addr, len }, Step::Bytes(bytes)) = (shape, &step) {
+            let total = bytes.len() as u64;
+            if len > 0 && total > len {
+                return Err(Errno::ERANGE);
+            }
+            if len > 0 {
+                deliver(cx, Sink::Space { space, addr }, bytes.clone())?;
+            }
+            return Reply::of(&Named::Here(total));
+        }
         let bare = shape == Shape::Bare;
         match step {
             Step::Found(Found::Unit) if bare => Ok(Reply::default()),
@@ -121,8 +135,8 @@ impl FsCore {
             }
             Step::Text(text) => Reply::of(&Named::Here(text)),
             Step::Elsewhere(path) => Reply::of(&Named::<()>::Elsewhere(path)),
-            // Only a peer that drives gets this, and it takes it apart before.
-            Step::Continue(..) => Err(Errno::EPROTO),
+            // Only a peer that drives gets this, and it takes it apart before; bytes go into a program.
+            Step::Continue(..) | Step::Bytes(_) => Err(Errno::EPROTO),
         }
     }
 }

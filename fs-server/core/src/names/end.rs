@@ -63,6 +63,7 @@ impl FsCore {
                 self.tree.inode_mut(inode)?.meta.change(who, attributes, now_ns)?;
                 Ok(Found::Unit.into())
             }
+            NameOp::Extra { op, .. } => self.extra(cx, who, op, (place, inode)),
             NameOp::Truncate { len } => {
                 self.tree.meta(inode)?.check(who, MAY_WRITE, false)?;
                 let inode = match self.tree.kind(inode)? {
@@ -148,6 +149,7 @@ impl FsCore {
                     None => Ok(Found::OpenThere { inode, kind: FileKind::Directory }.into()),
                 }
             }
+            NameOp::Extra { op, .. } => self.extra(cx, &who, op, (None, inode)),
             NameOp::Truncate { .. } | NameOp::Unlink { directory: false, .. } => {
                 Err(Errno::EISDIR.into())
             }

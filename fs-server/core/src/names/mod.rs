@@ -3,6 +3,7 @@
 
 mod change;
 mod end;
+mod extra;
 mod open;
 mod rename;
 
@@ -185,6 +186,7 @@ impl FsCore {
             | NameOp::Change { .. }
             | NameOp::Enter
             | NameOp::Truncate { .. }
+            | NameOp::Extra { .. }
             | NameOp::Access { .. }
             | NameOp::ReadLink => self.last_existing(cx, walk, op, last, kind),
             NameOp::MakeDirectory { mode } => {
@@ -233,7 +235,9 @@ fn follows(op: &NameOp, slash: bool) -> bool {
             let exclusive = flags & O_CREAT != 0 && flags & O_EXCL != 0;
             !exclusive && (slash || flags & O_NOFOLLOW == 0)
         }
-        NameOp::Stat { follow } | NameOp::Change { follow, .. } => *follow || slash,
+        NameOp::Stat { follow } | NameOp::Change { follow, .. } | NameOp::Extra { follow, .. } => {
+            *follow || slash
+        }
         NameOp::LinkFrom { follow, .. } => *follow || slash,
         NameOp::Enter | NameOp::Truncate { .. } | NameOp::Access { .. } => true,
         NameOp::ReadLink => slash,

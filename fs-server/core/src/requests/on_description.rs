@@ -5,7 +5,7 @@ use crate::FsCore;
 use crate::job::Reply;
 use crate::tree::Kind;
 use abi::Errno;
-use abi::linux::general::{O_APPEND, O_DSYNC, O_NOATIME, O_NONBLOCK};
+use abi::linux::general::{O_APPEND, O_DSYNC, O_NOATIME, O_NONBLOCK, SEEK_DATA, SEEK_HOLE};
 use fs_api::file::{self, Flags, Position, Ready};
 use runtime::{Answer, Client, Cx, Msg, Operation, Wire};
 
@@ -95,20 +95,21 @@ impl FsCore {
         if description.flags & abi::linux::general::O_PATH != 0 {
             return Err(Errno::EBADF);
         }
+        if let SEEK_DATA | SEEK_HOLE = seek.whence {
+            let target = self.next_of(seek.file, seek.offset, seek.whence == SEEK_DATA)?;
+            self.files.get_mut(seek.file)?.position = target;
+            return Ok(target);
+        }
         let size = match self.kind_behind(seek.file)? {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Directory => i64::MAX as u64,
             Kind::Device(_) => return Ok(0),
             Kind::Link(_) | Kind::Elsewhere => return Err(Errno::ESPIPE),
         };
-        let beyond = u64::try_from(seek.offset).map_or(true, |offset| offset >= size);
         let base = match seek.whence {
             0 => 0,
             1 => position,
             2 => size,
-            3 | 4 if beyond => return Err(Errno::ENXIO),
-            3 => 0,
-            4 => size.saturating_sub_signed(seek.offset),
             _ => return Err(Errno::EINVAL),
         };
         let base = i64::try_from(base).map_err(|_| Errno::EOVERFLOW)?;

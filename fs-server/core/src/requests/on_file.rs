@@ -62,6 +62,7 @@ impl FsCore {
                 }
                 self.start(cx, from, bulk, Work::Resize { file, len })
             }
+            file::Allocate::NUMBER => self.allocate_request(cx, from, msg, bulk)?,
             file::FileStat::NUMBER => {
                 let stat = file::FileStat::get(msg)?;
                 let op = NameOp::Stat { follow: false };
@@ -88,6 +89,21 @@ impl FsCore {
             file::Lock::NUMBER..=file::LoseLocks::NUMBER => self.lock_request(cx, from, op, msg)?,
             _ => self.state_request(cx, from, op, msg)?,
         })
+    }
+
+    fn allocate_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        let it = file::Allocate::get(msg)?;
+        let file::Allocate { file, mode, offset, len } = it;
+        if !self.is_mine(cx, file)? {
+            return Ok(self.forward(cx, from, file.slot(), &it, Vec::new()));
+        }
+        Ok(self.start(cx, from, bulk, Work::Allocate { file, mode, offset, len }))
     }
 
     pub(super) fn read_request(
@@ -198,6 +214,9 @@ impl FsCore {
             Kind::LowerFile(_) => Ok(BehindFile::Image(inode)),
             Kind::File => {
                 let (object, size) = self.object(cx, inode)?;
+                if writable && !self.tree.file(inode)?.mapped {
+                    self.tree.file_mut(inode)?.0.mapped = true;
+                }
                 cx.leaf(&ObjectHold { object, node })?;
                 Ok(BehindFile::Object { object, size, writable })
             }

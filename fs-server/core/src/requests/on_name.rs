@@ -3,13 +3,16 @@
 
 use super::local_only;
 use crate::FsCore;
+use crate::extras::ExtraOp;
 use crate::job::{Shape, Work};
+use crate::limits::EXTRA_BYTES_MAX;
 use crate::lower::Lower;
 use crate::walk::{NameOp, Walk};
 use abi::{Errno, InodeId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::{self, At, Credentials, Text};
+use mem_api::CopyIn;
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
 
 impl FsCore {
@@ -26,7 +29,38 @@ impl FsCore {
             name::TreeUse::NUMBER => return Ok(Answer::reply(&self.tree.figures())),
             _ => local_only(from)?,
         }
+        if op == name::SetExtra::NUMBER {
+            return self.set_extra_request(cx, from, msg, bulk);
+        }
+        if op == name::GetExtra::NUMBER {
+            let name::GetExtra { at, follow, name, space, addr, len } = name::GetExtra::get(msg)?;
+            let op = if name.is_empty() { ExtraOp::List } else { ExtraOp::Get(name) };
+            let (walk, op) = (Walk::new(&at)?, NameOp::Extra { follow, op });
+            let shape = Shape::Into { space, addr, len };
+            return Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape }));
+        }
         let (walk, op) = name_work(op, msg)?;
+        Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Named }))
+    }
+
+    fn set_extra_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        msg: &Msg,
+        bulk: &mut Bulk<'_>,
+    ) -> Result<Answer, Errno> {
+        let it = name::SetExtra::get(msg)?;
+        let (space, addr, len) = (it.space, it.addr, it.len);
+        if len > EXTRA_BYTES_MAX as u64 {
+            return Err(Errno::ENOSPC);
+        }
+        let mut value = alloc::vec![0; len as usize];
+        if len > 0 {
+            cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut value))?;
+        }
+        let op = ExtraOp::Set { name: it.name, value, flags: it.flags };
+        let (walk, op) = (Walk::new(&it.at)?, NameOp::Extra { follow: it.follow, op });
         Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Named }))
     }
 
@@ -105,6 +139,10 @@ pub(super) fn name_work(op: u16, msg: &Msg) -> Result<(Walk, NameOp), Errno> {
         name::TruncateName::NUMBER => {
             let name::TruncateName { at, len } = name::TruncateName::get(msg)?;
             (Walk::new(&at)?, NameOp::Truncate { len })
+        }
+        name::RemoveExtra::NUMBER => {
+            let name::RemoveExtra { at, follow, name } = name::RemoveExtra::get(msg)?;
+            (Walk::new(&at)?, NameOp::Extra { follow, op: ExtraOp::Remove(name) })
         }
         name::CheckAccess::NUMBER => {
             let name::CheckAccess { at, mode } = name::CheckAccess::get(msg)?;

@@ -285,7 +285,7 @@ fn changes_that_no_tree_can_have_are_refused() {
             .collect();
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
-            *first %= 8;
+            *first %= 10;
         }
         // It changes something or not: what is there can be told.
         let _ = w.step(backup, |core, cx| runtime::Core::apply(core, cx, slot, &bytes));

@@ -3,11 +3,13 @@
 
 mod backups;
 mod cluster;
+mod extras;
 mod lock_moves;
 mod locks;
 mod model;
 mod moves;
 mod pieces;
+mod room;
 mod single;
 mod storm;
 mod views;

@@ -13,8 +13,8 @@ use fs_api::file::{ListDirectory, Read, Release, Resize, Seek, Write};
 use fs_api::name::{At, Credentials, Named, Open, Opened};
 use mem_api::{Access, Content, CopyIn, CopyOut, ObjectCopy, ObjectCreate, ObjectCreated};
 use mem_api::{
-    ObjectAdopt, ObjectFetch, ObjectHold, ObjectRead, ObjectRelease, ObjectRename, ObjectResize,
-    ObjectUse, ObjectUsers, ObjectWrite, Prepare,
+    ObjectAdopt, ObjectFetch, ObjectHold, ObjectPunch, ObjectRead, ObjectRelease, ObjectRename,
+    ObjectResize, ObjectUse, ObjectUsers, ObjectWrite, Prepare,
 };
 use runtime::collections::{HashMap, HashSet};
 use runtime::node::{NET_SEND, NET_TAKE};
@@ -248,6 +248,17 @@ impl Shared {
         ObjectId::new(slot, self.serial).expect("a small number")
     }
 
+    fn punch(&mut self, op: &ObjectPunch) -> Result<(), Errno> {
+        if self.held_elsewhere {
+            return Err(Errno::ENOSYS);
+        }
+        let bytes = self.objects.get_mut(&op.object.raw()).ok_or(Errno::ESTALE)?;
+        let at = |page: u64| bytes.len().min((page * 4096) as usize);
+        let hole = at(op.first)..at(op.first + op.pages);
+        bytes[hole].fill(0);
+        Ok(())
+    }
+
     fn rename(&mut self, op: &ObjectRename) -> Result<ObjectId, Errno> {
         let former = op.object.raw();
         let bytes = self.objects.remove(&former).ok_or(Errno::ESTALE)?;
@@ -319,6 +330,7 @@ impl Shared {
                 }
                 self.objects.get_mut(&object.raw()).ok_or(Errno::ESTALE)?.resize(len as usize, 0);
             }
+            ObjectPunch::NUMBER => self.punch(&ObjectPunch::get(msg)?)?,
             ObjectRelease::NUMBER => {
                 let object = ObjectRelease::get(msg)?.object.raw();
                 let refs = self.refs.get_mut(&object).ok_or(Errno::ESTALE)?;

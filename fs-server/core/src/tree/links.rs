@@ -2,6 +2,7 @@
 //! Names that come and go, and inodes with them.
 
 use super::{Kind, Tree};
+use crate::extras::Extras;
 use crate::inode::{Body, Entry, Folder, Inode, Meta};
 use crate::limits::{INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
@@ -33,7 +34,8 @@ impl Tree {
             };
             let (links, meta) = (node.links, self.meta(dir)?);
             self.room_for_inode()?;
-            self.inodes.insert(dir, Inode { meta, links, opens: 0, body });
+            self.inodes
+                .insert(dir, Inode { meta, links, opens: 0, body, extras: Extras::default() });
             self.touched.inode(dir);
         }
         match &mut self.inode_here(dir)?.body {
@@ -75,7 +77,7 @@ impl Tree {
         self.made += 1;
         let serial = self.view.slot(slot).serial(self.made).ok_or(Errno::ENOSPC)?;
         let id = InodeId::new(slot, serial).ok_or(Errno::ENOSPC)?;
-        self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body });
+        self.inodes.insert(id, Inode { meta, links: 0, opens: 0, body, extras: Extras::default() });
         self.touched.inode(id);
         Ok(id)
     }
@@ -190,7 +192,9 @@ impl Tree {
             return;
         }
         self.touched.inode(id);
-        match self.inodes.remove(&id).map(|inode| inode.body) {
+        let gone = self.inodes.remove(&id);
+        self.extra_bytes -= gone.as_ref().map_or(0, |inode| inode.extras.bytes());
+        match gone.map(|inode| inode.body) {
             Some(Body::File(file)) => {
                 self.pages_used -= file.extents.pages();
                 self.freed_objects.extend(file.object);

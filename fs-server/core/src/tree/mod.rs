@@ -54,6 +54,8 @@ pub struct Tree {
     changed: HashSet<(InodeId, u64)>,
     lower_objects: HashMap<LowerNo, ObjectId>,
     names: usize,
+    /// Bytes of all extended attributes.
+    extra_bytes: usize,
     pages_used: u64,
     pages_max: u64,
     /// Objects that no file has any more.
@@ -91,6 +93,7 @@ impl Tree {
             changed: HashSet::default(),
             lower_objects: HashMap::default(),
             names: 0,
+            extra_bytes: 0,
             pages_used: 0,
             pages_max: bytes_max / PAGE_BYTES as u64,
             freed_objects: Vec::new(),

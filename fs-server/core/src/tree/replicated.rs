@@ -4,8 +4,9 @@
 //! What comes is another node's word: a change that no tree can have is refused.
 
 use super::Tree;
+use crate::extras::Extras;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOUCHED_KEPT};
+use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOUCHED_KEPT};
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
@@ -24,6 +25,10 @@ pub struct Touched {
     pub names: Vec<(InodeId, String)>,
     /// Bytes of files.
     pub written: Vec<(InodeId, Range<u64>)>,
+    /// Inodes whose extended attributes changed.
+    pub extras: Vec<InodeId>,
+    /// Pages of files that were reserved, or given back.
+    pub room: Vec<(InodeId, Range<u64>, bool)>,
 }
 
 impl Touched {
@@ -42,6 +47,10 @@ impl Touched {
         self.names.shrink_to(TOUCHED_KEPT);
         self.written.clear();
         self.written.shrink_to(TOUCHED_KEPT);
+        self.extras.clear();
+        self.extras.shrink_to(TOUCHED_KEPT);
+        self.room.clear();
+        self.room.shrink_to(TOUCHED_KEPT);
     }
 }
 
@@ -52,6 +61,8 @@ pub enum Shape {
     File {
         /// Bytes.
         size: u64,
+        /// As [`FileBody::mapped`].
+        mapped: bool,
     },
     /// A directory.
     Directory {
@@ -71,7 +82,7 @@ impl Tree {
     pub fn shape(&self, id: InodeId) -> Option<(Meta, u32, Shape)> {
         let inode = self.inodes.get(&id)?;
         let shape = match &inode.body {
-            Body::File(file) => Shape::File { size: file.size },
+            Body::File(file) => Shape::File { size: file.size, mapped: file.mapped },
             Body::Link(target) => Shape::Link(target.clone()),
             Body::Directory(folder) => Shape::Directory {
                 parent: folder.parent,
@@ -114,12 +125,14 @@ impl Tree {
                     Body::Directory(Folder::new(*parent, self.lower.number(id)))
                 }
             };
-            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+            self.inodes
+                .insert(id, Inode { meta, links, opens: 0, body, extras: Extras::default() });
         }
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
         match (&mut inode.body, shape) {
-            (Body::File(file), Shape::File { size }) => {
+            (Body::File(file), Shape::File { size, mapped }) => {
+                file.mapped = mapped;
                 let cut = file.object.filter(|_| size != file.size);
                 file.size = size;
                 let freed = file.extents.cut(size.div_ceil(PAGE_BYTES as u64));
@@ -141,7 +154,7 @@ impl Tree {
     fn can_be(&self, id: InodeId, shape: &Shape) -> bool {
         let number = self.lower.number(id);
         match shape {
-            Shape::File { size } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
+            Shape::File { size, .. } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
             Shape::Link(target) => !Lower::is_lower(id) && target.len() < PATH_BYTES,
             Shape::Directory { .. } => {
                 let is_directory =
@@ -186,7 +199,9 @@ impl Tree {
 
     /// An inode of another home is no more.
     pub fn drop_copy(&mut self, id: InodeId) {
-        match self.inodes.remove(&id).map(|inode| inode.body) {
+        let gone = self.inodes.remove(&id);
+        self.extra_bytes -= gone.as_ref().map_or(0, |inode| inode.extras.bytes());
+        match gone.map(|inode| inode.body) {
             Some(Body::File(file)) => {
                 self.charge(0, file.extents.pages());
                 self.freed_objects.extend(file.object);
@@ -211,6 +226,79 @@ impl Tree {
         let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::EPROTO) };
         let more = file.extents.add(pages);
         self.charge(more, 0);
+        Ok(())
+    }
+
+    /// Counts pages that a file may take; there is room for them.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn reserve(&mut self, id: InodeId, pages: Range<u64>) -> Result<(), Errno> {
+        let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::ESTALE) };
+        let more = file.extents.add(pages.clone());
+        self.charge(more, 0);
+        self.touched.room.push((id, pages, true));
+        Ok(())
+    }
+
+    /// Counts pages that a file has given back.
+    ///
+    /// # Errors
+    /// ESTALE: there is no such file here.
+    pub fn give_back(&mut self, id: InodeId, pages: Range<u64>) -> Result<(), Errno> {
+        let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::ESTALE) };
+        let fewer = file.extents.remove(pages.clone());
+        self.charge(0, fewer);
+        self.touched.room.push((id, pages, false));
+        Ok(())
+    }
+
+    /// The same for a copy, as its home says; its object, if it has one.
+    ///
+    /// # Errors
+    /// EPROTO: they cannot be. ENOSPC.
+    pub fn copy_room(
+        &mut self,
+        id: InodeId,
+        pages: Range<u64>,
+        taken: bool,
+    ) -> Result<Option<ObjectId>, Errno> {
+        if pages.start > pages.end || pages.end > FILE_BYTES_MAX / PAGE_BYTES as u64 {
+            return Err(Errno::EPROTO);
+        }
+        let file = self.file(id)?;
+        let object = file.object;
+        if taken {
+            self.room_for(file.extents.missing(pages.clone()))?;
+            self.reserve(id, pages)?;
+        } else {
+            self.give_back(id, pages)?;
+        }
+        Ok(object)
+    }
+
+    /// Bytes of all extended attributes here.
+    #[cfg(test)]
+    pub fn extra_bytes(&self) -> usize {
+        self.extra_bytes
+    }
+
+    /// An inode has these attributes from now on.
+    ///
+    /// # Errors
+    /// ENOSPC. ESTALE: there is no such inode here. EPROTO: they cannot be.
+    pub fn set_extras(&mut self, id: InodeId, extras: Extras) -> Result<(), Errno> {
+        let had = self.inode(id)?.extras.bytes();
+        if !extras.are_sound() {
+            return Err(Errno::EPROTO);
+        }
+        let all = self.extra_bytes - had + extras.bytes();
+        if all > EXTRAS_BYTES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        self.extra_bytes = all;
+        self.inode_here(id)?.extras = extras;
+        self.touched.extras.push(id);
         Ok(())
     }
 

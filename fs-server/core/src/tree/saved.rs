@@ -5,8 +5,9 @@
 
 use super::Tree;
 use crate::extents::Extents;
+use crate::extras::Extras;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
-use crate::limits::{FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
+use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
@@ -21,11 +22,12 @@ pub struct SavedInode {
     id: InodeId,
     meta: Meta,
     body: SavedBody,
+    extras: Extras,
 }
 
 #[derive(Serialize, Deserialize)]
 enum SavedBody {
-    File { size: u64, written: Vec<(u64, u64)> },
+    File { size: u64, written: Vec<(u64, u64)>, mapped: bool },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
 }
@@ -118,6 +120,10 @@ impl Tree {
                 SavedBody::Link(_) => {}
             }
         }
+        let extras: usize = saved.iter().map(|it| it.extras.bytes()).sum();
+        if self.extra_bytes + extras > EXTRAS_BYTES_MAX {
+            return Err(Errno::ENOSPC);
+        }
         let fits = self.inodes.len() + saved.len() <= INODES_MAX && self.names + names <= NAMES_MAX;
         if fits { self.room_for(pages) } else { Err(Errno::ENOSPC) }
     }
@@ -127,8 +133,9 @@ impl Tree {
         let lower = self.lower.number(it.id);
         let known = !Lower::is_lower(it.id) || lower.is_some_and(is_directory);
         let own = match &it.body {
-            SavedBody::File { size, written } => {
-                let pages = size.div_ceil(PAGE_BYTES as u64);
+            SavedBody::File { size, written, .. } => {
+                // Room may be reserved beyond the end.
+                let pages = FILE_BYTES_MAX / PAGE_BYTES as u64;
                 let inside = |(start, end): &(u64, u64)| start < end && *end <= pages;
                 let apart = written.is_sorted_by(|a, b| a.1 < b.0);
                 lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
@@ -142,7 +149,11 @@ impl Tree {
                 })
             }
         };
-        it.id.slot() == slot && known && own && !self.inodes.contains_key(&it.id)
+        it.id.slot() == slot
+            && known
+            && own
+            && it.extras.are_sound()
+            && !self.inodes.contains_key(&it.id)
     }
 
     /// Takes in what was found sound, files with the objects that `object_of` says; no description counts
@@ -161,13 +172,14 @@ impl Tree {
                 }
             }
         }
-        for SavedInode { id, meta, body } in saved {
+        for SavedInode { id, meta, body, extras } in saved {
             let named = names.get(&id).copied().unwrap_or(0);
             let (links, body) = self.installed(id, named, body, object_of(id));
             if Lower::is_lower(id) {
                 self.overlaid.insert(id);
             }
-            self.inodes.insert(id, Inode { meta, links, opens: 0, body });
+            self.extra_bytes += extras.bytes();
+            self.inodes.insert(id, Inode { meta, links, opens: 0, body, extras });
         }
     }
 
@@ -180,13 +192,13 @@ impl Tree {
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
-            SavedBody::File { size, written } => {
+            SavedBody::File { size, written, mapped } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
                     extents.add(start..end);
                 }
                 self.charge(extents.pages(), 0);
-                (named, Body::File(FileBody { object, size, extents }))
+                (named, Body::File(FileBody { object, size, extents, mapped }))
             }
             SavedBody::Directory { links, folder } => {
                 let SavedFolder { parent, entries, next_cookie, dead } = folder;
@@ -203,6 +215,7 @@ impl Tree {
         let gone: Vec<Inode> =
             self.inodes.extract_if(|id, _| id.slot() == slot).map(|(_, inode)| inode).collect();
         for inode in gone {
+            self.extra_bytes -= inode.extras.bytes();
             match inode.body {
                 Body::File(file) => {
                     self.charge(0, file.extents.pages());
@@ -227,7 +240,8 @@ impl Tree {
 fn save(id: InodeId, inode: &Inode) -> SavedInode {
     let body = match &inode.body {
         Body::File(file) => {
-            SavedBody::File { size: file.size, written: file.extents.ranges().collect() }
+            let written = file.extents.ranges().collect();
+            SavedBody::File { size: file.size, written, mapped: file.mapped }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
         Body::Directory(folder) => {
@@ -241,7 +255,7 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
             SavedBody::Directory { links: inode.links, folder }
         }
     };
-    SavedInode { id, meta: inode.meta, body }
+    SavedInode { id, meta: inode.meta, body, extras: inode.extras.clone() }
 }
 
 fn find(all: &[SavedInode], id: InodeId) -> Option<&SavedInode> {

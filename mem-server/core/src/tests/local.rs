@@ -174,6 +174,34 @@ fn object_read_and_write_agree_with_its_mappings() {
 }
 
 #[test]
+fn hole_in_an_object_is_zeroes_and_gives_its_pages_back() {
+    let mut it = Node::alone(16);
+    let space = it.space();
+    let object = zero_object(&mut it);
+    let mut data = vec![5; 4 * PAGE as usize];
+    it.with_bulk(&ObjectWrite { object, offset: 0 }, &mut data).unwrap();
+    let addr = it.map(of_object(space, object, 4, true));
+    for page in 0..4 {
+        assert_eq!(it.load(space, addr + page * PAGE), Ok(5));
+    }
+    it.call(&ObjectPunch { object, first: 1, pages: 2 }).unwrap();
+    for (page, byte) in (0..4).zip([5, 0, 0, 5]) {
+        assert_eq!(it.load(space, addr + page * PAGE), Ok(byte));
+    }
+    it.store(space, addr + PAGE, 7).unwrap();
+    let mut back = vec![1; 1];
+    it.with_bulk(&ObjectRead { object, offset: PAGE, len: 1 }, &mut back).unwrap();
+    assert_eq!(back, [7]);
+    it.call(&ObjectPunch { object, first: 0, pages: 1 << 40 }).unwrap();
+    let beyond = ObjectPunch { object, first: 2, pages: u64::MAX };
+    assert_eq!(it.call(&beyond), Err(Errno::EINVAL));
+    it.call(&SpaceDestroy { space }).unwrap();
+    it.call(&ObjectRelease { object }).unwrap();
+    assert_eq!(it.call(&ObjectPunch { object, first: 0, pages: 1 }), Err(Errno::ESTALE));
+    it.assert_empty();
+}
+
+#[test]
 fn object_copy_moves_bytes_between_file_and_program() {
     let mut it = Node::alone(64);
     let space = it.space();

@@ -3,6 +3,7 @@
 
 #![allow(non_upper_case_globals, reason = "the kernel's names")]
 
+use super::extras::{self, By};
 use super::names::CWD;
 use super::transfer::Way;
 use super::{descriptors, ioctl, locks, meta, names, poll, seek, transfer};
@@ -17,6 +18,7 @@ pub(crate) fn dispatch<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> O
         .or_else(|| table(call, number))
         .or_else(|| at_names(call, number))
         .or_else(|| plain_names(call, number))
+        .or_else(|| attributes(call, number))
         .or_else(|| absent(number))
 }
 
@@ -39,6 +41,7 @@ fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult
         __NR_lseek => seek::lseek(call),
         __NR_getdents64 => seek::getdents(call),
         __NR_ftruncate => seek::ftruncate(call),
+        __NR_fallocate => seek::fallocate(call),
         __NR_fsync | __NR_fdatasync => seek::fsync(call),
         // Everything is in memory: there is nothing to write, and nothing to read ahead.
         __NR_sync | __NR_syncfs | __NR_fadvise64 | __NR_readahead => Ok(Next::Done(0)),
@@ -124,6 +127,24 @@ fn plain_names<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<Sy
     })
 }
 
+fn attributes<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult> {
+    Some(match number {
+        __NR_setxattr => extras::set(call, By::Path),
+        __NR_lsetxattr => extras::set(call, By::Link),
+        __NR_fsetxattr => extras::set(call, By::Descriptor),
+        __NR_getxattr => extras::get(call, By::Path),
+        __NR_lgetxattr => extras::get(call, By::Link),
+        __NR_fgetxattr => extras::get(call, By::Descriptor),
+        __NR_listxattr => extras::list(call, By::Path),
+        __NR_llistxattr => extras::list(call, By::Link),
+        __NR_flistxattr => extras::list(call, By::Descriptor),
+        __NR_removexattr => extras::remove(call, By::Path),
+        __NR_lremovexattr => extras::remove(call, By::Link),
+        __NR_fremovexattr => extras::remove(call, By::Descriptor),
+        _ => return None,
+    })
+}
+
 /// Calls with a better answer than ENOSYS: programs know what to do with these.
 fn absent(number: u32) -> Option<SysResult> {
     let errno = match number {
@@ -132,10 +153,6 @@ fn absent(number: u32) -> Option<SysResult> {
         // No device files and no FIFOs can be made.
         __NR_mknod | __NR_mknodat => Errno::EPERM,
         __NR_socket | __NR_socketpair => Errno::EAFNOSUPPORT,
-        __NR_getxattr | __NR_lgetxattr | __NR_fgetxattr | __NR_setxattr | __NR_lsetxattr
-        | __NR_fsetxattr | __NR_listxattr | __NR_llistxattr | __NR_flistxattr
-        | __NR_removexattr | __NR_lremovexattr | __NR_fremovexattr => Errno::EOPNOTSUPP,
-        __NR_fallocate => Errno::EOPNOTSUPP,
         _ => return None,
     };
     Some(Err(errno.into()))

@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod dispatch;
+mod extras;
 mod glue;
 pub mod holders;
 mod ioctl;

@@ -78,6 +78,36 @@ pub enum StatOut {
     Statfs(u64),
 }
 
+/// What is done with an extended attribute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Extra {
+    /// setxattr(2).
+    Set {
+        /// Its name.
+        name: String,
+        /// Where its value is.
+        addr: u64,
+        /// Bytes of it.
+        len: u64,
+        /// XATTR_ flags.
+        flags: u32,
+    },
+    /// getxattr(2); without a name, listxattr(2).
+    Get {
+        /// Its name.
+        name: String,
+        /// Where the answer goes.
+        addr: u64,
+        /// Bytes there.
+        len: u64,
+    },
+    /// removexattr(2).
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
 /// A call that names files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NameCall {
@@ -170,6 +200,15 @@ pub enum NameCall {
         /// Bytes.
         len: u64,
     },
+    /// setxattr(2) and its kin.
+    Extra {
+        /// The name.
+        place: Place,
+        /// Whether a link at the end is followed.
+        follow: bool,
+        /// What is done.
+        what: Extra,
+    },
     /// chdir(2).
     Enter {
         /// The name.
@@ -190,6 +229,7 @@ impl NameCall {
             | Self::MakeLink { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }
+            | Self::Extra { place, .. }
             | Self::Enter { place } => [Some(place), None],
             Self::Rename { from, to, .. } | Self::Link { from, to, .. } => [Some(from), Some(to)],
         }
@@ -207,6 +247,7 @@ impl NameCall {
             | Self::MakeLink { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }
+            | Self::Extra { place, .. }
             | Self::Enter { place } => [Some(place), None],
             Self::Rename { from, to, .. } | Self::Link { from, to, .. } => [Some(from), Some(to)],
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls that name files: reading their arguments, asking, and finishing.
 
-use super::name_call::{HOPS_MAX, NameCall, Place, Start, StatOut};
+use super::name_call::{Extra, HOPS_MAX, NameCall, Place, Start, StatOut};
 use super::path::Directory;
 use super::table::{Descriptor, OpenFile, Target};
 use super::{Wait, glue};
@@ -19,8 +19,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use fs_api::file::{Inode, InodeOf, Stat};
 use fs_api::name::{
-    ChangeName, CheckAccess, Credentials, Enter, Link, MakeDirectory, MakeLink, NameStat, Named,
-    Open, Opened, ReadLink, Rename, TruncateName, Unlink,
+    ChangeName, CheckAccess, Credentials, Enter, GetExtra, Link, MakeDirectory, MakeLink, NameStat,
+    Named, Open, Opened, ReadLink, RemoveExtra, Rename, SetExtra, TruncateName, Unlink,
 };
 use runtime::{NodeReply, Wire};
 
@@ -128,6 +128,24 @@ fn change<M: Machine>(
             let op = ChangeName { at: at(place)?, follow: *follow, attributes: *attributes };
             call.ask(&op, wait(name))
         }
+        NameCall::Extra { place, follow, what } => {
+            let (at, follow) = (at(place)?, *follow);
+            match what.clone() {
+                Extra::Set { name: attribute, addr, len, flags } => {
+                    let space = call.space()?;
+                    let op = SetExtra { at, follow, name: attribute, space, addr, len, flags };
+                    call.ask(&op, wait(name))
+                }
+                Extra::Get { name: attribute, addr, len } => {
+                    let space = call.space()?;
+                    let op = GetExtra { at, follow, name: attribute, space, addr, len };
+                    call.ask(&op, wait(name))
+                }
+                Extra::Remove { name: attribute } => {
+                    call.ask(&RemoveExtra { at, follow, name: attribute }, wait(name))
+                }
+            }
+        }
         NameCall::Truncate { place, len } => {
             let op = TruncateName { at: at(place)?, len: *len };
             call.ask(&op, wait(name))
@@ -173,6 +191,10 @@ pub fn answered<M: Machine>(
         },
         NameCall::ReadLink { addr, len, .. } => match Named::<String>::get(msg)? {
             Named::Here(target) => return put_link(call, *addr, *len, &target),
+            Named::Elsewhere(path) => path,
+        },
+        NameCall::Extra { what: Extra::Get { .. }, .. } => match Named::<u64>::get(msg)? {
+            Named::Here(bytes) => return Ok(Next::Done(bytes)),
             Named::Elsewhere(path) => path,
         },
         NameCall::Enter { .. } => match Named::<InodeId>::get(msg)? {

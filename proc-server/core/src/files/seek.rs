@@ -6,8 +6,11 @@ use super::{Wait, glue};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
-use abi::linux::general::{SEEK_CUR, SEEK_END, SEEK_SET};
-use fs_api::file::{Fsync, ListDirectory, Moved, Position, Resize, Seek};
+use abi::linux::general::{
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_CUR, SEEK_DATA, SEEK_END,
+    SEEK_HOLE, SEEK_SET,
+};
+use fs_api::file::{Allocate, Fsync, ListDirectory, Moved, Position, Resize, Seek};
 use fs_api::name::FileKind;
 use runtime::{NodeReply, Wire};
 
@@ -25,7 +28,7 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
                 Err(Errno::ESPIPE.into())
             }
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
-                if ![SEEK_SET, SEEK_CUR, SEEK_END].contains(&whence) {
+                if ![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE].contains(&whence) {
                     return Err(Errno::EINVAL.into());
                 }
                 let op = Seek { file: file.file, offset, whence };
@@ -76,6 +79,34 @@ pub fn ftruncate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     Ok(call.ask(&Resize { file: file.file, len }, glue::wait(Wait::Zero)))
+}
+
+/// fallocate(2).
+pub fn fallocate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
+    let [fd, mode, offset, len, ..] = call.args;
+    let mode = mode as u32;
+    call.process().own.files.get(fd)?;
+    if offset.cast_signed() < 0 || len.cast_signed() <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let known = match mode & !FALLOC_FL_KEEP_SIZE {
+        0 | FALLOC_FL_ZERO_RANGE => true,
+        FALLOC_FL_PUNCH_HOLE => mode & FALLOC_FL_KEEP_SIZE != 0,
+        _ => false,
+    };
+    if !known {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let file = glue::file(call, fd, Errno::EBADF)?;
+    match file.kind {
+        FileKind::Regular | FileKind::Device => {}
+        // It cannot be open for writing.
+        FileKind::Directory => return Err(Errno::EBADF.into()),
+        FileKind::Pipe => return Err(Errno::ESPIPE.into()),
+        FileKind::Terminal => return Err(Errno::ENODEV.into()),
+    }
+    let op = Allocate { file: file.file, mode, offset, len };
+    Ok(call.ask(&op, glue::wait(Wait::Zero)))
 }
 
 /// fsync(2), fdatasync(2): files are in memory, of two nodes if there are two.

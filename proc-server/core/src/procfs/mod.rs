@@ -83,6 +83,9 @@ pub(crate) fn named<M: Machine>(
         return terminal_named(call, &name_call, terminal);
     }
     let (name, rest) = parse(&path)?;
+    if let NameCall::Extra { .. } = *name_call {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     if name == Name::Myself && (!rest.is_empty() || follows(&name_call)) {
         let pid = call.process().own.pid;
         return names::redirect(call, name_call, hops, format!("/proc/{pid}{rest}"));
@@ -104,7 +107,9 @@ pub(crate) fn named<M: Machine>(
 fn follows(call: &NameCall) -> bool {
     match call {
         NameCall::Open { flags, .. } => flags & O_NOFOLLOW == 0,
-        NameCall::Stat { follow, .. } | NameCall::Change { follow, .. } => *follow,
+        NameCall::Stat { follow, .. }
+        | NameCall::Change { follow, .. }
+        | NameCall::Extra { follow, .. } => *follow,
         NameCall::Access { .. } | NameCall::Truncate { .. } | NameCall::Enter { .. } => true,
         NameCall::ReadLink { .. }
         | NameCall::MakeDirectory { .. }
@@ -317,6 +322,7 @@ fn finish<M: Machine>(
         | NameCall::Rename { .. }
         | NameCall::Link { .. }
         | NameCall::MakeLink { .. }
+        | NameCall::Extra { .. }
         | NameCall::Change { .. } => Err(Errno::EPERM.into()),
     }
 }
@@ -410,6 +416,7 @@ fn terminal_named<M: Machine>(
         | NameCall::Rename { .. }
         | NameCall::Link { .. }
         | NameCall::Change { .. }
+        | NameCall::Extra { .. }
         | NameCall::Truncate { .. } => Err(Errno::EPERM.into()),
     }
 }
