@@ -68,6 +68,19 @@ pub enum FileKind {
     Terminal,
     /// An event counter, eventfd(2).
     Counter,
+    /// A socket.
+    Socket(SocketType),
+}
+
+/// The type of a socket, socket(2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum SocketType {
+    /// SOCK_STREAM: bytes.
+    Stream,
+    /// SOCK_DGRAM: messages, without connections.
+    Datagram,
+    /// SOCK_SEQPACKET: messages over connections.
+    Packet,
 }
 
 /// openat(2): flags and mode as there.

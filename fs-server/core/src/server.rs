@@ -108,7 +108,11 @@ impl FsCore {
             _ if Lower::is_lower(inode) => false,
             FileKind::Regular => true,
             FileKind::Directory => self.tree.is_home(inode),
-            FileKind::Device | FileKind::Pipe | FileKind::Terminal | FileKind::Counter => false,
+            FileKind::Device
+            | FileKind::Pipe
+            | FileKind::Terminal
+            | FileKind::Counter
+            | FileKind::Socket(_) => false,
         }
     }
 

@@ -85,7 +85,8 @@ impl FsCore {
             | FileKind::Device
             | FileKind::Pipe
             | FileKind::Terminal
-            | FileKind::Counter => self.tree.kind(description.inode),
+            | FileKind::Counter
+            | FileKind::Socket(_) => self.tree.kind(description.inode),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::names::CWD;
 use super::transfer::Way;
-use super::{descriptors, ioctl, meta, names, poll, seek, transfer};
+use super::{descriptors, ioctl, meta, names, poll, seek, socket, transfer};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -17,6 +17,7 @@ pub(crate) fn dispatch<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> O
         .or_else(|| table(call, number))
         .or_else(|| at_names(call, number))
         .or_else(|| plain_names(call, number))
+        .or_else(|| socket::dispatch(call, number))
         .or_else(|| absent(number))
 }
 
@@ -130,7 +131,6 @@ fn absent(number: u32) -> Option<SysResult> {
         __NR_sendfile | __NR_splice | __NR_tee | __NR_vmsplice => Errno::EINVAL,
         // No device files and no FIFOs can be made.
         __NR_mknod | __NR_mknodat => Errno::EPERM,
-        __NR_socket | __NR_socketpair => Errno::EAFNOSUPPORT,
         __NR_getxattr | __NR_lgetxattr | __NR_fgetxattr | __NR_setxattr | __NR_lsetxattr
         | __NR_fsetxattr | __NR_listxattr | __NR_llistxattr | __NR_flistxattr
         | __NR_removexattr | __NR_lremovexattr | __NR_fremovexattr => Errno::EOPNOTSUPP,

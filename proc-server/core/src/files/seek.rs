@@ -21,7 +21,9 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &mut call.process_mut().own.files.get_mut(fd)?.target {
         Target::Local(local) => Ok(Next::Done(local.seek(offset, whence)?)),
         Target::File(file) => match file.kind {
-            FileKind::Pipe | FileKind::Terminal | FileKind::Counter => Err(Errno::ESPIPE.into()),
+            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Socket(_) => {
+                Err(Errno::ESPIPE.into())
+            }
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
                 if ![SEEK_SET, SEEK_CUR, SEEK_END].contains(&whence) {
                     return Err(Errno::EINVAL.into());

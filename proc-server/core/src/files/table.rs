@@ -40,7 +40,9 @@ impl OpenFile {
     pub const fn server(self) -> ServerId {
         match self.kind {
             FileKind::Regular | FileKind::Directory | FileKind::Device => ServerId::Fs,
-            FileKind::Pipe | FileKind::Terminal | FileKind::Counter => ServerId::Ipc,
+            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Socket(_) => {
+                ServerId::Ipc
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Terminal,
     /// An event counter, which has the description's name.
     Counter,
+    /// A socket, which has the description's name.
+    Socket,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct OpenFile {
     /// Nodes with descriptors of it, and how often each holds it: once for opening it, once for each
     /// process that brought it along.
     pub(crate) holders: BTreeMap<NodeId, u32>,
+    /// It waits at this socket to be accepted, and nobody holds it.
+    pub(crate) listener: Option<FileId>,
 }
 
 impl OpenFile {
@@ -68,6 +72,11 @@ impl Files {
     /// An id for a new description in a slot of this node.
     pub(crate) fn new_id(&mut self, cx: &Cx<'_>) -> Result<FileId, Errno> {
         let slot = cx.slot_for_new().ok_or(Errno::ENOSPC)?;
+        self.new_id_in(cx, slot)
+    }
+
+    /// An id for a new description in this slot, of this node.
+    pub(crate) fn new_id_in(&mut self, cx: &Cx<'_>, slot: SlotNo) -> Result<FileId, Errno> {
         self.made += 1;
         let count = COUNT_MAX.checked_sub(self.made).ok_or(Errno::ENFILE)?;
         let serial = cx.view().slot(slot).serial(count).ok_or(Errno::ENFILE)?;
@@ -77,7 +86,7 @@ impl Files {
     /// A new description, held by `holder`.
     pub(crate) fn open(&mut self, id: FileId, holder: NodeId, kind: Kind, flags: u32) {
         let holders = BTreeMap::from([(holder, 1)]);
-        self.insert(id, OpenFile { kind, flags, holders });
+        self.insert(id, OpenFile { kind, flags, holders, listener: None });
     }
 
     pub(crate) fn insert(&mut self, id: FileId, file: OpenFile) {
@@ -101,7 +110,8 @@ impl Files {
 
     /// Descriptions that nobody holds are taken out.
     pub(crate) fn drop_unheld(&mut self) -> Vec<(FileId, Kind)> {
-        let gone = self.files.extract_if(|_, file| file.holders.is_empty());
+        let is_gone = |file: &OpenFile| file.holders.is_empty() && file.listener.is_none();
+        let gone = self.files.extract_if(|_, file| is_gone(file));
         gone.map(|(id, file)| (id, file.kind)).collect()
     }
 
@@ -134,6 +144,40 @@ impl Files {
             file.holders.remove(&node);
         }
         self.drop_unheld()
+    }
+
+    /// A description that waits to be accepted is `node`'s now.
+    pub(crate) fn claim(
+        &mut self,
+        id: FileId,
+        listener: FileId,
+        node: NodeId,
+        flags: u32,
+    ) -> Result<(), Errno> {
+        let file = self.files.get_mut(&id).ok_or(Errno::EBADF)?;
+        if file.listener != Some(listener) {
+            return Err(Errno::EBADF);
+        }
+        file.listener = None;
+        file.flags |= flags;
+        file.hold(node);
+        Ok(())
+    }
+
+    /// Where a description waits to be accepted.
+    pub(crate) fn waits_for(&self, id: FileId) -> Option<FileId> {
+        self.files.get(&id)?.listener
+    }
+
+    /// The descriptions that wait to be accepted, and where.
+    pub(crate) fn unclaimed(&self) -> Vec<(FileId, FileId)> {
+        let waiting = |(id, file): (&FileId, &OpenFile)| Some((*id, file.listener?));
+        self.files.iter().filter_map(waiting).collect()
+    }
+
+    /// Forgets a description that nobody has accepted; false if somebody has, or there is none.
+    pub(crate) fn remove_unclaimed(&mut self, id: FileId) -> bool {
+        self.waits_for(id).is_some() && self.files.remove(&id).is_some()
     }
 
     /// Whether any description lives in the slot.

@@ -8,15 +8,20 @@
 //!                                          v
 //!                                        PutBack -> ticket ends with ERESTART
 //! write: CopyIn -> WriteTo -> ticket ends
+//! messages of sockets: the same with ReceiveFor, Return and SendFrom
 //! other: the operation as it is -> ticket ends
 //! ```
 
 use crate::Ipc;
+use crate::socket::memory::Ranges;
+use abi::linux::net::MSG_PEEK;
 use abi::{Errno, FileId, NodeId, SpaceId, Ticket};
 use alloc::vec;
 use alloc::vec::Vec;
+use ipc_api::between::Return;
 use ipc_api::file::{Caller, Moved};
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use ipc_api::socket::Received;
 use mem_api::{Access, CopyIn, CopyOut, Prepare};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Mutant, NodeReply, Operation, Wire};
 
@@ -27,6 +32,8 @@ pub(crate) enum Forward {
     Plain { ticket: Ticket, home: NodeId },
     /// Its bytes go to a program first.
     Read { ticket: Ticket, file: FileId, home: NodeId, space: SpaceId, addr: u64 },
+    /// Its message goes to a program first.
+    Receive { ticket: Ticket, file: FileId, home: NodeId, ranges: Ranges, flags: u32 },
     /// Bytes go back; then the ticket ends with this.
     PutBack { ticket: Ticket, errno: Errno },
 }
@@ -36,6 +43,7 @@ impl Forward {
         match self {
             Self::Plain { ticket, .. }
             | Self::Read { ticket, .. }
+            | Self::Receive { ticket, .. }
             | Self::PutBack { ticket, .. } => *ticket,
         }
     }
@@ -56,7 +64,7 @@ impl Wire for Same {
 }
 
 impl Ipc {
-    fn open_forward(&mut self, forward: Forward) -> u64 {
+    pub(crate) fn open_forward(&mut self, forward: Forward) -> u64 {
         self.next_cookie += 1;
         self.forwards.insert(self.next_cookie, forward);
         self.next_cookie
@@ -64,7 +72,7 @@ impl Ipc {
 
     /// Opens the ticket of a call that another node performs. A node asks a home only, so its
     /// requests are never passed on.
-    fn forward_ticket(cx: &mut Cx<'_>, from: Client) -> Result<Ticket, Errno> {
+    pub(crate) fn forward_ticket(cx: &mut Cx<'_>, from: Client) -> Result<Ticket, Errno> {
         match from {
             Client::Server { .. } => cx.open_ticket(from),
             Client::Node { .. } => Err(Errno::ESTALE),
@@ -157,7 +165,39 @@ impl Ipc {
                     }
                 }
             }
+            Some(Forward::Receive { ticket, file, home, ranges, flags }) => match result {
+                Ok(reply) => self.received(cx, ticket, (file, home, flags), &ranges, reply),
+                Err(errno) => {
+                    let errno = lost_with(cx, home, errno);
+                    cx.complete::<()>(ticket, Err(errno));
+                }
+            },
             None => {}
+        }
+    }
+
+    /// Copies a message into the program. If it cannot be it goes back, unless it was only looked at.
+    fn received(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        (file, home, flags): (FileId, NodeId, u32),
+        ranges: &Ranges,
+        reply: NodeReply,
+    ) {
+        let mut data = reply.bulk;
+        let received = match Received::get(&reply.msg) {
+            Ok(it) if it.bytes == data.len() as u64 && it.bytes <= ranges.len() => it,
+            // Not what a peer of ours answers, so there is nothing to give back.
+            Ok(_) | Err(_) => return cx.complete::<()>(ticket, Err(Errno::EPROTO)),
+        };
+        match ranges.put(cx, &mut data) {
+            Ok(()) => cx.complete(ticket, Ok(received)),
+            Err(errno) if flags & MSG_PEEK != 0 => cx.complete::<()>(ticket, Err(errno)),
+            Err(errno) => {
+                let cookie = self.open_forward(Forward::PutBack { ticket, errno });
+                cx.call_node(home, &Return { file, received }, data, cookie);
+            }
         }
     }
 
@@ -166,7 +206,9 @@ impl Ipc {
         let found = self.forwards.iter().find(|(_, forward)| forward.ticket() == ticket);
         let Some((cookie, forward)) = found else { return false };
         match forward {
-            Forward::Plain { .. } | Forward::Read { .. } => cx.cancel(*cookie),
+            Forward::Plain { .. } | Forward::Read { .. } | Forward::Receive { .. } => {
+                cx.cancel(*cookie)
+            }
             Forward::PutBack { .. } => {}
         }
         true

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the ipc server: pipes, event counters and terminals.
+//! Decisions of the ipc server: pipes, event counters, sockets and terminals.
 //!
 //! # Model
 //! [`Ipc`] is the server's core. A file whose home is this node stands in its tables; operations on
@@ -29,6 +29,7 @@ mod forward;
 pub mod limits;
 mod pipe;
 mod slots;
+mod socket;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod transfer;
 mod tty;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
+use alloc::vec::Vec;
 use cluster::View;
 use event::Counter;
 use files::{Files, Kind, PipeNo};
@@ -45,6 +47,9 @@ use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
 use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
+use socket::jobs::Job;
+use socket::names::{Key, Named};
+use socket::{Cancelled, Socket};
 use tty::Terminal;
 
 /// The ipc server of one node.
@@ -53,6 +58,11 @@ pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
     counters: HashMap<FileId, Counter>,
+    sockets: HashMap<FileId, Socket>,
+    names: HashMap<Key, Named>,
+    /// Abstract names that were chosen here.
+    names_chosen: u32,
+    jobs: HashMap<u64, Job>,
     terminal: Terminal,
     forwards: HashMap<u64, Forward>,
     next_cookie: u64,
@@ -78,6 +88,7 @@ impl Ipc {
                     counter.send_away(cx, Errno::EBADF);
                 }
             }
+            Kind::Socket => self.socket_closed(cx, file),
             Kind::Terminal => {
                 self.terminal.forget(cx, |_, at| at == file);
                 if !self.files.has_terminal() {
@@ -94,10 +105,28 @@ impl Ipc {
         for counter in self.counters.values_mut() {
             counter.forget_node(cx, node);
         }
+        let at_sockets = |socket: &Socket| socket.tickets_of(node);
+        for ticket in self.sockets.values().flat_map(at_sockets).collect::<Vec<_>>() {
+            self.cancel_at_sockets(cx, ticket);
+        }
         self.terminal.forget(cx, |from, _| from == node);
         for (file, kind) in self.files.forget_node(node) {
             self.closed(cx, file, kind);
         }
+    }
+
+    fn cancel_at_sockets(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        let mut found = None;
+        for (file, socket) in &mut self.sockets {
+            if let Cancelled::Yes { rights } = socket.cancel(cx, ticket) {
+                found = Some((*file, rights));
+                break;
+            }
+        }
+        let Some((file, rights)) = found else { return false };
+        self.drop_rights(cx, rights);
+        self.pump(cx, file);
+        true
     }
 
     fn console_event(&mut self, cx: &mut Cx<'_>, number: u16, msg: &Msg) {
@@ -145,7 +174,11 @@ impl Core for Ipc {
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
-        self.forwarded(cx, cookie, result);
+        if self.jobs.contains_key(&cookie) {
+            self.job_done(cx, cookie, result);
+        } else {
+            self.forwarded(cx, cookie, result);
+        }
     }
 
     fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
@@ -162,12 +195,17 @@ impl Core for Ipc {
     }
 
     fn occupies(&self, slot: SlotNo) -> bool {
-        self.files.any_in(slot)
+        self.files.any_in(slot) || self.names.keys().any(|key| key.slot() == slot)
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
         let mut files = self.files.in_slot(slot);
         files.any(|(_, file)| file.kind == Kind::Terminal) || self.has_too_much(slot)
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.listeners_lost(cx);
+        self.names_lost(cx, old);
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
@@ -187,7 +225,11 @@ impl Core for Ipc {
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
-        if self.terminal.cancel(cx, ticket) || self.cancel_forward(cx, ticket) {
+        if self.terminal.cancel(cx, ticket)
+            || self.cancel_forward(cx, ticket)
+            || self.cancel_job(cx, ticket)
+            || self.cancel_at_sockets(cx, ticket)
+        {
             return;
         }
         for pipe in self.pipes.values_mut() {

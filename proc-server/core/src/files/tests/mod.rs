@@ -3,6 +3,7 @@
 
 mod poll;
 mod procfs;
+mod sockets;
 mod transfer;
 pub(crate) mod world;
 
