@@ -163,6 +163,20 @@ pub struct MakeLink {
     /// Where it points.
     pub target: String,
 }
+/// bind(2) of a Unix socket to a path: a new inode. EADDRINUSE: the name is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MakeSocket {
+    /// The name.
+    pub at: At,
+    /// Permission bits, before the mask.
+    pub mode: u32,
+}
+/// connect(2) to a path: the inode, if it is a socket's that may be written to. ECONNREFUSED: it is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FindSocket {
+    /// The name.
+    pub at: At,
+}
 /// readlinkat(2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadLink {
@@ -228,6 +242,8 @@ cold!(
     Rename,
     Link,
     MakeLink,
+    MakeSocket,
+    FindSocket,
     ReadLink,
     ChangeName,
     TruncateName,
@@ -252,4 +268,6 @@ operations! {
     43, slow, repeat: CheckAccess => Named<()>;
     44, slow, repeat: PathOf => Text;
     45, slow, repeat: TreeUse => TreeFigures;
+    46, slow, once: MakeSocket => Named<InodeId>;
+    47, slow, repeat: FindSocket => Named<InodeId>;
 }

@@ -255,6 +255,48 @@ static void check_datagrams(void) {
     close(client);
 }
 
+static void check_paths(void) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "socket-of-a-test"}, got;
+    socklen_t len = sizeof at, got_len = sizeof got;
+    struct stat status;
+    unlink(at.sun_path);
+    int server = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
+    FAILS(connect(client, (void *)&at, len), ENOENT);
+    umask(022);
+    SAME(bind(server, (void *)&at, len), 0);
+    SAME(stat(at.sun_path, &status), 0);
+    CHECK(S_ISSOCK(status.st_mode) && (status.st_mode & 0777) == 0755);
+    FAILS(open(at.sun_path, O_RDWR), ENXIO);
+    int other = socket(AF_UNIX, SOCK_STREAM, 0);
+    FAILS(bind(other, (void *)&at, len), EADDRINUSE);
+    FAILS(connect(client, (void *)&at, len), ECONNREFUSED);
+    SAME(listen(server, 2), 0);
+    SAME(connect(client, (void *)&at, len), 0);
+    int end = accept(server, NULL, NULL);
+    SAME(getsockname(server, (void *)&got, &got_len), 0);
+    SAME(got_len, 2 + strlen(at.sun_path) + 1);
+    SAME(strcmp(got.sun_path, at.sun_path), 0);
+    // Without its name a connection goes on, but nobody finds the server any more.
+    SAME(unlink(at.sun_path), 0);
+    SAME(write(client, "on", 2), 2);
+    SAME(read(end, buffer, 9), 2);
+    FAILS(connect(other, (void *)&at, len), ENOENT);
+    int file = open(at.sun_path, O_CREAT | O_RDWR, 0666);
+    FAILS(connect(other, (void *)&at, len), ECONNREFUSED);
+    FAILS(bind(other, (void *)&at, len), EADDRINUSE);
+    unlink(at.sun_path), close(file);
+    int d = socket(AF_UNIX, SOCK_DGRAM, 0), from = socket(AF_UNIX, SOCK_DGRAM, 0);
+    SAME(bind(d, (void *)&at, len), 0);
+    SAME(sendto(from, "hi", 2, 0, (void *)&at, len), 2);
+    SAME(read(d, buffer, 9), 2);
+    FAILS(connect(other, (void *)&at, len), EPROTOTYPE);
+    close(d);
+    // The name is there, and nobody has it.
+    FAILS(sendto(from, "hi", 2, 0, (void *)&at, len), ECONNREFUSED);
+    SAME(unlink(at.sun_path), 0);
+    close(from), close(server), close(client), close(end), close(other);
+}
+
 static void check_credentials(void) {
     int ends[2], on = 1;
     SAME(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -357,6 +399,7 @@ int main(int argc, char **argv) {
     check_connections(SOCK_STREAM);
     check_connections(SOCK_SEQPACKET);
     check_datagrams();
+    check_paths();
     check_credentials();
     check_waiting();
     return check_end("sockets");

@@ -99,7 +99,7 @@ impl FsCore {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Directory => i64::MAX as u64,
             Kind::Device(_) => return Ok(0),
-            Kind::Link(_) | Kind::Elsewhere => return Err(Errno::ESPIPE),
+            Kind::Link(_) | Kind::Socket | Kind::Elsewhere => return Err(Errno::ESPIPE),
         };
         let beyond = u64::try_from(seek.offset).map_or(true, |offset| offset >= size);
         let base = match seek.whence {

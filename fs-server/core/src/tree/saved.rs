@@ -28,6 +28,7 @@ enum SavedBody {
     File { size: u64, written: Vec<(u64, u64)> },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
+    Socket,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +44,7 @@ impl SavedInode {
     pub fn file_size(&self) -> Option<(InodeId, u64)> {
         match &self.body {
             SavedBody::File { size, .. } => (*size > 0).then_some((self.id, *size)),
-            SavedBody::Directory { .. } | SavedBody::Link(_) => None,
+            SavedBody::Directory { .. } | SavedBody::Link(_) | SavedBody::Socket => None,
         }
     }
 }
@@ -94,7 +95,7 @@ impl Tree {
             Body::File(FileBody { object: Some(object), size, .. }) if *size > 0 => {
                 Some(FileBytes { inode: *id, object: *object, size: *size })
             }
-            Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
+            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Socket => None,
         })
     }
 
@@ -115,7 +116,7 @@ impl Tree {
                     pages += written.iter().map(|(start, end)| end - start).sum::<u64>();
                 }
                 SavedBody::Directory { folder, .. } => names += folder.entries.len(),
-                SavedBody::Link(_) => {}
+                SavedBody::Link(_) | SavedBody::Socket => {}
             }
         }
         let fits = self.inodes.len() + saved.len() <= INODES_MAX && self.names + names <= NAMES_MAX;
@@ -134,6 +135,7 @@ impl Tree {
                 lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
             }
             SavedBody::Link(target) => lower.is_none() && target.len() < PATH_BYTES,
+            SavedBody::Socket => lower.is_none(),
             SavedBody::Directory { folder, .. } => {
                 let mut names = HashSet::default();
                 folder.entries.iter().all(|(name, entry)| {
@@ -180,6 +182,7 @@ impl Tree {
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
+            SavedBody::Socket => (named, Body::Socket),
             SavedBody::File { size, written } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
@@ -209,7 +212,7 @@ impl Tree {
                     self.freed_objects.extend(file.object);
                 }
                 Body::Directory(folder) => self.names -= folder.entries.len(),
-                Body::Link(_) => {}
+                Body::Link(_) | Body::Socket => {}
             }
         }
     }
@@ -230,6 +233,7 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
             SavedBody::File { size: file.size, written: file.extents.ranges().collect() }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
+        Body::Socket => SavedBody::Socket,
         Body::Directory(folder) => {
             let entries = folder.entries.iter().map(|(name, entry)| (name.clone(), *entry));
             let folder = SavedFolder {

@@ -4,25 +4,27 @@
 #![allow(non_upper_case_globals, reason = "the kernel's names")]
 
 use super::super::descriptors::install_two;
+use super::super::name_call::{self, NameCall};
 use super::super::transfer::{self, Memory};
 use super::super::{Wait as FileWait, glue, names};
 use super::address::{self, Address, Place};
 use super::receive::{self, Receiving, Tells};
 use super::send::{self, Sending};
-use super::{Wait, control, owner, socket};
+use super::{Named, Wait, control, owner, socket};
 use crate::files::table::OpenFile;
 use crate::layout::io::Iovec;
 use crate::layout::socket::Msghdr;
 use crate::machine::Machine;
-use crate::syscall::{Call, Next, SysResult};
-use abi::Errno;
+use crate::syscall::{Call, Fail, Next, SysResult};
 use abi::linux::general::*;
 use abi::linux::net::{
     AF_UNIX, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_EOR, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC,
     MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
     SOL_SOCKET,
 };
+use abi::{Errno, InodeId};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::{FileKind, SocketType};
 use ipc_api::socket::{
@@ -115,7 +117,11 @@ fn bind<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, addr: u64, len: u64) ->
         Address::Unspecified => return Err(Errno::EINVAL.into()),
         Address::Unnamed => Name::default(),
         Address::Abstract(name) => name,
-        Address::Path(_) => return Err(Errno::EOPNOTSUPP.into()),
+        Address::Path(path) => {
+            // A socket that has a name makes no file.
+            let op = GetName { file: file.file, peer: false };
+            return Ok(call.ask(&op, wait(Wait::Unbound(file, path))));
+        }
     };
     let op = Bind { file: file.file, name };
     Ok(call.ask(&op, glue::wait(FileWait::Zero)))
@@ -133,7 +139,7 @@ fn connect<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, addr: u64, len: u64)
         Address::Unspecified if kind == SocketType::Datagram => Name::default(),
         Address::Unspecified | Address::Unnamed => return Err(Errno::EINVAL.into()),
         Address::Abstract(name) => name,
-        Address::Path(_) => return Err(Errno::ECONNREFUSED.into()),
+        Address::Path(path) => return find(call, path.clone(), Named::Connect(file, path)),
     };
     let op = Connect { file: file.file, name, owner: owner(call) };
     Ok(call.ask(&op, glue::wait(FileWait::Zero)))
@@ -218,20 +224,56 @@ fn one(base: u64, len: u64) -> Memory {
     Memory::One(Iovec { base, len: len.min(transfer::TRANSFER_BYTES_MAX) })
 }
 
-/// Whom a message goes to.
-fn target<M: Machine>(
+/// A path as a place.
+fn place_of<M: Machine>(call: &Call<'_, '_, M>, path: Vec<u8>) -> Result<name_call::Place, Fail> {
+    let path = String::from_utf8(path).map_err(|_| Errno::EINVAL)?;
+    names::place_of(call, names::CWD, path)
+}
+
+/// Finds the socket of a path.
+fn find<M: Machine>(call: &mut Call<'_, '_, M>, path: Vec<u8>, then: Named) -> SysResult {
+    let (place, then) = (place_of(call, path)?, Box::new(then));
+    names::advance(call, Box::new(NameCall::FindSocket { place, then }), 0)
+}
+
+/// The inode of a path is known.
+pub fn named<M: Machine>(call: &mut Call<'_, '_, M>, then: Named, inode: InodeId) -> SysResult {
+    let name = |text| Name { inode: Some(inode), text };
+    match then {
+        Named::Bind(file, text) => {
+            let op = Bind { file: file.file, name: name(text) };
+            Ok(call.ask(&op, glue::wait(FileWait::Zero)))
+        }
+        Named::Connect(file, text) => {
+            let op = Connect { file: file.file, name: name(text), owner: owner(call) };
+            Ok(call.ask(&op, glue::wait(FileWait::Zero)))
+        }
+        Named::Send(mut sending, text) => {
+            sending.head.to = Some(name(text));
+            send::begin(call, sending)
+        }
+    }
+}
+
+/// Sends a message, to whom this address says.
+fn send_at<M: Machine>(
     call: &mut Call<'_, '_, M>,
-    addr: u64,
-    len: u64,
-) -> Result<Option<Name>, Errno> {
+    mut sending: Sending,
+    (addr, len): (u64, u64),
+) -> SysResult {
     if addr == 0 || len as u32 == 0 {
-        return Ok(None);
+        return send::begin(call, sending);
     }
     match address::read(call, addr, len)? {
-        Address::Unspecified | Address::Unnamed => Err(Errno::EINVAL),
-        Address::Abstract(name) => Ok(Some(name)),
-        Address::Path(_) => Err(Errno::ECONNREFUSED),
+        Address::Unspecified | Address::Unnamed => return Err(Errno::EINVAL.into()),
+        Address::Abstract(name) => sending.head.to = Some(name),
+        // A stream is refused in any case.
+        Address::Path(path) if sending.kind == SocketType::Datagram => {
+            return find(call, path.clone(), Named::Send(sending, path));
+        }
+        Address::Path(text) => sending.head.to = Some(Name { inode: None, text }),
     }
+    send::begin(call, sending)
 }
 
 fn send_to<M: Machine>(
@@ -243,9 +285,9 @@ fn send_to<M: Machine>(
     if flags & !SEND_FLAGS != 0 {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    let to = target(call, addr, addr_len)?;
-    let head = SendHead { to, flags, owner: owner(call), rights: None };
-    send::begin(call, Sending { file, kind, memory: one(base, len), head, done: 0 })
+    let head = SendHead { to: None, flags, owner: owner(call), rights: None };
+    let sending = Sending { file, kind, memory: one(base, len), head, done: 0 };
+    send_at(call, sending, (addr, addr_len))
 }
 
 fn receive_from<M: Machine>(
@@ -276,10 +318,10 @@ fn send_message<M: Machine>(
     }
     let header: Msghdr = call.read(addr)?;
     let memory = transfer::ranges(call, header.ranges, header.range_count)?;
-    let to = target(call, header.name, header.name_len.into())?;
     let control = control::read(call, header.control, header.control_len)?;
-    let head = SendHead { to, flags, owner: control.owner, rights: None };
-    send::begin(call, Sending { file, kind, memory, head, done: 0 })
+    let head = SendHead { to: None, flags, owner: control.owner, rights: None };
+    let sending = Sending { file, kind, memory, head, done: 0 };
+    send_at(call, sending, (header.name, header.name_len.into()))
 }
 
 fn receive_message<M: Machine>(
@@ -320,6 +362,14 @@ pub fn answered<M: Machine>(
                 Next::Done(fd) => address::put(call, fd, text, place),
                 next => Ok(next),
             }
+        }
+        Wait::Unbound(file, path) => {
+            if !Name::get(&reply.msg)?.text.is_empty() {
+                return Err(Errno::EINVAL.into());
+            }
+            let place = place_of(call, path.clone())?;
+            let then = Box::new(Named::Bind(file, path));
+            names::advance(call, Box::new(NameCall::MakeSocket { place, then }), 0)
         }
         Wait::Name(place) => {
             let text = Name::get(&reply.msg)?.text;

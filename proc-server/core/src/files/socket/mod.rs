@@ -18,7 +18,7 @@ mod control;
 pub mod receive;
 pub mod send;
 
-pub(super) use calls::{dispatch, receive_plain, send_plain};
+pub(super) use calls::{dispatch, named, receive_plain, send_plain};
 
 use super::table::{OpenFile, Target};
 use crate::layout::io::Iovec;
@@ -31,6 +31,17 @@ use ipc_api::socket::{Owner, RANGES_MAX, Range};
 
 use super::transfer::Memory;
 
+/// What a call does with the inode of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// bind(2).
+    Bind(OpenFile, Vec<u8>),
+    /// connect(2).
+    Connect(OpenFile, Vec<u8>),
+    /// sendto(2), sendmsg(2).
+    Send(send::Sending, Vec<u8>),
+}
+
 /// What a call on sockets waits for.
 #[derive(Debug)]
 pub enum Wait {
@@ -38,6 +49,8 @@ pub enum Wait {
     Made(SocketType, u32),
     /// Two of them: the same, and where the numbers go.
     Pair(SocketType, u32, u64),
+    /// The name that a socket has, which is to get this path.
+    Unbound(OpenFile, Vec<u8>),
     /// A connection.
     Accepted {
         /// Its type.

@@ -20,7 +20,7 @@ use ipc_api::socket::{PACKET_BYTES, Send, SendHead};
 use runtime::Wire;
 
 /// What is being sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sending {
     /// The socket.
     pub file: OpenFile,

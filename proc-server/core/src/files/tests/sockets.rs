@@ -10,10 +10,10 @@ use crate::layout::socket::{Cmsghdr, Msghdr, Ucred};
 use crate::process::ProcessNo;
 use abi::linux::general::*;
 use abi::linux::net::*;
-use abi::{Errno, FileId};
+use abi::{Errno, FileId, InodeId};
 use alloc::vec;
 use fs_api::file::Moved;
-use fs_api::name::{FileKind, SocketType};
+use fs_api::name::{FileKind, FindSocket, MakeSocket, Named, SocketType};
 use ipc_api::socket::*;
 
 fn open(world: &mut World, kind: SocketType) -> u64 {
@@ -186,6 +186,36 @@ fn addresses_are_checked() {
     assert_eq!(world.call(__NR_listen, &[pipe, 1]), failed(Errno::ENOTSOCK));
     assert_eq!(world.call(__NR_listen, &[60, 1]), failed(Errno::EBADF));
     assert_eq!(world.call(__NR_shutdown, &[fd, 3]), failed(Errno::EINVAL));
+}
+
+#[test]
+fn path_is_made_or_found_in_the_tree_first() {
+    let mut world = World::new();
+    let fd = open(&mut world, SocketType::Datagram);
+    world.put(BASE, b"\x01\0/tmp/s\0");
+    let inode = InodeId::from_raw(33);
+    let named = Name { inode: Some(inode), text: b"/tmp/s".to_vec() };
+    world.expect::<GetName>(Ok(Name::default()));
+    world.expect::<MakeSocket>(Ok(Named::Here(inode)));
+    world.expect::<Bind>(Ok(()));
+    assert_eq!(world.call(__NR_bind, &[fd, BASE, 9]), Some(0));
+    assert_eq!(world.last::<Bind>().name, named);
+    world.expect::<GetName>(Ok(named.clone()));
+    assert_eq!(world.call(__NR_bind, &[fd, BASE, 9]), failed(Errno::EINVAL));
+    world.expect::<FindSocket>(Ok(Named::Here(inode)));
+    world.expect::<Connect>(Ok(()));
+    assert_eq!(world.call(__NR_connect, &[fd, BASE, 9]), Some(0));
+    assert_eq!(world.last::<Connect>().name, named);
+    world.expect::<FindSocket>(Err(Errno::EACCES));
+    assert_eq!(world.call(__NR_connect, &[fd, BASE, 9]), failed(Errno::EACCES));
+    world.expect::<FindSocket>(Ok(Named::Here(inode)));
+    world.expect::<Send>(Ok(Moved { bytes: 3 }));
+    assert_eq!(world.call(__NR_sendto, &[fd, BASE + 0x100, 3, 0, BASE, 9]), Some(3));
+    assert_eq!(world.last::<Send>().head.to, Some(named));
+    world.put(BASE, b"\x01\0/proc/s\0");
+    world.expect::<FindSocket>(Ok(Named::Elsewhere("/proc/s".into())));
+    let refused = world.call(__NR_connect, &[fd, BASE, 10]);
+    assert!(refused == failed(Errno::ENOENT) || refused == failed(Errno::EACCES));
 }
 
 #[test]
