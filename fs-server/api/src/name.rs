@@ -70,6 +70,19 @@ pub enum FileKind {
     Held,
     /// An event counter, eventfd(2).
     Counter,
+    /// A socket.
+    Socket(SocketType),
+}
+
+/// The type of a socket, socket(2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum SocketType {
+    /// SOCK_STREAM: bytes.
+    Stream,
+    /// SOCK_DGRAM: messages, without connections.
+    Datagram,
+    /// SOCK_SEQPACKET: messages over connections.
+    Packet,
 }
 
 /// openat(2): flags and mode as there.
@@ -151,6 +164,20 @@ pub struct MakeLink {
     pub at: At,
     /// Where it points.
     pub target: String,
+}
+/// bind(2) of a Unix socket to a path: a new inode. EADDRINUSE: the name is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MakeSocket {
+    /// The name.
+    pub at: At,
+    /// Permission bits, before the mask.
+    pub mode: u32,
+}
+/// connect(2) to a path: the inode, if it is a socket's that may be written to. ECONNREFUSED: it is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FindSocket {
+    /// The name.
+    pub at: At,
 }
 /// readlinkat(2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -262,6 +289,8 @@ cold!(
     Rename,
     Link,
     MakeLink,
+    MakeSocket,
+    FindSocket,
     ReadLink,
     ChangeName,
     TruncateName,
@@ -292,4 +321,6 @@ operations! {
     46, slow, once: SetExtra => Named<()>;
     47, slow, repeat: GetExtra => Named<u64>;
     48, slow, once: RemoveExtra => Named<()>;
+    49, slow, once: MakeSocket => Named<InodeId>;
+    50, slow, repeat: FindSocket => Named<InodeId>;
 }

@@ -115,6 +115,8 @@ pub enum Body {
     Directory(Folder),
     /// A symbolic link.
     Link(String),
+    /// The name of a socket; the ipc server knows which.
+    Socket,
 }
 
 /// A regular file's data.

@@ -123,6 +123,7 @@ impl FsCore {
             | FileKind::Pipe
             | FileKind::Terminal
             | FileKind::Counter
+            | FileKind::Socket(_)
             | FileKind::Held => false,
         }
     }

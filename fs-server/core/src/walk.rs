@@ -198,6 +198,13 @@ pub enum NameOp {
         /// The present name.
         from: Spot,
     },
+    /// The name of a socket, bind(2).
+    MakeSocket {
+        /// Permissions, without the mask's.
+        mode: u32,
+    },
+    /// The inode of a socket that may be written to, connect(2).
+    FindSocket,
 }
 
 /// A name in a directory.

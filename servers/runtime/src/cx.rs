@@ -192,7 +192,8 @@ impl Cx<'_> {
         }
     }
 
-    /// Calls the same server on another node; the answer comes to [`crate::Core::completion`].
+    /// Calls the same server on another node, or on this one after this step; the answer comes to
+    /// [`crate::Core::completion`].
     pub fn call_node<O: Operation>(&mut self, node: NodeId, op: &O, bulk: Vec<u8>, cookie: u64) {
         self.call((node, None), op, bulk, cookie);
     }
@@ -213,6 +214,11 @@ impl Cx<'_> {
         let sent = Msg::of(op).and_then(|msg| {
             let to = (node, NodeMessage::lane_of(&bulk));
             let request = self.tables.new_call(to, slot, cookie, (O::NUMBER, &msg, &bulk))?;
+            if node == self.node {
+                let op = O::NUMBER;
+                self.tables.actions.push_back(Action::CallOwn { request, op, msg, bulk });
+                return Ok(());
+            }
             let header = (Kind::Call, O::NUMBER, 0, request);
             let sent = self.send(Urge::New, node, header, msg, bulk);
             if sent == Err(Errno::EHOSTDOWN) && self.may_follow(node, request, false) {

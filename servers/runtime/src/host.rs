@@ -306,9 +306,13 @@ impl<C: Core> Host<C> {
             Action::Notify { client, core } => platform.notify(self.me, client, core),
             Action::Complete { cookie, result } => self.finish(platform, cookie, result),
             Action::Export { slot } => self.export_now(platform, slot),
+            Action::CallOwn { request, op, msg, bulk } => self.locked(platform, |core, cx| {
+                Self::call_own(core, cx, request, (op, msg, bulk));
+            }),
             Action::CancelOwn { request } => self.locked(platform, |core, cx| {
-                if let Some(ticket) = cx.tables.tickets.find_node_call(cx.node, request) {
-                    Self::give_up(core, cx, ticket);
+                match cx.tables.tickets.find_node_call(cx.node, request) {
+                    Some(ticket) => Self::give_up(core, cx, ticket),
+                    None => cx.tables.give_up_own(request),
                 }
             }),
             Action::Arm { deadline_ns } => {

@@ -150,6 +150,24 @@ impl<C: Core> Host<C> {
         Self::run_request(core, cx, me, message);
     }
 
+    /// Performs a call that this node made to itself, as one of another node.
+    pub(crate) fn call_own(
+        core: &mut C,
+        cx: &mut Cx<'_>,
+        request: u64,
+        (op, msg, bulk): (u16, Msg, Vec<u8>),
+    ) {
+        if cx.tables.given_up.remove(&request) {
+            return cx.reply_node(cx.node, request, Err(Errno::ECANCELED), vec![]);
+        }
+        let (me, floor) = (cx.node, cx.tables.floor());
+        let (kind, server, status, epoch) = (Kind::Call, cx.me, 0, cx.view().epoch().0);
+        let (again, life) = (false, cx.membership.life_of(me));
+        let message =
+            NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
+        Self::run_request(core, cx, me, message);
+    }
+
     /// A node says that what a call of ours asks for is at the home of a slot.
     pub(crate) fn follow(core: &mut C, cx: &mut Cx<'_>, (from, request): (NodeId, u64), slot: u64) {
         let Some(call) = cx.tables.call_to(from, request) else { return };

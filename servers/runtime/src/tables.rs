@@ -169,6 +169,8 @@ pub(crate) enum Action {
     Complete { cookie: u64, result: Result<crate::NodeReply, Errno> },
     /// Export a slot that could not be exported at once.
     Export { slot: SlotNo },
+    /// Perform a call of this node at this node.
+    CallOwn { request: u64, op: u16, msg: Msg, bulk: Vec<u8> },
     /// Cancel a request of this node at this node.
     CancelOwn { request: u64 },
     /// Let the timer server know an earlier deadline.
@@ -207,6 +209,8 @@ pub(crate) struct Tables {
     pub(crate) reuse: Option<Ticket>,
     /// Calls to homes for which the link had no room, and to whom.
     pub(crate) crowded: BTreeSet<(NodeId, u64)>,
+    /// Calls of this node to itself that were given up before they began.
+    pub(crate) given_up: BTreeSet<u64>,
     pub(crate) gives: Gives,
     pub(crate) replication: Replication,
     pub(crate) next_request: u64,
@@ -230,6 +234,7 @@ impl Tables {
             parked: VecDeque::new(),
             reuse: None,
             crowded: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             gives: Gives::default(),
             replication: Replication::default(),
             next_request: 1,
@@ -320,6 +325,13 @@ impl Tables {
         self.calls.insert(request, NodeCall { cookie, slot, again: false, kept });
         self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
+    }
+
+    /// A call of this node to itself is given up. If it has not begun yet it does not begin.
+    pub(crate) fn give_up_own(&mut self, request: u64) {
+        if self.calls.contains_key(&request) {
+            self.given_up.insert(request);
+        }
     }
 
     /// Ends a wait for an answer from `node`; the cookie, if it was ours and from that node.

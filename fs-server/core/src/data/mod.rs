@@ -87,6 +87,7 @@ impl FsCore {
             | FileKind::Pipe
             | FileKind::Terminal
             | FileKind::Counter
+            | FileKind::Socket(_)
             | FileKind::Held => self.tree.kind(description.inode),
         }
     }
@@ -107,7 +108,7 @@ impl FsCore {
         let len = len.min(if sink == Sink::Reply { REMOTE_BYTES } else { COPY_BYTES });
         let (object, size) = match self.kind_behind(file)? {
             Kind::Directory => return Err(Errno::EISDIR.into()),
-            Kind::Link(_) | Kind::Elsewhere => return Err(Errno::EBADF.into()),
+            Kind::Link(_) | Kind::Socket | Kind::Elsewhere => return Err(Errno::EBADF.into()),
             Kind::Device(device) => {
                 let mut data = vec![0; len as usize];
                 let got = device.read(&mut self.random, &mut data);
@@ -161,7 +162,11 @@ impl FsCore {
         match self.kind_behind(file)? {
             Kind::Device(device) => return Ok(device.write(source.len())?),
             Kind::File => {}
-            Kind::Directory | Kind::LowerFile(_) | Kind::Link(_) | Kind::Elsewhere => {
+            Kind::Directory
+            | Kind::LowerFile(_)
+            | Kind::Link(_)
+            | Kind::Socket
+            | Kind::Elsewhere => {
                 return Err(Errno::EBADF.into());
             }
         }

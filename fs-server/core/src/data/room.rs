@@ -125,7 +125,9 @@ impl FsCore {
         let size = match self.kind_behind(file)? {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Device(_) => return Ok(0),
-            Kind::Directory | Kind::Link(_) | Kind::Elsewhere => return Err(Errno::EINVAL),
+            Kind::Directory | Kind::Link(_) | Kind::Socket | Kind::Elsewhere => {
+                return Err(Errno::EINVAL);
+            }
         };
         let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
         if offset >= size {

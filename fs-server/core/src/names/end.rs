@@ -69,14 +69,26 @@ impl FsCore {
                 let inode = match self.tree.kind(inode)? {
                     Kind::LowerFile(_) => self.copy_up_at(cx, place, inode, *len > 0)?,
                     Kind::File => inode,
-                    Kind::Device(_) | Kind::Directory | Kind::Link(_) | Kind::Elsewhere => {
+                    Kind::Device(_)
+                    | Kind::Directory
+                    | Kind::Link(_)
+                    | Kind::Socket
+                    | Kind::Elsewhere => {
                         return Err(Errno::EINVAL.into());
                     }
                 };
                 self.truncate(cx, inode, *len)?;
                 Ok(Found::Unit.into())
             }
+            NameOp::FindSocket => {
+                self.tree.meta(inode)?.check(who, MAY_WRITE, false)?;
+                if self.tree.kind(inode)? != Kind::Socket {
+                    return Err(Errno::ECONNREFUSED.into());
+                }
+                Ok(Found::Inode(inode).into())
+            }
             NameOp::ReadLink
+            | NameOp::MakeSocket { .. }
             | NameOp::Open { .. }
             | NameOp::MakeDirectory { .. }
             | NameOp::Unlink { .. }
@@ -154,6 +166,8 @@ impl FsCore {
                 Err(Errno::EISDIR.into())
             }
             NameOp::Unlink { directory: true, .. } | NameOp::ReadLink => Err(Errno::EINVAL.into()),
+            NameOp::MakeSocket { .. } => Err(Errno::EADDRINUSE.into()),
+            NameOp::FindSocket => Err(Errno::ECONNREFUSED.into()),
             NameOp::MakeDirectory { .. } | NameOp::MakeLink { .. } | NameOp::LinkTo { .. } => {
                 Err(Errno::EEXIST.into())
             }

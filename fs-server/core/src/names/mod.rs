@@ -128,7 +128,9 @@ impl FsCore {
         match self.tree.kind(inode)? {
             Kind::Directory | Kind::Elsewhere => walk.enter(inode, part.tail.clone()),
             Kind::Link(target) => walk.follow(&target, &part.tail)?,
-            Kind::File | Kind::LowerFile(_) | Kind::Device(_) => return Err(Errno::ENOTDIR),
+            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Socket => {
+                return Err(Errno::ENOTDIR);
+            }
         }
         Ok(())
     }
@@ -188,12 +190,24 @@ impl FsCore {
             | NameOp::Truncate { .. }
             | NameOp::Extra { .. }
             | NameOp::Access { .. }
+            | NameOp::FindSocket
             | NameOp::ReadLink => self.last_existing(cx, walk, op, last, kind),
             NameOp::MakeDirectory { mode } => {
                 let parent = last.dir;
                 let body = |_: &Meta| Body::Directory(Folder::new(parent, None));
                 self.create(cx, &walk.who, last, *mode, body)?;
                 Ok(Found::Unit.into())
+            }
+            NameOp::MakeSocket { mode } => {
+                // bind(2) says so.
+                if last.found.is_some() {
+                    return Err(Errno::EADDRINUSE.into());
+                }
+                if last.slash() {
+                    return Err(Errno::ENOENT.into());
+                }
+                let inode = self.create(cx, &walk.who, last, *mode, |_| Body::Socket)?;
+                Ok(Found::Inode(inode).into())
             }
             NameOp::MakeLink { target } => {
                 let target = target.clone();
@@ -239,9 +253,12 @@ fn follows(op: &NameOp, slash: bool) -> bool {
             *follow || slash
         }
         NameOp::LinkFrom { follow, .. } => *follow || slash,
-        NameOp::Enter | NameOp::Truncate { .. } | NameOp::Access { .. } => true,
+        NameOp::Enter | NameOp::Truncate { .. } | NameOp::Access { .. } | NameOp::FindSocket => {
+            true
+        }
         NameOp::ReadLink => slash,
         NameOp::MakeDirectory { .. }
+        | NameOp::MakeSocket { .. }
         | NameOp::MakeLink { .. }
         | NameOp::Unlink { .. }
         | NameOp::RenameFrom { .. }

@@ -49,7 +49,7 @@ impl FsCore {
                 walk.enter(inode, String::new());
                 Ok(Flow::On)
             }
-            Kind::File | Kind::LowerFile(_) | Kind::Device(_) => {
+            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Socket => {
                 if last.slash() || flags & O_DIRECTORY != 0 {
                     return Err(Errno::ENOTDIR.into());
                 }
@@ -87,6 +87,7 @@ impl FsCore {
                 }
                 Ok(self.open_upper(cx, node, inode, flags)?.into())
             }
+            Kind::Socket => Err(Errno::ENXIO.into()),
             Kind::Directory | Kind::Link(_) | Kind::Elsewhere => Err(Errno::EINVAL.into()),
         }
     }

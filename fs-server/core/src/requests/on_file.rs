@@ -220,7 +220,7 @@ impl FsCore {
                 cx.leaf(&ObjectHold { object, node })?;
                 Ok(BehindFile::Object { object, size, writable })
             }
-            Kind::Directory | Kind::Link(_) | Kind::Device(_) | Kind::Elsewhere => {
+            Kind::Directory | Kind::Link(_) | Kind::Device(_) | Kind::Socket | Kind::Elsewhere => {
                 Err(Errno::ENODEV)
             }
         }

@@ -176,7 +176,9 @@ impl FsCore {
     ) -> Result<Want, Errno> {
         match self.tree.kind(inode)? {
             Kind::File | Kind::LowerFile(_) | Kind::Directory => {}
-            Kind::Device(_) | Kind::Link(_) | Kind::Elsewhere => return Err(Errno::ENOLCK),
+            Kind::Device(_) | Kind::Link(_) | Kind::Socket | Kind::Elsewhere => {
+                return Err(Errno::ENOLCK);
+            }
         }
         let whole = matches!(holder, LockHolder::Whole(_));
         if first > last || last > LAST || whole && (first, last) != (0, LAST) {

@@ -131,6 +131,11 @@ pub(super) fn name_work(op: u16, msg: &Msg) -> Result<(Walk, NameOp), Errno> {
             let name::MakeLink { at, target } = name::MakeLink::get(msg)?;
             (named(&at)?, NameOp::MakeLink { target: link_target(target)? })
         }
+        name::MakeSocket::NUMBER => {
+            let name::MakeSocket { at, mode } = name::MakeSocket::get(msg)?;
+            (named(&at)?, NameOp::MakeSocket { mode: mode & 0o777 })
+        }
+        name::FindSocket::NUMBER => (named(&name::FindSocket::get(msg)?.at)?, NameOp::FindSocket),
         name::ReadLink::NUMBER => (Walk::new(&name::ReadLink::get(msg)?.at)?, NameOp::ReadLink),
         name::ChangeName::NUMBER => {
             let name::ChangeName { at, follow, attributes } = name::ChangeName::get(msg)?;

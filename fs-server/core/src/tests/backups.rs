@@ -94,6 +94,7 @@ fn build(w: &World) -> (FileId, Vec<u8>) {
         w.put((at + 1) % 3, &format!("{dir}/other"), b"from elsewhere").expect("made");
         w.link(at, &format!("{dir}/short"), &format!("{dir}/d/again")).expect("linked");
         w.symlink(at, "d/long", &format!("{dir}/link")).expect("made");
+        w.socket(at, &format!("{dir}/socket")).expect("made");
         w.chmod(at, &format!("{dir}/short"), 0o640).expect("root may");
         w.put(at, &format!("{dir}/gone"), b"gone").expect("made");
         w.unlink((at + 2) % 3, &format!("{dir}/gone")).expect("there");

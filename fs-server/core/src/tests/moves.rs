@@ -72,6 +72,7 @@ fn slot_moves_with_its_tree_its_bytes_and_its_open_files() {
         w.put(2, "/usr/share/d/g", b"deep").expect("made");
         w.link(0, "/usr/share/f", "/usr/share/d/h").expect("linked");
         w.symlink(0, "d/g", "/usr/share/l").expect("made");
+        let socket = w.socket(1, "/usr/share/s").expect("made");
         w.unlink(1, "/usr/share/words").expect("root may");
         w.chmod(2, "/usr/share/d/g", 0o600).expect("root may");
         let open = w.open(2, "/usr/share/f", CREATE).expect("there");
@@ -88,9 +89,10 @@ fn slot_moves_with_its_tree_its_bytes_and_its_open_files() {
         assert_eq!(w.renamed(), [it.slot; 3], "and they have their home where the file has");
         assert_eq!(w.open_files(it.from), 0);
         for at in 0..3 {
-            assert_eq!(w.list(at, "/usr/share"), Ok(["d", "f", "l"].map(Into::into).into()));
+            assert_eq!(w.list(at, "/usr/share"), Ok(["d", "f", "l", "s"].map(Into::into).into()));
             assert!(w.get(at, "/usr/share/d/h").expect("there") == long);
             assert_eq!(w.get(at, "/usr/share/l").expect("there"), b"deep");
+            assert_eq!(w.find_socket(at, "/usr/share/s", 0), Ok(socket));
             assert_eq!(w.stat(at, "/usr/share/words"), Err(Errno::ENOENT));
             assert_eq!(w.stat(at, "/usr/share/d/g").expect("there").mode & 0o777, 0o600);
             let now = w.stat(at, "/usr/share/f").expect("there");

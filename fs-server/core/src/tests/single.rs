@@ -2,14 +2,14 @@
 //! One node.
 
 use super::world::{BUFFER, SPACE, World, path_as, path_from, path_of};
-use abi::{Errno, FileId};
+use abi::{Errno, FileId, InodeId};
 use fs_api::file::{
     Attributes, FileStat, Hold, InodeOf, ListDirectory, ObjectOf, Poll, Read, ReadAt, Release,
     Resize, Seek, SetAttributes, SetFlags, Stat, WriteAt,
 };
 use fs_api::name::{
-    ChangeName, CheckAccess, Enter, FileKind, Link, MakeDirectory, MakeLink, NameStat, Named, Open,
-    PathOf, ReadLink, Rename, TreeUse, TruncateName, Unlink,
+    ChangeName, CheckAccess, Enter, FileKind, FindSocket, Link, MakeDirectory, MakeLink,
+    MakeSocket, NameStat, Named, Open, PathOf, ReadLink, Rename, TreeUse, TruncateName, Unlink,
 };
 use std::string::{String, ToString};
 use std::vec;
@@ -47,6 +47,17 @@ impl World {
         here(self.call(at, &MakeLink { at: path_of(path), target: target.to_string() })?)
     }
 
+    pub fn socket(&self, at: usize, path: &str) -> Result<InodeId, Errno> {
+        here(self.call(at, &MakeSocket { at: path_of(path), mode: 0o777 })?)
+    }
+
+    pub fn find_socket(&self, at: usize, path: &str, uid: u32) -> Result<InodeId, Errno> {
+        let mut at_path = path_of(path);
+        at_path.who.uid = uid;
+        at_path.who.gid = uid;
+        here(self.call(at, &FindSocket { at: at_path })?)
+    }
+
     pub fn chmod(&self, at: usize, path: &str, mode: u32) -> Result<(), Errno> {
         let attributes = Attributes { mode: Some(mode), ..Attributes::default() };
         here(self.call(at, &ChangeName { at: path_of(path), follow: true, attributes })?)
@@ -68,6 +79,35 @@ fn file_written_is_read_back_by_its_name() {
     let stat = w.stat(0, "/tmp/x").expect("there");
     assert_eq!((stat.mode, stat.size, stat.links, stat.blocks), (0o100644, 3, 1, 8));
     assert_eq!(w.open_files(0), 0);
+}
+
+#[test]
+fn socket_is_a_name_that_is_found_by_who_may_write_to_it() {
+    let w = World::new(2);
+    w.mkdir(0, "/tmp/d").expect("made");
+    let made = w.socket(0, "/tmp/d/s").expect("made");
+    assert_eq!(w.socket(1, "/tmp/d/s"), Err(Errno::EADDRINUSE));
+    assert_eq!(w.socket(0, "/tmp/d"), Err(Errno::EADDRINUSE));
+    assert_eq!(w.socket(0, "/tmp/none/s"), Err(Errno::ENOENT));
+    w.symlink(1, "s", "/tmp/d/l").expect("made");
+    w.put(1, "/tmp/d/f", b"file").expect("made");
+    for at in 0..2 {
+        assert_eq!(w.find_socket(at, "/tmp/d/s", 0), Ok(made));
+        assert_eq!(w.find_socket(at, "/tmp/d/l", 0), Ok(made));
+        assert_eq!(w.find_socket(at, "/tmp/d/f", 0), Err(Errno::ECONNREFUSED));
+        assert_eq!(w.find_socket(at, "/tmp/d", 0), Err(Errno::ECONNREFUSED));
+        assert_eq!(w.find_socket(at, "/tmp/d/none", 0), Err(Errno::ENOENT));
+        assert_eq!(w.find_socket(at, "/tmp/d/s/x", 0), Err(Errno::ENOTDIR));
+        let stat = w.stat(at, "/tmp/d/s").expect("there");
+        assert_eq!((stat.mode & 0o170_000, stat.links, stat.inode), (0o140_000, 1, made.raw()));
+        assert_eq!(w.get(at, "/tmp/d/s"), Err(Errno::ENXIO));
+    }
+    w.chmod(0, "/tmp/d/s", 0o600).expect("root may");
+    assert_eq!(w.find_socket(1, "/tmp/d/s", 1000), Err(Errno::EACCES));
+    w.rename(1, "/tmp/d/s", "/tmp/d/t").expect("one slot");
+    assert_eq!(w.find_socket(0, "/tmp/d/t", 0), Ok(made));
+    w.unlink(0, "/tmp/d/t").expect("there");
+    assert_eq!(w.find_socket(0, "/tmp/d/t", 0), Err(Errno::ENOENT));
 }
 
 #[test]

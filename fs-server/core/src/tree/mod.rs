@@ -27,7 +27,7 @@ use crate::inode::{Body, Entry, FileBody, Inode, Meta};
 use crate::limits::{DEPTH_MAX, INODES_MAX};
 use crate::lower::{Lower, LowerKind, LowerNo, ROOT};
 use abi::limits::PAGE_BYTES;
-use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
+use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK};
 use abi::{Errno, InodeId, NodeId, ObjectId};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -79,6 +79,8 @@ pub enum Kind {
     Device(Device),
     /// proc-server's.
     Elsewhere,
+    /// The name of a socket.
+    Socket,
 }
 
 impl Tree {
@@ -139,7 +141,7 @@ impl Tree {
     pub fn file(&self, id: InodeId) -> Result<&FileBody, Errno> {
         match &self.inode(id)?.body {
             Body::File(file) => Ok(file),
-            Body::Directory(_) | Body::Link(_) => Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Socket => Err(Errno::ESTALE),
         }
     }
 
@@ -151,7 +153,7 @@ impl Tree {
         let inode = self.inode_mut(id)?;
         match &mut inode.body {
             Body::File(file) => Ok((file, &mut inode.meta)),
-            Body::Directory(_) | Body::Link(_) => Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Socket => Err(Errno::ESTALE),
         }
     }
 
@@ -174,6 +176,7 @@ impl Tree {
             Body::File(_) => Kind::File,
             Body::Directory(_) => Kind::Directory,
             Body::Link(target) => Kind::Link(target.clone()),
+            Body::Socket => Kind::Socket,
         })
     }
 
@@ -206,6 +209,7 @@ impl Tree {
         let (kind, links, rdev, size, pages) = match self.inodes.get(&id) {
             Some(inode) => match &inode.body {
                 Body::File(file) => (S_IFREG, inode.links, 0, file.size, file.extents.pages()),
+                Body::Socket => (S_IFSOCK, inode.links, 0, 0, 0),
                 Body::Link(target) => (S_IFLNK, inode.links, 0, target.len() as u64, 0),
                 Body::Directory(folder) => {
                     (S_IFDIR, if folder.dead { 0 } else { inode.links }, 0, PAGE_BYTES as u64, 1)
@@ -280,7 +284,7 @@ impl Tree {
         }
         match &self.inode(dir)?.body {
             Body::Directory(folder) => Ok(folder.parent),
-            Body::File(_) | Body::Link(_) => Err(Errno::ENOTDIR),
+            Body::File(_) | Body::Link(_) | Body::Socket => Err(Errno::ENOTDIR),
         }
     }
 

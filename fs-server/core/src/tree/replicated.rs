@@ -75,6 +75,8 @@ pub enum Shape {
     },
     /// A symbolic link.
     Link(String),
+    /// The name of a socket.
+    Socket,
 }
 
 impl Tree {
@@ -84,6 +86,7 @@ impl Tree {
         let shape = match &inode.body {
             Body::File(file) => Shape::File { size: file.size, mapped: file.mapped },
             Body::Link(target) => Shape::Link(target.clone()),
+            Body::Socket => Shape::Socket,
             Body::Directory(folder) => Shape::Directory {
                 parent: folder.parent,
                 next_cookie: folder.next_cookie(),
@@ -97,7 +100,7 @@ impl Tree {
     pub fn entry(&self, dir: InodeId, name: &str) -> Option<Entry> {
         match &self.inodes.get(&dir)?.body {
             Body::Directory(folder) => folder.entries.get(name).copied(),
-            Body::File(_) | Body::Link(_) => None,
+            Body::File(_) | Body::Link(_) | Body::Socket => None,
         }
     }
 
@@ -121,6 +124,7 @@ impl Tree {
             let body = match &shape {
                 Shape::File { .. } => Body::File(FileBody::default()),
                 Shape::Link(target) => Body::Link(target.clone()),
+                Shape::Socket => Body::Socket,
                 Shape::Directory { parent, .. } => {
                     Body::Directory(Folder::new(*parent, self.lower.number(id)))
                 }
@@ -143,11 +147,14 @@ impl Tree {
                 *link = target;
                 Ok(None)
             }
+            (Body::Socket, Shape::Socket) => Ok(None),
             (Body::Directory(folder), Shape::Directory { parent, next_cookie, dead }) => {
                 folder.replaced(parent, next_cookie, dead);
                 Ok(None)
             }
-            (Body::File(_) | Body::Link(_) | Body::Directory(_), _) => Err(Errno::EPROTO),
+            (Body::File(_) | Body::Link(_) | Body::Directory(_) | Body::Socket, _) => {
+                Err(Errno::EPROTO)
+            }
         }
     }
 
@@ -156,6 +163,7 @@ impl Tree {
         match shape {
             Shape::File { size, .. } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
             Shape::Link(target) => !Lower::is_lower(id) && target.len() < PATH_BYTES,
+            Shape::Socket => !Lower::is_lower(id),
             Shape::Directory { .. } => {
                 let is_directory =
                     |number| matches!(self.lower.node(number).kind, LowerKind::Directory(_));
@@ -207,7 +215,7 @@ impl Tree {
                 self.freed_objects.extend(file.object);
             }
             Some(Body::Directory(folder)) => self.names -= folder.entries.len(),
-            Some(Body::Link(_)) | None => {}
+            Some(Body::Link(_) | Body::Socket) | None => {}
         }
     }
 
@@ -309,7 +317,7 @@ impl Tree {
     pub fn set_object(&mut self, id: InodeId, object: ObjectId) -> Result<(), Errno> {
         match &mut self.inode_here(id)?.body {
             Body::File(file) => file.object = Some(object),
-            Body::Directory(_) | Body::Link(_) => return Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Socket => return Err(Errno::ESTALE),
         }
         Ok(())
     }
@@ -318,7 +326,7 @@ impl Tree {
     pub fn objects(&self) -> Vec<(InodeId, ObjectId)> {
         let all = self.inodes.iter().filter_map(|(id, inode)| match &inode.body {
             Body::File(FileBody { object: Some(object), .. }) => Some((*id, *object)),
-            Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
+            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Socket => None,
         });
         all.collect()
     }

@@ -30,6 +30,7 @@ enum SavedBody {
     File { size: u64, written: Vec<(u64, u64)>, mapped: bool },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
+    Socket,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,7 +46,7 @@ impl SavedInode {
     pub fn file_size(&self) -> Option<(InodeId, u64)> {
         match &self.body {
             SavedBody::File { size, .. } => (*size > 0).then_some((self.id, *size)),
-            SavedBody::Directory { .. } | SavedBody::Link(_) => None,
+            SavedBody::Directory { .. } | SavedBody::Link(_) | SavedBody::Socket => None,
         }
     }
 }
@@ -96,7 +97,7 @@ impl Tree {
             Body::File(FileBody { object: Some(object), size, .. }) if *size > 0 => {
                 Some(FileBytes { inode: *id, object: *object, size: *size })
             }
-            Body::File(_) | Body::Directory(_) | Body::Link(_) => None,
+            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Socket => None,
         })
     }
 
@@ -117,7 +118,7 @@ impl Tree {
                     pages += written.iter().map(|(start, end)| end - start).sum::<u64>();
                 }
                 SavedBody::Directory { folder, .. } => names += folder.entries.len(),
-                SavedBody::Link(_) => {}
+                SavedBody::Link(_) | SavedBody::Socket => {}
             }
         }
         let extras: usize = saved.iter().map(|it| it.extras.bytes()).sum();
@@ -141,6 +142,7 @@ impl Tree {
                 lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
             }
             SavedBody::Link(target) => lower.is_none() && target.len() < PATH_BYTES,
+            SavedBody::Socket => lower.is_none(),
             SavedBody::Directory { folder, .. } => {
                 let mut names = HashSet::default();
                 folder.entries.iter().all(|(name, entry)| {
@@ -192,6 +194,7 @@ impl Tree {
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
+            SavedBody::Socket => (named, Body::Socket),
             SavedBody::File { size, written, mapped } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
@@ -222,7 +225,7 @@ impl Tree {
                     self.freed_objects.extend(file.object);
                 }
                 Body::Directory(folder) => self.names -= folder.entries.len(),
-                Body::Link(_) => {}
+                Body::Link(_) | Body::Socket => {}
             }
         }
     }
@@ -244,6 +247,7 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
             SavedBody::File { size: file.size, written, mapped: file.mapped }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
+        Body::Socket => SavedBody::Socket,
         Body::Directory(folder) => {
             let entries = folder.entries.iter().map(|(name, entry)| (name.clone(), *entry));
             let folder = SavedFolder {

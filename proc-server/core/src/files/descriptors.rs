@@ -207,8 +207,18 @@ pub fn pipe_made<M: Machine>(
     reply: &NodeReply,
 ) -> SysResult {
     let ends = PipeEnds::get(&reply.msg)?;
-    let close_on_exec = flags & O_CLOEXEC != 0;
     let files = [ends.read, ends.write].map(|file| OpenFile { file, kind: FileKind::Pipe });
+    install_two(call, files, addr, flags)
+}
+
+/// Gives two new files a descriptor each, and tells the program.
+pub fn install_two<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    files: [OpenFile; 2],
+    addr: u64,
+    flags: u32,
+) -> SysResult {
+    let close_on_exec = flags & O_CLOEXEC != 0;
     for file in files {
         call.core.holders.add_held(file);
     }
@@ -232,7 +242,7 @@ pub fn pipe_made<M: Machine>(
     let mut numbers = [0; 8];
     numbers[..4].copy_from_slice(&(read as u32).to_le_bytes());
     numbers[4..].copy_from_slice(&(write as u32).to_le_bytes());
-    // An absent page runs the call again from its start: the pipe made here goes.
+    // An absent page runs the call again from its start: what was made goes.
     if let Err(errno) = call.copy_out(addr, &numbers) {
         remove(call, read);
         remove(call, write);

@@ -6,7 +6,7 @@
 use super::extras::{self, By};
 use super::names::CWD;
 use super::transfer::Way;
-use super::{descriptors, ioctl, locks, meta, names, poll, seek, transfer};
+use super::{descriptors, ioctl, locks, meta, names, poll, seek, socket, transfer};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -19,6 +19,7 @@ pub(crate) fn dispatch<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> O
         .or_else(|| at_names(call, number))
         .or_else(|| plain_names(call, number))
         .or_else(|| attributes(call, number))
+        .or_else(|| socket::dispatch(call, number))
         .or_else(|| absent(number))
 }
 
@@ -152,7 +153,6 @@ fn absent(number: u32) -> Option<SysResult> {
         __NR_sendfile | __NR_splice | __NR_tee | __NR_vmsplice => Errno::EINVAL,
         // No device files and no FIFOs can be made.
         __NR_mknod | __NR_mknodat => Errno::EPERM,
-        __NR_socket | __NR_socketpair => Errno::EAFNOSUPPORT,
         _ => return None,
     };
     Some(Err(errno.into()))

@@ -20,6 +20,7 @@ pub(crate) mod names;
 pub mod path;
 mod poll;
 mod seek;
+pub mod socket;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -43,6 +44,8 @@ use transfer::Transfer;
 /// What a call on files waits for, and what it needs to go on.
 #[derive(Debug)]
 pub enum Wait {
+    /// Sockets.
+    Socket(Box<socket::Wait>),
     /// Nothing but the end: it answers 0.
     Zero,
     /// The inode of a directory that a path starts from.
@@ -140,6 +143,7 @@ pub(crate) fn resume<M: Machine>(
         Wait::Again(transfer) => transfer::again(call, transfer, result),
         Wait::Turn(transfer) => transfer::turn(call, transfer, result),
         Wait::Poll(poll) => poll::resume(call, poll, tag, result),
+        Wait::Socket(wait) => socket::resume(call, *wait, result),
         Wait::Text(wait) => crate::procfs::text_came(call, *wait, result),
         wait => {
             let reply = result?;
@@ -175,7 +179,12 @@ fn answered<M: Machine>(
         Wait::Ioctl { addr, bytes } => ioctl::answered(call, addr, bytes, reply),
         Wait::Terminal(flags) => meta::terminal_opened(call, flags, reply),
         Wait::Admin => Err(crate::syscall::Fail::Interrupted(crate::thread::Restart::Call)),
-        Wait::Transfer { .. } | Wait::Again(_) | Wait::Turn(_) | Wait::Poll(_) | Wait::Text(_) => {
+        Wait::Transfer { .. }
+        | Wait::Again(_)
+        | Wait::Turn(_)
+        | Wait::Poll(_)
+        | Wait::Text(_)
+        | Wait::Socket(_) => {
             unreachable!("taken out before")
         }
     }

@@ -9,8 +9,10 @@
 //! ```
 
 use super::path::Directory;
+use super::socket::Named;
 use super::table::OpenFile;
 use abi::InodeId;
+use alloc::boxed::Box;
 use alloc::string::String;
 use fs_api::file::Attributes;
 use fs_api::name::{At, Credentials};
@@ -209,6 +211,20 @@ pub enum NameCall {
         /// What is done.
         what: Extra,
     },
+    /// bind(2) to a path.
+    MakeSocket {
+        /// The name.
+        place: Place,
+        /// What is done with it.
+        then: Box<Named>,
+    },
+    /// A call on the socket of a path.
+    FindSocket {
+        /// The name.
+        place: Place,
+        /// What is done with it.
+        then: Box<Named>,
+    },
     /// chdir(2).
     Enter {
         /// The name.
@@ -227,6 +243,8 @@ impl NameCall {
             | Self::MakeDirectory { place, .. }
             | Self::Unlink { place, .. }
             | Self::MakeLink { place, .. }
+            | Self::MakeSocket { place, .. }
+            | Self::FindSocket { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }
             | Self::Extra { place, .. }
@@ -245,6 +263,8 @@ impl NameCall {
             | Self::MakeDirectory { place, .. }
             | Self::Unlink { place, .. }
             | Self::MakeLink { place, .. }
+            | Self::MakeSocket { place, .. }
+            | Self::FindSocket { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }
             | Self::Extra { place, .. }

@@ -19,8 +19,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use fs_api::file::{Inode, InodeOf, Stat};
 use fs_api::name::{
-    ChangeName, CheckAccess, Credentials, Enter, GetExtra, Link, MakeDirectory, MakeLink, NameStat,
-    Named, Open, Opened, ReadLink, RemoveExtra, Rename, SetExtra, TruncateName, Unlink,
+    ChangeName, CheckAccess, Credentials, Enter, FindSocket, GetExtra, Link, MakeDirectory,
+    MakeLink, MakeSocket, NameStat, Named, Open, Opened, ReadLink, RemoveExtra, Rename, SetExtra,
+    TruncateName, Unlink,
 };
 use runtime::{NodeReply, Wire};
 
@@ -30,6 +31,15 @@ pub const CWD: u64 = AT_FDCWD as u32 as u64;
 /// Where a `*at` call's path starts, and the path. An empty path is ENOENT.
 pub fn place<M: Machine>(call: &mut Call<'_, '_, M>, dirfd: u64, addr: u64) -> Result<Place, Fail> {
     let path = call.string(addr)?;
+    place_of(call, dirfd, path)
+}
+
+/// The same, for a path that is known.
+pub fn place_of<M: Machine>(
+    call: &Call<'_, '_, M>,
+    dirfd: u64,
+    path: String,
+) -> Result<Place, Fail> {
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
@@ -84,6 +94,10 @@ pub fn advance<M: Machine>(call: &mut Call<'_, '_, M>, name: Box<NameCall>, hops
             let op = ReadLink { at: at(place)? };
             call.ask(&op, wait(name))
         }
+        NameCall::FindSocket { place, .. } => {
+            let op = FindSocket { at: at(place)? };
+            call.ask(&op, wait(name))
+        }
         NameCall::Enter { place } => {
             let op = Enter { at: at(place)? };
             call.ask(&op, wait(name))
@@ -120,6 +134,10 @@ fn change<M: Machine>(
             let op = Link { from: at(from)?, to_dir: to.dir, to_path: to.path, follow: *follow };
             call.ask(&op, wait(name))
         }
+        NameCall::MakeSocket { place, .. } => {
+            let op = MakeSocket { at: at(place)?, mode: 0o777 };
+            call.ask(&op, wait(name))
+        }
         NameCall::MakeLink { place, target } => {
             let op = MakeLink { at: at(place)?, target: target.clone() };
             call.ask(&op, wait(name))
@@ -154,6 +172,7 @@ fn change<M: Machine>(
         | NameCall::Stat { .. }
         | NameCall::Access { .. }
         | NameCall::ReadLink { .. }
+        | NameCall::FindSocket { .. }
         | NameCall::Enter { .. } => return Err(Errno::EINVAL.into()),
     })
 }
@@ -201,6 +220,12 @@ pub fn answered<M: Machine>(
             Named::Here(inode) => return super::meta::enter(call, inode),
             Named::Elsewhere(path) => path,
         },
+        NameCall::MakeSocket { then, .. } | NameCall::FindSocket { then, .. } => {
+            match Named::<InodeId>::get(msg)? {
+                Named::Here(inode) => return super::socket::named(call, (**then).clone(), inode),
+                Named::Elsewhere(path) => path,
+            }
+        }
         _ => match Named::<()>::get(msg)? {
             Named::Here(()) => return Ok(Next::Done(0)),
             Named::Elsewhere(path) => path,

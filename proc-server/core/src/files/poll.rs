@@ -228,7 +228,11 @@ fn look<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysResul
                 FileKind::Regular | FileKind::Directory | FileKind::Device => {
                     poll.rows[index].holds = row.wanted & ALWAYS;
                 }
-                FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Held => {
+                FileKind::Pipe
+                | FileKind::Terminal
+                | FileKind::Counter
+                | FileKind::Socket(_)
+                | FileKind::Held => {
                     let file = *file;
                     let op = PollNow { file: file.file, events: row.wanted };
                     call.ask_server(file.server(), &op, index as u32, glue::wait(Wait::Zero));

@@ -24,9 +24,11 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &mut call.process_mut().own.files.get_mut(fd)?.target {
         Target::Local(local) => Ok(Next::Done(local.seek(offset, whence)?)),
         Target::File(file) => match file.kind {
-            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Held => {
-                Err(Errno::ESPIPE.into())
-            }
+            FileKind::Pipe
+            | FileKind::Terminal
+            | FileKind::Counter
+            | FileKind::Socket(_)
+            | FileKind::Held => Err(Errno::ESPIPE.into()),
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
                 if ![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE].contains(&whence) {
                     return Err(Errno::EINVAL.into());
@@ -103,7 +105,9 @@ pub fn fallocate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         // It cannot be open for writing.
         FileKind::Directory => return Err(Errno::EBADF.into()),
         FileKind::Pipe => return Err(Errno::ESPIPE.into()),
-        FileKind::Terminal => return Err(Errno::ENODEV.into()),
+        FileKind::Terminal | FileKind::Counter | FileKind::Socket(_) | FileKind::Held => {
+            return Err(Errno::ENODEV.into());
+        }
     }
     let op = Allocate { file: file.file, mode, offset, len };
     Ok(call.ask(&op, glue::wait(Wait::Zero)))

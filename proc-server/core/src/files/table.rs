@@ -41,9 +41,11 @@ impl OpenFile {
     pub const fn server(self) -> ServerId {
         match self.kind {
             FileKind::Regular | FileKind::Directory | FileKind::Device => ServerId::Fs,
-            FileKind::Pipe | FileKind::Terminal | FileKind::Counter | FileKind::Held => {
-                ServerId::Ipc
-            }
+            FileKind::Pipe
+            | FileKind::Terminal
+            | FileKind::Counter
+            | FileKind::Socket(_)
+            | FileKind::Held => ServerId::Ipc,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! A vector's elements are separate operations: another writer's bytes may come between them.
 
 use super::table::{OpenFile, Target};
-use super::{Wait, glue, local_file};
+use super::{Wait, glue, local_file, socket};
 use crate::layout::Layout;
 use crate::layout::io::Iovec;
 use crate::machine::Machine;
@@ -44,7 +44,8 @@ pub enum Memory {
 }
 
 impl Memory {
-    fn ranges(&self) -> &[Iovec] {
+    /// The ranges.
+    pub fn ranges(&self) -> &[Iovec] {
         match self {
             Self::One(range) => core::slice::from_ref(range),
             Self::Many(ranges) => ranges,
@@ -131,8 +132,24 @@ pub fn positioned<M: Machine>(call: &mut Call<'_, '_, M>, way: Way) -> SysResult
 /// file's own counts.
 pub fn vector<M: Machine>(call: &mut Call<'_, '_, M>, way: Way, offset: Option<u64>) -> SysResult {
     let [fd, addr, count, ..] = call.args;
-    if count > VECTOR_MAX || offset.is_some_and(|offset| offset.cast_signed() < 0) {
+    if offset.is_some_and(|offset| offset.cast_signed() < 0) {
         return Err(Errno::EINVAL.into());
+    }
+    let memory = ranges(call, addr, count)?;
+    begin(call, fd, way, memory, offset)
+}
+
+/// A vector of ranges.
+///
+/// # Errors
+/// EINVAL: too many, or too long. EFAULT, ERESTART.
+pub fn ranges<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    addr: u64,
+    count: u64,
+) -> Result<Memory, Errno> {
+    if count > VECTOR_MAX {
+        return Err(Errno::EINVAL);
     }
     let bytes = glue::bytes(call, addr, count as usize * Iovec::BYTES)?;
     let mut ranges: Vec<Iovec> =
@@ -140,17 +157,16 @@ pub fn vector<M: Machine>(call: &mut Call<'_, '_, M>, way: Way, offset: Option<u
     let mut room = TRANSFER_BYTES_MAX;
     for range in &mut ranges {
         if range.len.cast_signed() < 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         range.len = range.len.min(room);
         room -= range.len;
     }
-    let memory = match ranges.as_slice() {
+    Ok(match ranges.as_slice() {
         [] => Memory::One(Iovec { base: 0, len: 0 }),
         [one] => Memory::One(*one),
         _ => Memory::Many(ranges.into()),
-    };
-    begin(call, fd, way, memory, offset)
+    })
 }
 
 fn begin<M: Machine>(
@@ -166,6 +182,12 @@ fn begin<M: Machine>(
     };
     if offset.is_some() && file.is_stream() {
         return Err(Errno::ESPIPE.into());
+    }
+    if let FileKind::Socket(kind) = file.kind {
+        return match way {
+            Way::Read => socket::receive_plain(call, (file, kind), memory),
+            Way::Write => socket::send_plain(call, (file, kind), memory),
+        };
     }
     let done = call.bytes_done().min(memory.total());
     step(call, Transfer { file, way, memory, offset, done })

@@ -11,6 +11,7 @@
 pub mod io;
 pub mod ioctl;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod system;
 pub mod sysv;

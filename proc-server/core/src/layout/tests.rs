@@ -3,6 +3,7 @@
 
 use super::io::*;
 use super::signal::*;
+use super::socket::*;
 use super::stat::*;
 use super::system::*;
 use super::sysv::*;
@@ -39,6 +40,7 @@ fn layouts_have_the_sizes_of_the_c_library() {
         SigInfo = libc::siginfo_t, StackT = libc::stack_t, Utimbuf = libc::utimbuf,
         IpcPerm = libc::ipc_perm, ShmidDs = libc::shmid_ds, SemidDs = libc::semid_ds,
         MsqidDs = libc::msqid_ds, Sembuf = libc::sembuf, Seminfo = libc::seminfo, Msginfo = libc::msginfo,
+        Msghdr = libc::msghdr, Cmsghdr = libc::cmsghdr, Ucred = libc::ucred,
     }
 }
 
@@ -48,6 +50,9 @@ fn stat_fields_stand_where_the_c_library_has_them() {
         device = st_dev, inode = st_ino, links = st_nlink, mode = st_mode, uid = st_uid,
         gid = st_gid, rdev = st_rdev, size = st_size, block_bytes = st_blksize,
         blocks = st_blocks, atime = st_atime, mtime = st_mtime, ctime = st_ctime);
+    same_offsets!(Msghdr = libc::msghdr:
+        name_len = msg_namelen, ranges = msg_iov, range_count = msg_iovlen, control = msg_control,
+        control_len = msg_controllen, flags = msg_flags);
     same_offsets!(Statx = libc::statx:
         mask = stx_mask, links = stx_nlink, mode = stx_mode, inode = stx_ino, size = stx_size,
         blocks = stx_blocks, atime = stx_atime, mtime = stx_mtime, rdev_major = stx_rdev_major,

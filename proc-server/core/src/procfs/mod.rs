@@ -90,6 +90,9 @@ pub(crate) fn named<M: Machine>(
         let pid = call.process().own.pid;
         return names::redirect(call, name_call, hops, format!("/proc/{pid}{rest}"));
     }
+    if matches!(*name_call, NameCall::MakeSocket { .. } | NameCall::FindSocket { .. }) {
+        return Err(Errno::EACCES.into());
+    }
     if matches!(*name_call, NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. }) {
         return Err(Errno::EEXIST.into());
     }
@@ -113,6 +116,8 @@ fn follows(call: &NameCall) -> bool {
         NameCall::Access { .. } | NameCall::Truncate { .. } | NameCall::Enter { .. } => true,
         NameCall::ReadLink { .. }
         | NameCall::MakeDirectory { .. }
+        | NameCall::MakeSocket { .. }
+        | NameCall::FindSocket { .. }
         | NameCall::Unlink { .. }
         | NameCall::Rename { .. }
         | NameCall::Link { .. }
@@ -318,6 +323,8 @@ fn finish<M: Machine>(
         NameCall::Truncate { .. } if name.is_writable() => Ok(Next::Done(0)),
         NameCall::Truncate { .. }
         | NameCall::MakeDirectory { .. }
+        | NameCall::MakeSocket { .. }
+        | NameCall::FindSocket { .. }
         | NameCall::Unlink { .. }
         | NameCall::Rename { .. }
         | NameCall::Link { .. }
@@ -412,6 +419,8 @@ fn terminal_named<M: Machine>(
         NameCall::Enter { .. } => Err(Errno::ENOTDIR.into()),
         NameCall::ReadLink { .. } => Err(Errno::EINVAL.into()),
         NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. } => Err(Errno::EEXIST.into()),
+        NameCall::MakeSocket { .. } => Err(Errno::EADDRINUSE.into()),
+        NameCall::FindSocket { .. } => Err(Errno::ECONNREFUSED.into()),
         NameCall::Unlink { .. }
         | NameCall::Rename { .. }
         | NameCall::Link { .. }

@@ -237,6 +237,7 @@ fn target_text(target: &Target) -> String {
             FileKind::Pipe => format!("pipe:[{}]", file.file.raw()),
             FileKind::Terminal => "/dev/console".into(),
             FileKind::Counter => "anon_inode:[eventfd]".into(),
+            FileKind::Socket(_) => format!("socket:[{}]", file.file.raw()),
             FileKind::Regular => format!("file:[{}]", file.file.raw()),
             FileKind::Directory => format!("directory:[{}]", file.file.raw()),
             FileKind::Device => format!("device:[{}]", file.file.raw()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages of the ipc server: pipes, event counters and terminals. On an open one it performs the
+//! Messages of the ipc server: pipes, event counters, sockets and terminals. On an open one it performs the
 //! operations of [`fs_api::file`].
 
 #![no_std]
@@ -7,7 +7,9 @@
 
 extern crate alloc;
 
+pub mod between;
 pub mod peer;
+pub mod socket;
 pub mod sysv;
 
 use abi::{FileId, NodeId, ServerId};
@@ -67,6 +69,13 @@ pub const EVENT_TERMINAL_SIGNAL: u16 = 1;
 hot! {
     /// [`EVENT_TERMINAL_SIGNAL`].
     pub struct TerminalSignal { pub group: u32, pub signal: u32 }
+}
+
+/// Upcall to proc: descriptors in flight will not be received by anybody.
+pub const EVENT_RIGHTS_DROPPED: u16 = 5;
+hot! {
+    /// [`EVENT_RIGHTS_DROPPED`]: the sender's node, and its number for them.
+    pub struct RightsDropped { pub node: NodeId, pub token: u64 }
 }
 
 /// Ctrl-], the key that asks for the rescue prompt.

@@ -11,10 +11,12 @@ use crate::{Ipc, home_of, node_of};
 use abi::linux::general::{O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
 use abi::linux::ioctl::FIONREAD;
 use abi::{Errno, FileId};
+use ipc_api::between::{Deliver, SendFrom};
 use ipc_api::file::{
     Caller, Ioctl, IoctlReply, Moved, Poll, PollWait, Read, Ready, TerminalRead, Write,
 };
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use ipc_api::socket::{Receive, Send, SetOption, SocketCreate};
 use ipc_api::{CounterCreate, CounterMade};
 use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
@@ -33,6 +35,16 @@ impl Ipc {
     ) -> Result<Answer, Errno> {
         if let Some(answer) = crate::slots::elsewhere(cx, from, op, msg)? {
             return Ok(answer);
+        }
+        if (SocketCreate::NUMBER..=SetOption::NUMBER).contains(&op) {
+            return match op {
+                Send::NUMBER => self.send(cx, from, Send::get(msg)?),
+                Receive::NUMBER => self.receive(cx, from, Receive::get(msg)?),
+                _ => self.call_on_socket(cx, from, op, msg),
+            };
+        }
+        if (SendFrom::NUMBER..=Deliver::NUMBER).contains(&op) {
+            return self.call_between(cx, from, op, msg, bulk);
         }
         match op {
             Read::NUMBER => self.read(cx, from, &Read::get(msg)?, None),
@@ -201,6 +213,8 @@ impl Ipc {
         let taken: Option<Taken> = match kind {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.read(cx, target, len)?,
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            // proc-server asks to receive.
+            Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Counter => self.counter(file)?.read(cx, target, len)?,
             Kind::Terminal => {
                 if let Some(caller) = &caller {
@@ -221,6 +235,7 @@ impl Ipc {
                 self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
             }
             Kind::Counter => self.counter(file)?.wait_to_read(ticket, node, target),
+            Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -286,6 +301,8 @@ impl Ipc {
             Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) | Kind::Counter => {
                 return Err(Errno::EBADF);
             }
+            // proc-server asks to send.
+            Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.write(cx, &source, len)?,
         };
         if done == len || (nonblocking && done > 0) {
@@ -338,7 +355,7 @@ impl Ipc {
         let writer = Writer { ticket, from: node_of(cx, from), file, source, len, done };
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
-            Kind::Counter => return Err(Errno::EBADF),
+            Kind::Counter | Kind::Socket => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.writers.push_back(writer),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -360,6 +377,7 @@ impl Ipc {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Counter => self.counter(file)?.put_back(cx, bulk.data())?,
+            Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
         }
         Ok(Answer::reply(&()))
@@ -369,6 +387,7 @@ impl Ipc {
         match kind {
             Kind::Pipe { pipe, end } => Ok(self.pipe(pipe)?.poll(end, events)),
             Kind::Counter => Ok(self.counter(file)?.poll(events)),
+            Kind::Socket => self.socket_ready(file, events),
             Kind::Terminal => Ok(self.terminal.poll(events)),
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
@@ -405,6 +424,7 @@ impl Ipc {
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.wait_to_poll(poller),
             Kind::Counter => self.counter(file)?.wait_to_poll(poller),
+            Kind::Socket => self.socket(file)?.pollers.push(poller),
             Kind::Terminal => self.terminal.wait_to_poll(poller),
             Kind::Sysv(_) => unreachable!("refused above"),
         }
@@ -422,7 +442,11 @@ impl Ipc {
                 let len = self.pipe(pipe)?.len() as u32;
                 Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
             }
-            Kind::Pipe { .. } | Kind::Counter => Err(Errno::ENOTTY),
+            Kind::Socket if call.request == FIONREAD => {
+                let len = self.unread(call.file)?;
+                Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
+            }
+            Kind::Pipe { .. } | Kind::Counter | Kind::Socket => Err(Errno::ENOTTY),
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::files::Kind;
 use crate::{Ipc, home_of, node_of};
-use abi::linux::general::{O_APPEND, O_NONBLOCK, S_IFCHR, S_IFIFO};
+use abi::linux::general::{O_APPEND, O_NONBLOCK, S_IFCHR, S_IFIFO, S_IFSOCK};
 use abi::{Errno, NodeId};
 use ipc_api::file::{
     FileStat, Flags, GetFlags, Hold, InodeOf, ListDirectory, ObjectOf, ReadAt, Release, Resize,
@@ -48,6 +48,12 @@ impl Ipc {
             Kind::Pipe { pipe, .. } => {
                 Stat { inode: pipe.0.raw(), mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
             }
+            Kind::Socket => Stat {
+                inode: request.file.raw(),
+                mode: S_IFSOCK | 0o777,
+                links: 1,
+                ..Stat::default()
+            },
             Kind::Counter => {
                 Stat { inode: request.file.raw(), mode: 0o600, links: 1, ..Stat::default() }
             }

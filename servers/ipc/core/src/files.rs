@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Sysv(Held),
     /// An event counter, which has the description's name.
     Counter,
+    /// A socket, which has the description's name.
+    Socket,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct OpenFile {
     /// Nodes with descriptors of it, and how often each holds it: once for opening it, once for each
     /// process that brought it along.
     pub(crate) holders: BTreeMap<NodeId, u32>,
+    /// It waits at this socket to be accepted, and nobody holds it.
+    pub(crate) listener: Option<FileId>,
 }
 
 impl OpenFile {
@@ -84,7 +88,7 @@ impl Files {
     /// A new description, held by `holder`.
     pub(crate) fn open(&mut self, id: FileId, holder: NodeId, kind: Kind, flags: u32) {
         let holders = BTreeMap::from([(holder, 1)]);
-        self.insert(id, OpenFile { kind, flags, holders });
+        self.insert(id, OpenFile { kind, flags, holders, listener: None });
     }
 
     pub(crate) fn insert(&mut self, id: FileId, file: OpenFile) {
@@ -108,7 +112,8 @@ impl Files {
 
     /// Descriptions that nobody holds are taken out.
     pub(crate) fn drop_unheld(&mut self) -> Vec<(FileId, Kind)> {
-        let gone = self.files.extract_if(|_, file| file.holders.is_empty());
+        let is_gone = |file: &OpenFile| file.holders.is_empty() && file.listener.is_none();
+        let gone = self.files.extract_if(|_, file| is_gone(file));
         gone.map(|(id, file)| (id, file.kind)).collect()
     }
 
@@ -146,6 +151,40 @@ impl Files {
             file.holders.remove(&node);
         }
         self.drop_unheld()
+    }
+
+    /// A description that waits to be accepted is `node`'s now.
+    pub(crate) fn claim(
+        &mut self,
+        id: FileId,
+        listener: FileId,
+        node: NodeId,
+        flags: u32,
+    ) -> Result<(), Errno> {
+        let file = self.files.get_mut(&id).ok_or(Errno::EBADF)?;
+        if file.listener != Some(listener) {
+            return Err(Errno::EBADF);
+        }
+        file.listener = None;
+        file.flags |= flags;
+        file.hold(node);
+        Ok(())
+    }
+
+    /// Where a description waits to be accepted.
+    pub(crate) fn waits_for(&self, id: FileId) -> Option<FileId> {
+        self.files.get(&id)?.listener
+    }
+
+    /// The descriptions that wait to be accepted, and where.
+    pub(crate) fn unclaimed(&self) -> Vec<(FileId, FileId)> {
+        let waiting = |(id, file): (&FileId, &OpenFile)| Some((*id, file.listener?));
+        self.files.iter().filter_map(waiting).collect()
+    }
+
+    /// Forgets a description that nobody has accepted; false if somebody has, or there is none.
+    pub(crate) fn remove_unclaimed(&mut self, id: FileId) -> bool {
+        self.waits_for(id).is_some() && self.files.remove(&id).is_some()
     }
 
     /// Whether any description lives in the slot.

@@ -8,15 +8,20 @@
 //!                                          v
 //!                                        PutBack -> ticket ends with ERESTART
 //! write: CopyIn -> WriteTo -> ticket ends
+//! messages of sockets: the same with ReceiveFor, Return and SendFrom
 //! other: the operation as it is -> ticket ends
 //! ```
 
+use crate::socket::memory::Ranges;
 use crate::{Ipc, sysv};
+use abi::linux::net::MSG_PEEK;
 use abi::{Errno, FileId, NodeId, SpaceId, Ticket};
 use alloc::vec;
 use alloc::vec::Vec;
+use ipc_api::between::Return;
 use ipc_api::file::{Caller, Moved};
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
+use ipc_api::socket::Received;
 use ipc_api::sysv::peer::{GiveBack, ListHere, ReceiveText};
 use ipc_api::sysv::{Attach, Attached, Ids};
 use mem_api::{Access, CopyIn, CopyOut, ObjectAdopt, Prepare};
@@ -29,6 +34,8 @@ pub(crate) enum Forward {
     Plain { ticket: Ticket, home: NodeId },
     /// Its bytes go to a program first.
     Read { ticket: Ticket, file: FileId, home: NodeId, space: SpaceId, addr: u64 },
+    /// Its message goes to a program first.
+    Receive { ticket: Ticket, file: FileId, home: NodeId, ranges: Ranges, flags: u32 },
     /// Bytes go back; then the ticket ends with this.
     PutBack { ticket: Ticket, errno: Errno },
     /// A message of this queue goes to a program first.
@@ -52,6 +59,7 @@ impl Forward {
         match self {
             Self::Plain { ticket, .. }
             | Self::Read { ticket, .. }
+            | Self::Receive { ticket, .. }
             | Self::PutBack { ticket, .. }
             | Self::Message { ticket, .. }
             | Self::Attach { ticket, .. }
@@ -75,7 +83,7 @@ impl Wire for Same {
 }
 
 impl Ipc {
-    fn open_forward(&mut self, forward: Forward) -> u64 {
+    pub(crate) fn open_forward(&mut self, forward: Forward) -> u64 {
         self.next_cookie += 1;
         self.forwards.insert(self.next_cookie, forward);
         self.next_cookie
@@ -83,7 +91,7 @@ impl Ipc {
 
     /// Opens the ticket of a call that another node performs. A node asks a home only, so its
     /// requests are never passed on.
-    fn forward_ticket(cx: &mut Cx<'_>, from: Client) -> Result<Ticket, Errno> {
+    pub(crate) fn forward_ticket(cx: &mut Cx<'_>, from: Client) -> Result<Ticket, Errno> {
         match from {
             Client::Server { .. } => cx.open_ticket(from),
             Client::Node { .. } => Err(Errno::ESTALE),
@@ -236,6 +244,13 @@ impl Ipc {
                     }
                 }
             }
+            Some(Forward::Receive { ticket, file, home, ranges, flags }) => match result {
+                Ok(reply) => self.received(cx, ticket, (file, home, flags), &ranges, reply),
+                Err(errno) => {
+                    let errno = lost_with(cx, home, errno);
+                    cx.complete::<()>(ticket, Err(errno));
+                }
+            },
             Some(Forward::Message { ticket, queue, home, space, addr }) => {
                 self.message_came(cx, (ticket, home), queue, (space, addr), result);
             }
@@ -273,6 +288,31 @@ impl Ipc {
         }
     }
 
+    /// Copies a message into the program. If it cannot be it goes back, unless it was only looked at.
+    fn received(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        (file, home, flags): (FileId, NodeId, u32),
+        ranges: &Ranges,
+        reply: NodeReply,
+    ) {
+        let mut data = reply.bulk;
+        let received = match Received::get(&reply.msg) {
+            Ok(it) if it.bytes == data.len() as u64 && it.bytes <= ranges.len() => it,
+            // Not what a peer of ours answers, so there is nothing to give back.
+            Ok(_) | Err(_) => return cx.complete::<()>(ticket, Err(Errno::EPROTO)),
+        };
+        match ranges.put(cx, &mut data) {
+            Ok(()) => cx.complete(ticket, Ok(received)),
+            Err(errno) if flags & MSG_PEEK != 0 => cx.complete::<()>(ticket, Err(errno)),
+            Err(errno) => {
+                let cookie = self.open_forward(Forward::PutBack { ticket, errno });
+                cx.call_node(home, &Return { file, received }, data, cookie);
+            }
+        }
+    }
+
     /// A node has said what it has. One that does not answer has nothing.
     fn listed(
         &mut self,
@@ -299,9 +339,10 @@ impl Ipc {
         let found = self.forwards.iter().find(|(_, forward)| forward.ticket() == ticket);
         let Some((cookie, forward)) = found else { return false };
         match forward {
-            Forward::Plain { .. } | Forward::Read { .. } | Forward::Message { .. } => {
-                cx.cancel(*cookie);
-            }
+            Forward::Plain { .. }
+            | Forward::Read { .. }
+            | Forward::Receive { .. }
+            | Forward::Message { .. } => cx.cancel(*cookie),
             // These end soon by themselves.
             Forward::PutBack { .. } | Forward::Attach { .. } | Forward::List { .. } => {}
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Decisions of the ipc server: pipes, event counters, terminals and System V objects.
+//! Decisions of the ipc server: pipes, event counters, sockets, terminals and System V objects.
 //!
 //! # Model
 //! [`Ipc`] is the server's core. A file whose home is this node stands in its tables; operations on
@@ -29,6 +29,7 @@ mod forward;
 pub mod limits;
 mod pipe;
 mod slots;
+mod socket;
 mod sysv;
 #[cfg(test)]
 mod testing;
@@ -38,6 +39,7 @@ mod transfer;
 mod tty;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
+use alloc::vec::Vec;
 use cluster::View;
 use event::Counter;
 use files::{Files, Kind, PipeNo};
@@ -46,6 +48,9 @@ use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
 use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
+use socket::jobs::Job;
+use socket::names::{Key, Named};
+use socket::{Cancelled, Socket};
 use sysv::Sysv;
 use tty::Terminal;
 
@@ -55,6 +60,11 @@ pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
     counters: HashMap<FileId, Counter>,
+    sockets: HashMap<FileId, Socket>,
+    names: HashMap<Key, Named>,
+    /// Abstract names that were chosen here.
+    names_chosen: u32,
+    jobs: HashMap<u64, Job>,
     terminal: Terminal,
     sysv: Sysv,
     forwards: HashMap<u64, Forward>,
@@ -82,6 +92,7 @@ impl Ipc {
                     counter.send_away(cx, Errno::EBADF);
                 }
             }
+            Kind::Socket => self.socket_closed(cx, file),
             Kind::Terminal => {
                 self.terminal.forget(cx, |_, at| at == file);
                 if !self.files.has_terminal() {
@@ -99,11 +110,29 @@ impl Ipc {
         for counter in self.counters.values_mut() {
             counter.forget_node(cx, node);
         }
+        let at_sockets = |socket: &Socket| socket.tickets_of(node);
+        for ticket in self.sockets.values().flat_map(at_sockets).collect::<Vec<_>>() {
+            self.cancel_at_sockets(cx, ticket);
+        }
         self.terminal.forget(cx, |from, _| from == node);
         self.sysv.forget_node(cx, node);
         for (file, kind) in self.files.forget_node(node) {
             self.closed(cx, file, kind);
         }
+    }
+
+    fn cancel_at_sockets(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        let mut found = None;
+        for (file, socket) in &mut self.sockets {
+            if let Cancelled::Yes { rights } = socket.cancel(cx, ticket) {
+                found = Some((*file, rights));
+                break;
+            }
+        }
+        let Some((file, rights)) = found else { return false };
+        self.drop_rights(cx, rights);
+        self.pump(cx, file);
+        true
     }
 
     fn console_event(&mut self, cx: &mut Cx<'_>, number: u16, msg: &Msg) {
@@ -155,7 +184,11 @@ impl Core for Ipc {
     }
 
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
-        self.forwarded(cx, cookie, result);
+        if self.jobs.contains_key(&cookie) {
+            self.job_done(cx, cookie, result);
+        } else {
+            self.forwarded(cx, cookie, result);
+        }
     }
 
     fn event(&mut self, cx: &mut Cx<'_>, event: Event) {
@@ -172,13 +205,20 @@ impl Core for Ipc {
     }
 
     fn occupies(&self, slot: SlotNo) -> bool {
-        self.files.any_in(slot) || self.sysv.any_in(slot)
+        self.files.any_in(slot)
+            || self.sysv.any_in(slot)
+            || self.names.keys().any(|key| key.slot() == slot)
     }
 
     fn stays(&self, slot: SlotNo) -> bool {
         let mut files = self.files.in_slot(slot);
         let terminal = files.any(|(_, file)| file.kind == Kind::Terminal);
         terminal || self.sysv.stays(slot) || self.has_too_much(slot)
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.listeners_lost(cx);
+        self.names_lost(cx, old);
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
@@ -201,6 +241,8 @@ impl Core for Ipc {
         if self.terminal.cancel(cx, ticket)
             || self.cancel_forward(cx, ticket)
             || self.sysv.cancel(cx, ticket)
+            || self.cancel_job(cx, ticket)
+            || self.cancel_at_sockets(cx, ticket)
         {
             return;
         }

@@ -9,8 +9,28 @@ pub const ATOMIC_BYTES: usize = 4096;
 pub const PIPES_MAX: usize = 2048;
 /// Event counters (eventfd(2)) whose home is this node; the next gets ENFILE.
 pub const COUNTERS_MAX: usize = 1024;
-/// Open descriptions whose home is this node: two per pipe, those of counters and of the terminal.
-pub const FILES_MAX: usize = 2 * PIPES_MAX + COUNTERS_MAX + 1024;
+/// Sockets whose home is this node; the next gets ENFILE.
+pub const SOCKETS_MAX: usize = 1024;
+/// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of a few nodes
+/// have, should all of them come here.
+pub const NAMES_MAX: usize = 4096;
+/// Open descriptions whose home is this node: two per pipe, those of counters, sockets and of the terminal.
+pub const FILES_MAX: usize = 2 * PIPES_MAX + COUNTERS_MAX + SOCKETS_MAX + 1024;
+/// Bytes that wait at one socket to be received, each message with [`MESSAGE_OVERHEAD_BYTES`]: the most that
+/// SO_SNDBUF can be. Beyond it senders wait.
+pub const SOCKET_BYTES: usize = 64 * 1024;
+/// The least that SO_SNDBUF can be, as on Linux.
+pub const SOCKET_BYTES_MIN: usize = 4608;
+/// What a message takes beside its bytes.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 256;
+/// Bytes that wait at all sockets of the node together: a share of a heap of 1,536 KiB. Beyond it ENOBUFS.
+pub const SOCKETS_BYTES_MAX: usize = 512 * 1024;
+/// Datagrams that wait at one socket, but from whom it is connected to (net.unix.max_dgram_qlen is 10 on
+/// Linux). Beyond it senders wait.
+pub const DATAGRAMS_MAX: usize = 10;
+/// Connections that wait to be accepted at one socket (SOMAXCONN is 4096 on Linux), and calls of connect(2)
+/// that wait for room among them. Beyond it EAGAIN.
+pub const BACKLOG_MAX: usize = 128;
 /// Bytes that other nodes may give back to a pipe beyond its size: several of their reads can fail
 /// at a time. More is refused with ENOSPC: no correct node has read so much.
 pub const RETURNED_BYTES_MAX: usize = 4 * PIPE_BYTES;

@@ -2,7 +2,8 @@
 //! Slots that move with what lives in them.
 //!
 //! # Model
-//! Both ends of a pipe are in one slot. What moves is the bytes, counters, the descriptions and who holds them. Calls
+//! Both ends of a pipe are in one slot. What moves is the bytes, counters, sockets and their names, the
+//! descriptions and who holds them. Calls
 //! that wait are sent away first: they come again, and wait at the host until the next view. A terminal is
 //! of its node, so a slot with descriptions of it stays, and so does one with shared memory, or with more bytes
 //! than [`SLOT_BYTES_MAX`].
@@ -11,16 +12,27 @@ use crate::Ipc;
 use crate::event::{self, Counter};
 use crate::files::{Kind, OpenFile, PipeNo};
 use crate::home_of;
-use crate::limits::{COUNTERS_MAX, PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX};
+use crate::limits::{
+    COUNTERS_MAX, NAMES_MAX, PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX, SOCKETS_MAX,
+};
 use crate::pipe::{End, Pipe, Saved};
+use crate::socket::names::{Key, Named};
+use crate::socket::saved;
 use crate::sysv::{self, Held};
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
+use ipc_api::between::{
+    Claim, Deliver, Enqueue, Lookup, ReceiveFor, Refuse, Register, Return, SendFrom, Unregister,
+};
 use ipc_api::file::{
     FileStat, GetFlags, Hold, Ioctl, Poll, PollWait, Read, Release, SetFlags, TerminalRead, Write,
 };
 use ipc_api::peer::{PutBack, ReadFrom, WriteTo};
+use ipc_api::socket::{
+    Accept, Bind, Connect, GetName, GetOption, Listen, NAME_BYTES, Name, Receive, Send, SetOption,
+    Shutdown,
+};
 use runtime::limits::SLOT_BYTES_MAX;
 use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head};
 use serde::{Deserialize, Serialize};
@@ -32,6 +44,7 @@ struct SavedFile {
     kind: Kind,
     flags: u32,
     holders: Vec<(NodeId, u32)>,
+    listener: Option<FileId>,
 }
 
 /// All that lives in a slot.
@@ -39,6 +52,8 @@ struct SavedFile {
 struct State {
     pipes: Vec<Saved>,
     counters: Vec<event::Saved>,
+    sockets: Vec<saved::Saved>,
+    names: Vec<(Key, Named)>,
     files: Vec<SavedFile>,
     sysv: sysv::Saved,
 }
@@ -46,7 +61,7 @@ struct State {
 impl State {
     /// Whether it can be the state of a slot.
     fn is_sound(&self, slot: SlotNo) -> bool {
-        let Self { pipes, counters, files, sysv } = self;
+        let Self { pipes, counters, sockets, names, files, sysv } = self;
         let pipe_sound = |pipe: &Saved| {
             pipe.read_end.slot() == slot && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
         };
@@ -58,6 +73,7 @@ impl State {
                             && (end == End::Read) == (file.id == pipe.0)
                     }
                     Kind::Counter => counters.iter().any(|counter| counter.file == file.id),
+                    Kind::Socket => sockets.iter().any(|socket| socket.file == file.id),
                     // Its semaphores may be removed already.
                     Kind::Sysv(Held::Undo(_)) => true,
                     Kind::Terminal | Kind::Sysv(Held::Attachment(_)) => false,
@@ -69,7 +85,13 @@ impl State {
         let is_undo = |id: FileId, set: u32| {
             files.iter().any(|file| file.id == id && file.kind == Kind::Sysv(Held::Undo(set)))
         };
+        let socket_sound = |socket: &saved::Saved| {
+            socket.is_sound(sockets) && files.iter().any(|file| file.id == socket.file)
+        };
         sysv.is_sound(slot, is_undo)
+            && sockets.iter().all(socket_sound)
+            && distinct(sockets.iter().map(|socket| socket.file))
+            && names.iter().all(|(key, _)| key.slot() == slot && key.0.len() <= NAME_BYTES + 1)
             && pipes.iter().all(pipe_sound)
             && counters.iter().all(counter_sound)
             && files.iter().all(file_sound)
@@ -87,9 +109,47 @@ fn distinct(ids: impl Iterator<Item = FileId>) -> bool {
     ids.len() == before
 }
 
-/// The file that an operation is about.
-fn file_of(op: u16, msg: &Msg) -> Result<Option<FileId>, Errno> {
-    Ok(Some(match op {
+/// What an operation is about.
+enum About {
+    File(FileId),
+    /// A name of a socket.
+    Name(SlotNo),
+    Nothing,
+}
+
+/// What an operation is about.
+fn about(op: u16, msg: &Msg) -> Result<About, Errno> {
+    let name = |name: &Name, kind| Ok(About::Name(Key::of(name, kind)?.slot()));
+    Ok(About::File(match op {
+        Register::NUMBER => {
+            let Register { name: it, kind, .. } = Register::get(msg)?;
+            return name(&it, kind);
+        }
+        Unregister::NUMBER => {
+            let Unregister { name: it, kind, .. } = Unregister::get(msg)?;
+            return name(&it, kind);
+        }
+        Lookup::NUMBER => {
+            let Lookup { name: it, kind } = Lookup::get(msg)?;
+            return name(&it, kind);
+        }
+        Bind::NUMBER => Bind::get(msg)?.file,
+        Listen::NUMBER => Listen::get(msg)?.file,
+        Connect::NUMBER => Connect::get(msg)?.file,
+        Accept::NUMBER => Accept::get(msg)?.file,
+        Send::NUMBER => Send::get(msg)?.file,
+        Receive::NUMBER => Receive::get(msg)?.file,
+        GetName::NUMBER => GetName::get(msg)?.file,
+        Shutdown::NUMBER => Shutdown::get(msg)?.file,
+        GetOption::NUMBER => GetOption::get(msg)?.file,
+        SetOption::NUMBER => SetOption::get(msg)?.file,
+        SendFrom::NUMBER => SendFrom::get(msg)?.file,
+        ReceiveFor::NUMBER => ReceiveFor::get(msg)?.file,
+        Return::NUMBER => Return::get(msg)?.file,
+        Enqueue::NUMBER => Enqueue::get(msg)?.listener,
+        Claim::NUMBER => Claim::get(msg)?.end,
+        Refuse::NUMBER => Refuse::get(msg)?.end,
+        Deliver::NUMBER => Deliver::get(msg)?.to,
         TerminalRead::NUMBER => TerminalRead::get(msg)?.file,
         Ioctl::NUMBER => Ioctl::get(msg)?.file,
         ReadFrom::NUMBER => ReadFrom::get(msg)?.file,
@@ -104,7 +164,7 @@ fn file_of(op: u16, msg: &Msg) -> Result<Option<FileId>, Errno> {
         SetFlags::NUMBER => SetFlags::get(msg)?.file,
         Hold::NUMBER => Hold::get(msg)?.file,
         Release::NUMBER => Release::get(msg)?.file,
-        _ => return Ok(None),
+        _ => return Ok(About::Nothing),
     }))
 }
 
@@ -116,12 +176,18 @@ pub(crate) fn elsewhere(
     op: u16,
     msg: &Msg,
 ) -> Result<Option<Answer>, Errno> {
-    let Some(file) = file_of(op, msg)? else { return Ok(None) };
-    // What is lost is for the operation to say.
-    let Ok(home) = home_of(cx, file) else { return Ok(None) };
+    let (home, slot) = match about(op, msg)? {
+        About::File(file) => match home_of(cx, file) {
+            Ok(home) => (home, file.slot()),
+            // What is lost is for the operation to say.
+            Err(_) => return Ok(None),
+        },
+        About::Name(slot) => (cx.view().home(slot), slot),
+        About::Nothing => return Ok(None),
+    };
     Ok(match from {
-        _ if home == cx.node() => cx.is_frozen(file.slot()).then_some(Answer::NextView),
-        Client::Node { .. } => Some(Answer::Moved(file.slot())),
+        _ if home == cx.node() => cx.is_frozen(slot).then_some(Answer::NextView),
+        Client::Node { .. } => Some(Answer::Moved(slot)),
         Client::Server { .. } => None,
     })
 }
@@ -131,11 +197,11 @@ impl Ipc {
     pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
         let in_slot = self.pipes.iter().filter(|(number, _)| number.0.slot() == slot);
         let in_pipes = in_slot.map(|(_, pipe)| pipe.len()).sum::<usize>();
-        in_pipes + self.sysv.bytes_in(slot) > SLOT_BYTES_MAX
+        in_pipes + self.queued_in(slot) + self.sysv.bytes_in(slot) > SLOT_BYTES_MAX
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
-        if self.has_too_much(slot) {
+        if self.has_too_much(slot) || self.has_jobs_in(slot) {
             return Export::Stays;
         }
         let mut files = Vec::new();
@@ -144,10 +210,13 @@ impl Ipc {
                 return Export::Stays;
             }
             let holders = file.holders.iter().map(|(node, count)| (*node, *count)).collect();
-            files.push(SavedFile { id, kind: file.kind, flags: file.flags, holders });
+            let (kind, flags, listener) = (file.kind, file.flags, file.listener);
+            files.push(SavedFile { id, kind, flags, holders, listener });
         }
         let Some(sysv) = self.sysv.save(cx, slot) else { return Export::Stays };
-        if files.is_empty() && sysv.is_empty() {
+        let names = self.names.iter().filter(|(key, _)| key.slot() == slot);
+        let names: Vec<_> = names.map(|(key, it)| (key.clone(), *it)).collect();
+        if files.is_empty() && names.is_empty() && sysv.is_empty() {
             return Export::Nothing;
         }
         let mut pipes = Vec::new();
@@ -160,7 +229,9 @@ impl Ipc {
             counter.send_away(cx, Errno::ERESTART);
             counters.push(counter.saved(*file));
         }
-        encode_head(&State { pipes, counters, files, sysv }).map_or(Export::Stays, Export::State)
+        let sockets = self.save_sockets(cx, slot);
+        encode_head(&State { pipes, counters, sockets, names, files, sysv })
+            .map_or(Export::Stays, Export::State)
     }
 
     /// What another node says lives in the slot, if it can be.
@@ -177,10 +248,13 @@ impl Ipc {
 
     /// Whether there is room for it, too.
     pub(crate) fn admits_slot(&self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        let State { pipes, counters, files, sysv } = self.sound(slot, state)?;
+        let State { pipes, counters, sockets, names, files, sysv } = self.sound(slot, state)?;
         self.sysv.check_room(&sysv)?;
         self.files.check_room(files.len())?;
-        if self.counters.len() + counters.len() > COUNTERS_MAX {
+        if self.counters.len() + counters.len() > COUNTERS_MAX
+            || self.sockets.len() + sockets.len() > SOCKETS_MAX
+            || self.names.len() + names.len() > NAMES_MAX
+        {
             return Err(Errno::ENFILE);
         }
         if self.pipes.len() + pipes.len() > PIPES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
@@ -188,7 +262,10 @@ impl Ipc {
 
     pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
         // It was admitted; that there is less room by now is no reason to lose it.
-        let Ok(State { pipes, counters, files, sysv }) = self.sound(slot, state) else { return };
+        let Ok(State { pipes, counters, sockets, names, files, sysv }) = self.sound(slot, state)
+        else {
+            return;
+        };
         for saved in &pipes {
             self.pipes.insert(PipeNo(saved.read_end), Pipe::restored(saved));
         }
@@ -196,11 +273,15 @@ impl Ipc {
             self.counters.insert(saved.file, Counter::restored(saved));
         }
         self.sysv.restore(sysv);
-        for SavedFile { id, kind, flags, holders } in files {
+        for saved in sockets {
+            self.sockets.insert(saved.file, saved.restored());
+        }
+        self.names.extend(names);
+        for SavedFile { id, kind, flags, holders, listener } in files {
             // Who left with this view holds nothing any more.
             let stays = |node| old.keeps(cx.view(), node);
             let holders = holders.into_iter().filter(|(node, _)| stays(*node)).collect();
-            self.files.insert(id, OpenFile { kind, flags, holders });
+            self.files.insert(id, OpenFile { kind, flags, holders, listener });
         }
         for (file, kind) in self.files.drop_unheld() {
             self.closed(cx, file, kind);
@@ -212,5 +293,7 @@ impl Ipc {
         self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
         self.counters.retain(|file, _| file.slot() != slot);
         self.sysv.forget_slot(slot);
+        self.sockets.retain(|file, _| file.slot() != slot);
+        self.names.retain(|key, _| key.slot() != slot);
     }
 }

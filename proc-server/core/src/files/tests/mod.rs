@@ -5,6 +5,7 @@ mod extras;
 mod locks;
 mod poll;
 mod procfs;
+mod sockets;
 mod sysv;
 mod transfer;
 pub(crate) mod world;

@@ -84,15 +84,17 @@ impl Ipc {
             ListHere::NUMBER => {
                 ListHere::get(msg).map(|it| Answer::reply(&self.sysv.list(it.kind, it.after)))
             }
-            Send::NUMBER => Send::get(msg).and_then(|it| self.send(cx, from, it)),
+            Send::NUMBER => Send::get(msg).and_then(|it| self.send_message(cx, from, it)),
             SendText::NUMBER => {
                 SendText::get(msg).and_then(|it| self.send_text(cx, from, it, bulk.data().to_vec()))
             }
-            Receive::NUMBER => Receive::get(msg).and_then(|it| self.receive(cx, from, it, bulk)),
+            Receive::NUMBER => {
+                Receive::get(msg).and_then(|it| self.receive_message(cx, from, it, bulk))
+            }
             ReceiveText::NUMBER => ReceiveText::get(msg)
-                .and_then(|it| self.receive_here(cx, from, it, Target::Message, bulk)),
+                .and_then(|it| self.receive_message_here(cx, from, it, Target::Message, bulk)),
             GiveBack::NUMBER => {
-                GiveBack::get(msg).and_then(|it| self.give_back(cx, from, it, bulk))
+                GiveBack::get(msg).and_then(|it| self.give_message_back(cx, from, it, bulk))
             }
             _ => return None,
         })
@@ -291,7 +293,7 @@ impl Ipc {
         self.gather(cx, from, &others, &ListHere { kind: it.kind, after: it.after }, here)
     }
 
-    fn send(&mut self, cx: &mut Cx<'_>, from: Client, it: Send) -> Result<Answer, Errno> {
+    fn send_message(&mut self, cx: &mut Cx<'_>, from: Client, it: Send) -> Result<Answer, Errno> {
         let Send { id, kind, flags, space, addr, len, by } = it;
         local_only(from)?;
         if len > MESSAGE_BYTES_MAX as u64 || kind <= 0 {
@@ -341,7 +343,7 @@ impl Ipc {
         Ok(Answer::Pending(ticket))
     }
 
-    fn receive(
+    fn receive_message(
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,
@@ -353,7 +355,7 @@ impl Ipc {
         let request = ReceiveText { id, wanted, by };
         match place(cx, from, id::slot(id)) {
             Place::Here => {
-                self.receive_here(cx, from, request, Target::Program { space, addr }, bulk)
+                self.receive_message_here(cx, from, request, Target::Program { space, addr }, bulk)
             }
             Place::There(home) => {
                 // So that the message, once taken, has a place.
@@ -365,7 +367,7 @@ impl Ipc {
         }
     }
 
-    fn receive_here(
+    fn receive_message_here(
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,
@@ -394,7 +396,7 @@ impl Ipc {
         Ok(Answer::Pending(ticket))
     }
 
-    fn give_back(
+    fn give_message_back(
         &mut self,
         cx: &mut Cx<'_>,
         from: Client,

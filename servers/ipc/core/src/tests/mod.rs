@@ -5,6 +5,8 @@ mod counters;
 mod moves;
 mod pipes;
 mod remote;
+mod sockets;
+mod sockets_apart;
 mod sysv;
 mod terminal;
 mod views;
