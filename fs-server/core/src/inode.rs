@@ -128,6 +128,8 @@ pub struct FileBody {
     pub extents: Extents,
     /// Programs may have written through a mapping what `extents` knows nothing of: all of it is data.
     pub mapped: bool,
+    /// It was made without a name and may get one, O_TMPFILE.
+    pub linkable: bool,
 }
 
 /// What a directory knows of one name.
