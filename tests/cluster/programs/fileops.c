@@ -113,8 +113,11 @@ static void check_holes(void) {
     CHECK(map != MAP_FAILED);
     map[PAGE] = 'm';
     SAME(map[5], 'z');
-    SAME(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
-    SAME(map[5], 0);
+    // Of what other machines may have mapped it cannot be made everywhere.
+    if (!fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE))
+        SAME(map[5], 0);
+    else
+        SAME(errno, EOPNOTSUPP);
     SAME(map[PAGE], 'm');
     SAME(lseek(file, 1, SEEK_DATA) <= PAGE, 1);
     SAME(munmap(map, 2 * PAGE), 0);
@@ -316,6 +319,8 @@ static void check_names(void) {
     int file = open("a", O_PATH);
     FAILS(read(file, name, 1), EBADF);
     FAILS(fchmod(file, 0600), EBADF);
+    FAILS(fchown(file, 0, 0), EBADF);
+    SAME(fchownat(file, "", 0, 0, AT_EMPTY_PATH), 0);
     struct stat status;
     SAME(fstat(file, &status), 0);
     close(file);
@@ -331,6 +336,14 @@ static void check_names(void) {
         SAME(unlink("s/own"), 0);
         FAILS(chown("s", 5, 5), EPERM);
         FAILS(open("s/root", O_WRONLY), EACCES);
+        int reads = open("s/root", O_RDONLY);
+        FAILS(fchmod(reads, 0666), EPERM);
+        FAILS(futimens(reads, NULL), EACCES);
+        struct timespec times[2] = {{5, 0}, {5, 0}};
+        FAILS(utimensat(AT_FDCWD, "s/root", times, 0), EPERM);
+        times[0].tv_nsec = times[1].tv_nsec = UTIME_OMIT;
+        SAME(utimensat(AT_FDCWD, "s/root", times, 0), 0);
+        close(reads);
         CHILD_END();
     }
     CHILD(child);
