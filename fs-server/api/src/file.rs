@@ -12,6 +12,7 @@
 //! means: a page of the program rests elsewhere; fetch it and run the call again, nothing has
 //! happened. A call that must wait answers "later"; its end may be `ERESTART` too.
 
+use crate::name::Credentials;
 use abi::{FileId, NodeId, ObjectId, ServerId, SpaceId};
 use alloc::vec::Vec;
 use runtime::{cold, hot, operations};
@@ -220,12 +221,16 @@ pub struct Attributes {
     pub atime_ns: Option<i64>,
     /// Last write, nanoseconds since 1970.
     pub mtime_ns: Option<i64>,
+    /// Both times are the present one: who may write the file may set them.
+    pub now: bool,
 }
 /// fchmod(2), fchown(2), futimens(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SetAttributes {
-    /// The file.
+    /// The file. EBADF: it is only a path, O_PATH.
     pub file: FileId,
+    /// Whose permissions count.
+    pub who: Credentials,
     /// What to change.
     pub attributes: Attributes,
 }

@@ -59,7 +59,7 @@ impl Meta {
     /// chmod(2), chown(2), utimensat(2).
     ///
     /// # Errors
-    /// EPERM.
+    /// EPERM. EACCES: the present time, by who may not write.
     pub fn change(
         &mut self,
         who: &Credentials,
@@ -70,12 +70,13 @@ impl Meta {
         let gives = change.uid.is_some_and(|uid| uid != self.uid)
             || change.gid.is_some_and(|gid| gid != self.gid && gid != who.gid);
         let sets_times = change.atime_ns.is_some() || change.mtime_ns.is_some();
-        let allowed = if sets_times && change.mode.is_none() && change.uid.is_none() {
-            owns || self.check(who, MAY_WRITE, false).is_ok()
-        } else {
-            owns && (who.uid == 0 || !gives)
-        };
-        if !allowed {
+        let changes = [change.mode, change.uid, change.gid].iter().any(Option::is_some);
+        if !sets_times && !changes {
+            return Ok(());
+        }
+        if change.now && !changes && !owns {
+            self.check(who, MAY_WRITE, false)?;
+        } else if !(owns && (who.uid == 0 || !gives)) {
             return Err(Errno::EPERM);
         }
         if (change.uid.is_some() || change.gid.is_some()) && self.mode & 0o111 != 0 {
@@ -130,6 +131,8 @@ pub struct FileBody {
     pub extents: Extents,
     /// Programs may have written through a mapping what `extents` knows nothing of: all of it is data.
     pub mapped: bool,
+    /// It was made without a name and may get one, O_TMPFILE.
+    pub linkable: bool,
 }
 
 /// What a directory knows of one name.

@@ -49,8 +49,11 @@ pub const LOCK_WAITS_MAX: usize = 1024;
 pub const LOOK_NS: u64 = 50_000_000;
 /// See [`LOOK_NS`].
 pub const LOOK_NS_MAX: u64 = 10_000_000_000;
-/// Processes that one such search finds, and those that one message names: with more it ends without a word.
-pub const LOOK_PIDS_MAX: usize = 256;
+/// Processes that one such search finds, and those that one message names, at five bytes each: with more it ends
+/// without a word.
+pub const LOOK_PIDS_MAX: usize = 160;
+const _: () =
+    assert!(5 * (LOOK_PIDS_MAX + 1) + 3 <= abi::limits::MESSAGE_BYTES, "one message names them");
 /// Times that it asks all members, each time for what the last one found.
 pub const LOOK_ROUNDS_MAX: u32 = 32;
 /// Until a cancel is sent again: it misses a call that is between two homes.

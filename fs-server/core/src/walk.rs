@@ -193,6 +193,11 @@ pub enum NameOp {
         /// AT_SYMLINK_FOLLOW.
         follow: bool,
     },
+    /// The second path of linkat(2), where the first one was an inode.
+    LinkInode {
+        /// The inode.
+        inode: InodeId,
+    },
     /// The second path of linkat(2).
     LinkTo {
         /// The present name.

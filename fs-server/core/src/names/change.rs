@@ -87,20 +87,32 @@ impl FsCore {
         self.tree.folder_mut(last.dir)?;
         let now_ns = self.now_ns(cx);
         let body = body(&folder);
-        let inherits = folder.mode & 0o2000 != 0;
         let is_directory = matches!(body, Body::Directory(_));
+        let meta = self.new_meta(cx, who, last.dir, (mode, is_directory))?;
+        let inode = self.tree.add(last.dir.slot(), meta, body)?;
+        self.name_it(last.dir, &last.name, inode, now_ns)?;
+        Ok(inode)
+    }
+
+    /// Owner, permissions and times of what is made in a directory.
+    pub(super) fn new_meta(
+        &self,
+        cx: &Cx<'_>,
+        who: &Credentials,
+        dir: InodeId,
+        (mode, is_directory): (u32, bool),
+    ) -> Result<Meta, Errno> {
+        let (folder, now_ns) = (self.tree.meta(dir)?, self.now_ns(cx));
+        let inherits = folder.mode & 0o2000 != 0;
         let inherited = if inherits && is_directory { 0o2000 } else { 0 };
-        let meta = Meta {
+        Ok(Meta {
             mode: mode & !who.mask & 0o7777 | inherited,
             uid: who.uid,
             gid: if inherits { folder.gid } else { who.gid },
             atime_ns: now_ns,
             mtime_ns: now_ns,
             ctime_ns: now_ns,
-        };
-        let inode = self.tree.add(last.dir.slot(), meta, body)?;
-        self.name_it(last.dir, &last.name, inode, now_ns)?;
-        Ok(inode)
+        })
     }
 
     pub(super) fn last_unlink(

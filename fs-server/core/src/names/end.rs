@@ -96,6 +96,7 @@ impl FsCore {
             | NameOp::RenameFrom { .. }
             | NameOp::RenameTo { .. }
             | NameOp::LinkFrom { .. }
+            | NameOp::LinkInode { .. }
             | NameOp::LinkTo { .. } => Err(Errno::EINVAL.into()),
         }
     }
@@ -106,7 +107,7 @@ impl FsCore {
         cx: &mut Cx<'_>,
         node: NodeId,
         walk: &mut Walk,
-        op: &NameOp,
+        op: &mut NameOp,
         kind: &Kind,
     ) -> Result<Flow, Stop> {
         let inode = walk.at;
@@ -126,9 +127,26 @@ impl FsCore {
                 NameOp::Open { flags, .. } => {
                     self.open_existing(cx, node, &who, *flags, None, inode)
                 }
+                NameOp::LinkFrom { to, .. } => {
+                    *walk = (**to).clone();
+                    *op = NameOp::LinkInode { inode };
+                    Ok(Flow::On)
+                }
                 _ => self.on_file(cx, &who, op, None, inode),
             };
         }
+        self.at_directory(cx, node, walk, op)
+    }
+
+    /// The path has ended at a directory.
+    fn at_directory(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        walk: &Walk,
+        op: &NameOp,
+    ) -> Result<Flow, Stop> {
+        let (inode, who) = (walk.at, walk.who);
         match op {
             NameOp::Stat { .. } => Ok(Found::Stat(self.tree.stat(inode)?).into()),
             NameOp::Enter => {
@@ -147,10 +165,12 @@ impl FsCore {
                 self.tree.inode_mut(inode)?.meta.change(&who, attributes, now_ns)?;
                 Ok(Found::Unit.into())
             }
+            NameOp::Open { flags, mode } if flags & O_TMPFILE == O_TMPFILE => {
+                Ok(self.open_nameless(cx, node, &who, (*flags, *mode), inode)?.into())
+            }
             NameOp::Open { flags, .. } => {
                 self.tree.meta(inode)?.check(&who, wanted(*flags) & MAY_READ, true)?;
                 let refused = match () {
-                    () if flags & O_TMPFILE == O_TMPFILE => Some(Errno::EOPNOTSUPP),
                     () if flags & O_CREAT != 0 && flags & O_EXCL != 0 => Some(Errno::EEXIST),
                     () if flags & O_CREAT != 0 => Some(Errno::EISDIR),
                     () if wanted(*flags) & MAY_WRITE != 0 => Some(Errno::EISDIR),
@@ -168,9 +188,10 @@ impl FsCore {
             NameOp::Unlink { directory: true, .. } | NameOp::ReadLink => Err(Errno::EINVAL.into()),
             NameOp::MakeSocket { .. } => Err(Errno::EADDRINUSE.into()),
             NameOp::FindSocket => Err(Errno::ECONNREFUSED.into()),
-            NameOp::MakeDirectory { .. } | NameOp::MakeLink { .. } | NameOp::LinkTo { .. } => {
-                Err(Errno::EEXIST.into())
-            }
+            NameOp::MakeDirectory { .. }
+            | NameOp::MakeLink { .. }
+            | NameOp::LinkInode { .. }
+            | NameOp::LinkTo { .. } => Err(Errno::EEXIST.into()),
             NameOp::RenameFrom { .. } | NameOp::RenameTo { .. } => Err(Errno::EBUSY.into()),
             NameOp::LinkFrom { .. } => Err(Errno::EPERM.into()),
         }

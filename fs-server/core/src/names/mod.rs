@@ -233,6 +233,11 @@ impl FsCore {
                 self.rename(cx, &walk.who, from, &to, *flags)?;
                 Ok(Found::Unit.into())
             }
+            NameOp::LinkInode { inode } => {
+                let to = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
+                self.link_inode(cx, &walk.who, *inode, &to)?;
+                Ok(Found::Unit.into())
+            }
             NameOp::LinkTo { from } => {
                 let to = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
                 self.hard_link(cx, &walk.who, from, &to)?;
@@ -263,6 +268,7 @@ fn follows(op: &NameOp, slash: bool) -> bool {
         | NameOp::Unlink { .. }
         | NameOp::RenameFrom { .. }
         | NameOp::RenameTo { .. }
+        | NameOp::LinkInode { .. }
         | NameOp::LinkTo { .. } => false,
     }
 }

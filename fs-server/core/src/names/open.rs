@@ -3,7 +3,7 @@
 
 use super::{Flow, Last};
 use crate::FsCore;
-use crate::inode::{Body, MAY_READ, MAY_WRITE};
+use crate::inode::{Body, FileBody, MAY_EXECUTE, MAY_READ, MAY_WRITE};
 use crate::tree::Kind;
 use crate::walk::{Found, Stop, Walk};
 use abi::linux::general::{
@@ -24,11 +24,8 @@ impl FsCore {
         last: &Last,
         kind: Option<Kind>,
     ) -> Result<Flow, Stop> {
-        if flags & O_TMPFILE == O_TMPFILE {
-            return Err(Errno::EOPNOTSUPP.into());
-        }
         let (Some(kind), Some(inode)) = (kind, last.found) else {
-            if flags & O_CREAT == 0 {
+            if flags & O_CREAT == 0 || flags & O_TMPFILE == O_TMPFILE {
                 return Err(Errno::ENOENT.into());
             }
             if last.slash() {
@@ -90,6 +87,37 @@ impl FsCore {
             Kind::Socket => Err(Errno::ENXIO.into()),
             Kind::Directory | Kind::Link(_) | Kind::Elsewhere => Err(Errno::EINVAL.into()),
         }
+    }
+
+    /// A new file without a name, in the slot of a directory: O_TMPFILE.
+    pub(super) fn open_nameless(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        who: &Credentials,
+        (flags, mode): (u32, u32),
+        dir: InodeId,
+    ) -> Result<Found, Stop> {
+        if wanted(flags) & MAY_WRITE == 0 || flags & O_CREAT != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        self.tree.meta(dir)?.check(who, MAY_WRITE | MAY_EXECUTE, true)?;
+        if !self.tree.is_home(dir) {
+            return Err(Stop::Go(dir.slot()));
+        }
+        if cx.is_frozen(dir.slot()) {
+            return Err(Stop::View);
+        }
+        self.files.room()?;
+        let linkable = flags & O_EXCL == 0;
+        let body = Body::File(FileBody { linkable, ..FileBody::default() });
+        let meta = self.new_meta(cx, who, dir, (mode, false))?;
+        let inode = self.tree.add(dir.slot(), meta, body)?;
+        let opened = self.open_upper(cx, node, inode, flags & !(O_TMPFILE & !O_DIRECTORY));
+        if opened.is_err() {
+            self.tree.free_unused(inode);
+        }
+        Ok(opened?)
     }
 
     pub(super) fn open_upper(

@@ -6,7 +6,7 @@ use crate::inode::{MAY_EXECUTE, MAY_WRITE};
 use crate::lower::Lower;
 use crate::tree::Kind;
 use crate::walk::{Spot, Stop};
-use abi::linux::general::RENAME_NOREPLACE;
+use abi::linux::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use abi::{Errno, InodeId};
 use fs_api::name::Credentials;
 use runtime::{Cx, Mutant};
@@ -43,8 +43,10 @@ impl FsCore {
         to: &Spot,
         flags: u32,
     ) -> Result<(), Stop> {
-        if flags & !RENAME_NOREPLACE != 0 {
-            return Err(Errno::EINVAL.into());
+        match flags {
+            0 | RENAME_NOREPLACE => {}
+            RENAME_EXCHANGE => return self.exchange(cx, who, from, to),
+            _ => return Err(Errno::EINVAL.into()),
         }
         self.both_writable(cx, who, from, to)?;
         self.check_change(from.dir, who)?;
@@ -85,6 +87,81 @@ impl FsCore {
         self.name_it(to.dir, &to.name, moved, now_ns)?;
         if !Mutant::RenameKeepsTheOldName.is_on() {
             self.tree.detach(from.dir, &from.name, now_ns)?;
+        }
+        Ok(())
+    }
+
+    /// renameat2(RENAME_EXCHANGE): two names change places.
+    fn exchange(
+        &mut self,
+        cx: &mut Cx<'_>,
+        who: &Credentials,
+        from: &Spot,
+        to: &Spot,
+    ) -> Result<(), Stop> {
+        self.both_writable(cx, who, from, to)?;
+        self.check_change(from.dir, who)?;
+        let one = self.tree.lookup(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
+        let other = self.tree.lookup(to.dir, &to.name)?.ok_or(Errno::ENOENT)?;
+        for (inode, spot, into) in [(one, from, to), (other, to, from)] {
+            let is_directory = self.tree.kind(inode)? == Kind::Directory;
+            if spot.slash && !is_directory {
+                return Err(Errno::ENOTDIR.into());
+            }
+            self.tree.check_sticky(spot.dir, inode, who)?;
+            if self.tree.kind(inode)? == Kind::Elsewhere || is_directory && Lower::is_lower(inode) {
+                return Err(Errno::EXDEV.into());
+            }
+            if is_directory {
+                self.check_not_inside(inode, into.dir)?;
+            }
+        }
+        if one == other {
+            return Ok(());
+        }
+        self.writable(cx, from.dir, &from.name)?;
+        let now_ns = self.now_ns(cx);
+        for (inode, spot) in [(one, from), (other, to)] {
+            if Lower::is_lower(inode) {
+                let copy = self.copy_up(cx, spot.dir.slot(), inode, true)?;
+                self.name_it(spot.dir, &spot.name, copy, now_ns)?;
+            }
+        }
+        // From here on nothing can fail: there is room for as many names as there were.
+        let one = self.tree.detach(from.dir, &from.name, now_ns)?;
+        let other = self.tree.detach(to.dir, &to.name, now_ns)?;
+        self.tree.link(to.dir, &to.name, one, now_ns)?;
+        Ok(self.tree.link(from.dir, &from.name, other, now_ns)?)
+    }
+
+    /// linkat(2) of a file that the caller has open, which may have no name yet.
+    pub(crate) fn link_inode(
+        &mut self,
+        cx: &mut Cx<'_>,
+        who: &Credentials,
+        inode: InodeId,
+        to: &Spot,
+    ) -> Result<(), Stop> {
+        if inode.slot() != to.dir.slot() {
+            return Err(Errno::EXDEV.into());
+        }
+        if !self.tree.is_home(to.dir) {
+            return Err(Stop::Go(to.dir.slot()));
+        }
+        self.check_change(to.dir, who)?;
+        self.writable(cx, to.dir, &to.name)?;
+        if self.tree.lookup(to.dir, &to.name)?.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        let links = self.tree.inode(inode)?.links;
+        let linkable = self.tree.file(inode).is_ok_and(|file| file.linkable);
+        if to.slash || links == 0 && !linkable {
+            return Err(Errno::ENOENT.into());
+        }
+        let now_ns = self.now_ns(cx);
+        self.tree.link(to.dir, &to.name, inode, now_ns)?;
+        if linkable {
+            self.tree.file_mut(inode)?.0.linkable = false;
         }
         Ok(())
     }

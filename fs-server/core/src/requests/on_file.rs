@@ -7,6 +7,7 @@ use crate::data::{Sink, Source};
 use crate::job::{Shape, Waiting, Work};
 use crate::tree::Kind;
 use crate::walk::{NameOp, Walk};
+use abi::linux::general::O_PATH;
 use abi::{Errno, FileId, NodeId};
 use alloc::vec::Vec;
 use fs_api::file::{self, FileObject};
@@ -66,12 +67,13 @@ impl FsCore {
             file::FileStat::NUMBER => {
                 let stat = file::FileStat::get(msg)?;
                 let op = NameOp::Stat { follow: false };
-                self.by_inode(cx, from, bulk, (stat.file, &stat), op)?
+                let who = Credentials::default();
+                self.by_inode(cx, from, bulk, (stat.file, &stat), (op, who))?
             }
             file::SetAttributes::NUMBER => {
                 let set = file::SetAttributes::get(msg)?;
                 let op = NameOp::Change { follow: false, attributes: set.attributes };
-                self.by_inode(cx, from, bulk, (set.file, &set), op)?
+                self.by_inode(cx, from, bulk, (set.file, &set), (op, set.who))?
             }
             file::Fsync::NUMBER => {
                 let sync = file::Fsync::get(msg)?;
@@ -167,20 +169,23 @@ impl FsCore {
         from: Client,
         bulk: &mut Bulk<'_>,
         (file, request): (FileId, &O),
-        op: NameOp,
+        (op, who): (NameOp, Credentials),
     ) -> Result<Answer, Errno> {
         if !self.is_mine(cx, file)? {
             return Ok(self.forward(cx, from, file.slot(), request, Vec::new()));
         }
-        let inode = self.files.get(file)?.inode;
+        let description = self.files.get(file)?;
+        let inode = description.inode;
+        if matches!(op, NameOp::Change { .. }) && description.flags & O_PATH != 0 {
+            return Err(Errno::EBADF);
+        }
         if self.tree.is_lost(inode) {
             return Err(Errno::EIO);
         }
         if matches!(op, NameOp::Stat { .. }) && self.tree.is_here(inode) {
             return Ok(Answer::from_result(self.tree.stat(inode)));
         }
-        // The file was opened: who may change it is for proc-server to say.
-        let walk = Walk::at(inode, Credentials::default());
+        let walk = Walk::at(inode, who);
         Ok(self.start(cx, from, bulk, Work::Name { walk, op, shape: Shape::Bare }))
     }
 

@@ -125,7 +125,8 @@ pub(super) fn name_work(op: u16, msg: &Msg) -> Result<(Walk, NameOp), Errno> {
         name::Link::NUMBER => {
             let name::Link { from, to_dir, to_path, follow } = name::Link::get(msg)?;
             let to = second(to_dir, &to_path, from.who)?.into();
-            (named(&from)?, NameOp::LinkFrom { to, follow })
+            // Empty: what the caller has open, linkat(AT_EMPTY_PATH).
+            (Walk::new(&from)?, NameOp::LinkFrom { to, follow })
         }
         name::MakeLink::NUMBER => {
             let name::MakeLink { at, target } = name::MakeLink::get(msg)?;

@@ -384,6 +384,8 @@ fn steps_of_another_nodes_making_are_checked() {
     assert_eq!(w.call_as_peer(1, 0, &IsOpen { file: FileId::from_raw(99) }), Err(Errno::EBADF));
     let many = WaitsFor { pids: vec![1; LOOK_PIDS_MAX + 1] };
     assert_eq!(w.call_as_peer(1, 0, &many), Err(Errno::EINVAL));
+    let most = WaitsFor { pids: vec![u32::MAX; LOOK_PIDS_MAX] };
+    assert_eq!(w.call_as_peer(1, 0, &most), Ok(()), "one message names them");
     assert_eq!(ranges(&w, 0), 0);
     assert_eq!(step(inode, pid, Shared, (0, 5), node(2)), Ok(()));
     assert_eq!(

@@ -8,6 +8,7 @@ mod lock_moves;
 mod locks;
 mod model;
 mod moves;
+mod nameless;
 mod pieces;
 mod room;
 mod single;

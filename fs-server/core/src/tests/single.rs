@@ -8,8 +8,9 @@ use fs_api::file::{
     Resize, Seek, SetAttributes, SetFlags, Stat, WriteAt,
 };
 use fs_api::name::{
-    ChangeName, CheckAccess, Enter, FileKind, FindSocket, Link, MakeDirectory, MakeLink,
-    MakeSocket, NameStat, Named, Open, PathOf, ReadLink, Rename, TreeUse, TruncateName, Unlink,
+    ChangeName, CheckAccess, Credentials, Enter, FileKind, FindSocket, Link, MakeDirectory,
+    MakeLink, MakeSocket, NameStat, Named, Open, PathOf, ReadLink, Rename, TreeUse, TruncateName,
+    Unlink,
 };
 use std::string::{String, ToString};
 use std::vec;
@@ -297,7 +298,7 @@ fn flags_of_open_are_honoured() {
     assert_eq!(w.open(0, "/tmp/x/y", 0), Err(Errno::ENOTDIR));
     assert_eq!(w.open(0, "/tmp/y/", CREATE), Err(Errno::EISDIR));
     assert_eq!(w.open(0, "/tmp", 1), Err(Errno::EISDIR));
-    assert_eq!(w.open(0, "/tmp", 0o20200002), Err(Errno::EOPNOTSUPP));
+    assert_eq!(w.open(0, "/tmp", 0o20200000), Err(Errno::EINVAL));
     w.write(0, file, b"abc").expect("room");
     w.write(0, file, b"def").expect("room");
     let append = w.open(0, "/tmp/x", 0o2001).expect("there");
@@ -407,6 +408,28 @@ fn permissions_are_checked_for_all_but_root() {
 }
 
 #[test]
+fn open_file_is_changed_by_its_owner_and_not_through_a_path_alone() {
+    let w = World::new(2);
+    w.put(0, "/tmp/f", b"x").expect("made");
+    w.chmod(0, "/tmp/f", 0o666).expect("root may");
+    let file = w.open(1, "/tmp/f", 0).expect("there");
+    let who = Credentials { uid: 5, gid: 5, mask: 0 };
+    let set = |file, who, attributes| w.call(1, &SetAttributes { file, who, attributes });
+    let mode = Attributes { mode: Some(0o600), ..Attributes::default() };
+    let times = |now| Attributes { atime_ns: Some(7), mtime_ns: Some(7), now, ..mode };
+    let times = |now| Attributes { mode: None, ..times(now) };
+    assert_eq!(set(file, who, mode), Err(Errno::EPERM));
+    // Who may write may set the present time, and no other; nobody is asked about nothing.
+    assert_eq!(set(file, who, times(true)), Ok(()));
+    assert_eq!(set(file, who, times(false)), Err(Errno::EPERM));
+    assert_eq!(set(file, who, Attributes::default()), Ok(()));
+    assert_eq!(set(file, Credentials::default(), mode), Ok(()));
+    assert_eq!(set(file, who, times(true)), Err(Errno::EACCES));
+    let path = w.open(1, "/tmp/f", 0o10_000_000).expect("there");
+    assert_eq!(set(path, Credentials::default(), mode), Err(Errno::EBADF));
+}
+
+#[test]
 fn attributes_of_image_files_are_kept_in_a_copy() {
     let w = World::new(1);
     w.chmod(0, "/bin/busybox", 0o4711).expect("root may");
@@ -417,7 +440,8 @@ fn attributes_of_image_files_are_kept_in_a_copy() {
     assert_eq!(w.list(0, "/usr").expect("still whole"), ["empty", "share"]);
     let file = w.open(0, "/etc/passwd", 0).expect("there");
     let attributes = Attributes { mtime_ns: Some(5), ..Attributes::default() };
-    w.call(0, &SetAttributes { file, attributes }).expect("open");
+    let who = Credentials::default();
+    w.call(0, &SetAttributes { file, who, attributes }).expect("open");
     assert_eq!(w.stat(0, "/etc/passwd").expect("there").mtime_ns, 5);
     assert_eq!(w.chmod(0, "/dev/null", 0o600), Err(Errno::EPERM));
 }

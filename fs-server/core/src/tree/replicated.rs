@@ -63,6 +63,8 @@ pub enum Shape {
         size: u64,
         /// As [`FileBody::mapped`].
         mapped: bool,
+        /// As [`FileBody::linkable`].
+        linkable: bool,
     },
     /// A directory.
     Directory {
@@ -84,7 +86,9 @@ impl Tree {
     pub fn shape(&self, id: InodeId) -> Option<(Meta, u32, Shape)> {
         let inode = self.inodes.get(&id)?;
         let shape = match &inode.body {
-            Body::File(file) => Shape::File { size: file.size, mapped: file.mapped },
+            Body::File(file) => {
+                Shape::File { size: file.size, mapped: file.mapped, linkable: file.linkable }
+            }
             Body::Link(target) => Shape::Link(target.clone()),
             Body::Socket => Shape::Socket,
             Body::Directory(folder) => Shape::Directory {
@@ -135,8 +139,8 @@ impl Tree {
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
         match (&mut inode.body, shape) {
-            (Body::File(file), Shape::File { size, mapped }) => {
-                file.mapped = mapped;
+            (Body::File(file), Shape::File { size, mapped, linkable }) => {
+                (file.mapped, file.linkable) = (mapped, linkable);
                 let cut = file.object.filter(|_| size != file.size);
                 file.size = size;
                 let freed = file.extents.cut(size.div_ceil(PAGE_BYTES as u64));

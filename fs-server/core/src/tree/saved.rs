@@ -27,7 +27,7 @@ pub struct SavedInode {
 
 #[derive(Serialize, Deserialize)]
 enum SavedBody {
-    File { size: u64, written: Vec<(u64, u64)>, mapped: bool },
+    File { size: u64, written: Vec<(u64, u64)>, mapped: bool, linkable: bool },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
     Socket,
@@ -195,13 +195,13 @@ impl Tree {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
             SavedBody::Socket => (named, Body::Socket),
-            SavedBody::File { size, written, mapped } => {
+            SavedBody::File { size, written, mapped, linkable } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
                     extents.add(start..end);
                 }
                 self.charge(extents.pages(), 0);
-                (named, Body::File(FileBody { object, size, extents, mapped }))
+                (named, Body::File(FileBody { object, size, extents, mapped, linkable }))
             }
             SavedBody::Directory { links, folder } => {
                 let SavedFolder { parent, entries, next_cookie, dead } = folder;
@@ -244,7 +244,8 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
     let body = match &inode.body {
         Body::File(file) => {
             let written = file.extents.ranges().collect();
-            SavedBody::File { size: file.size, written, mapped: file.mapped }
+            let (mapped, linkable) = (file.mapped, file.linkable);
+            SavedBody::File { size: file.size, written, mapped, linkable }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
         Body::Socket => SavedBody::Socket,

@@ -222,7 +222,7 @@ fn change_descriptor<M: Machine>(
     attributes: Attributes,
 ) -> SysResult {
     let file = glue::file(call, fd, Errno::EPERM)?;
-    let op = SetAttributes { file: file.file, attributes };
+    let op = SetAttributes { file: file.file, who: call.credentials(), attributes };
     Ok(call.ask_server(file.server(), &op, 0, glue::wait(Wait::Zero)))
 }
 
@@ -270,7 +270,9 @@ pub fn chown<M: Machine>(
 ) -> SysResult {
     let attributes = owner_attributes(uid, gid);
     if flags & AT_EMPTY_PATH != 0 && glue::path_is_empty(call, addr)? {
-        return change_descriptor(call, dirfd, attributes);
+        // By its inode: a descriptor that is only a path will do.
+        let place = names::opened(glue::file(call, dirfd, Errno::EPERM)?)?;
+        return change_name(call, place, false, attributes);
     }
     let place = names::place(call, dirfd, addr)?;
     change_name(call, place, flags & AT_SYMLINK_NOFOLLOW == 0, attributes)
@@ -285,7 +287,7 @@ pub fn fchown<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
 fn now_attributes<M: Machine>(call: &Call<'_, '_, M>) -> Attributes {
     let now_ns = call.core.machine.boot_time_ns().saturating_add(call.cx.now_ns());
     let now_ns = Some(i64::try_from(now_ns).unwrap_or(i64::MAX));
-    Attributes { atime_ns: now_ns, mtime_ns: now_ns, ..Attributes::default() }
+    Attributes { atime_ns: now_ns, mtime_ns: now_ns, now: true, ..Attributes::default() }
 }
 
 fn signed_ns(time: Timespec) -> Result<i64, Fail> {
@@ -310,7 +312,8 @@ pub fn utimensat<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         };
         let atime_ns = pick(read[0], now.atime_ns)?;
         let mtime_ns = pick(read[1], now.mtime_ns)?;
-        Attributes { atime_ns, mtime_ns, ..Attributes::default() }
+        let now = read.iter().all(|time| time.nanoseconds == UTIME_NOW);
+        Attributes { atime_ns, mtime_ns, now, ..Attributes::default() }
     };
     if addr == 0 {
         return change_descriptor(call, dirfd, attributes);

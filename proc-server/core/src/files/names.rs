@@ -19,9 +19,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use fs_api::file::{Inode, InodeOf, Stat};
 use fs_api::name::{
-    ChangeName, CheckAccess, Credentials, Enter, FindSocket, GetExtra, Link, MakeDirectory,
-    MakeLink, MakeSocket, NameStat, Named, Open, Opened, ReadLink, RemoveExtra, Rename, SetExtra,
-    TruncateName, Unlink,
+    ChangeName, CheckAccess, Credentials, Enter, FileKind, FindSocket, GetExtra, Link,
+    MakeDirectory, MakeLink, MakeSocket, NameStat, Named, Open, Opened, ReadLink, RemoveExtra,
+    Rename, SetExtra, TruncateName, Unlink,
 };
 use runtime::{NodeReply, Wire};
 
@@ -419,10 +419,33 @@ pub fn link<M: Machine>(
     call: &mut Call<'_, '_, M>,
     [from_dir, from, to_dir, to, flags]: [u64; 5],
 ) -> SysResult {
-    let from = place(call, from_dir, from)?;
+    let flags = flags as u32;
+    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let empty = flags & AT_EMPTY_PATH != 0 && glue::path_is_empty(call, from)?;
+    let from = if empty && from_dir as u32 != AT_FDCWD as u32 {
+        // As on Linux for who may read everything.
+        if call.credentials().uid != 0 {
+            return Err(Errno::ENOENT.into());
+        }
+        opened(glue::file(call, from_dir, Errno::EXDEV)?)?
+    } else {
+        place(call, from_dir, from)?
+    };
     let to = place(call, to_dir, to)?;
-    let follow = flags as u32 & AT_SYMLINK_FOLLOW != 0;
+    let follow = flags & AT_SYMLINK_FOLLOW != 0;
     advance(call, Box::new(NameCall::Link { from, to, follow }), 0)
+}
+
+/// An open file as a place: pipes, terminals and their like are in no tree.
+pub fn opened(file: OpenFile) -> Result<Place, Fail> {
+    match file.kind {
+        FileKind::Regular | FileKind::Directory | FileKind::Device => {
+            Ok(Place { start: Start::Descriptor(file), path: String::new() })
+        }
+        _ => Err(Errno::EXDEV.into()),
+    }
 }
 
 /// symlink(2), symlinkat(2).

@@ -99,7 +99,7 @@ pub(crate) fn named<M: Machine>(
     if let (Name::Descriptor(pid, fd), true) = (name, rest.is_empty() && follows(&name_call))
         && pid == call.process().own.pid.get()
     {
-        return own_descriptor(call, &name_call, fd);
+        return own_descriptor(call, name_call, hops, fd);
     }
     let stage = Stage::Remote(call.core.node);
     let wait = TextWait { call: name_call, hops, path, moves: 0, stage };
@@ -112,7 +112,8 @@ fn follows(call: &NameCall) -> bool {
         NameCall::Open { flags, .. } => flags & O_NOFOLLOW == 0,
         NameCall::Stat { follow, .. }
         | NameCall::Change { follow, .. }
-        | NameCall::Extra { follow, .. } => *follow,
+        | NameCall::Extra { follow, .. }
+        | NameCall::Link { follow, .. } => *follow,
         NameCall::Access { .. } | NameCall::Truncate { .. } | NameCall::Enter { .. } => true,
         NameCall::ReadLink { .. }
         | NameCall::MakeDirectory { .. }
@@ -120,7 +121,6 @@ fn follows(call: &NameCall) -> bool {
         | NameCall::FindSocket { .. }
         | NameCall::Unlink { .. }
         | NameCall::Rename { .. }
-        | NameCall::Link { .. }
         | NameCall::MakeLink { .. } => false,
     }
 }
@@ -373,16 +373,24 @@ fn open<M: Machine>(
 /// `/proc/self/fd/N`: the description itself, not another open of its file.
 fn own_descriptor<M: Machine>(
     call: &mut Call<'_, '_, M>,
-    name_call: &NameCall,
+    mut name_call: Box<NameCall>,
+    hops: u8,
     fd: u64,
 ) -> SysResult {
     let target = call.process().own.files.get(fd).map_err(|_| Errno::ENOENT)?.target.clone();
-    match name_call {
+    match &mut *name_call {
+        NameCall::Link { from, .. } => match target {
+            Target::Local(_) => Err(Errno::EXDEV.into()),
+            Target::File(file) => {
+                *from = names::opened(file)?;
+                names::advance(call, name_call, hops)
+            }
+        },
         NameCall::Open { flags, .. } => {
             if let Target::File(file) = target {
                 call.core.holders.add(file);
             }
-            let descriptor = Descriptor { target, close_on_exec: flags & O_CLOEXEC != 0 };
+            let descriptor = Descriptor { target, close_on_exec: *flags & O_CLOEXEC != 0 };
             crate::files::insert(call, descriptor, 0)
         }
         NameCall::Stat { out, .. } => match target {
