@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod dispatch;
+pub mod flight;
 mod glue;
 pub mod holders;
 mod ioctl;
