@@ -9,7 +9,7 @@ use abi::linux::general::O_NONBLOCK;
 use abi::{Errno, FileId, NodeId};
 use alloc::vec::Vec;
 use ipc_api::between::{Claim, Enqueue, Joined, Refuse};
-use ipc_api::socket::{Accept, Accepted};
+use ipc_api::socket::{Accept, Accepted, NAME_BYTES};
 use runtime::{Answer, Client, Cx};
 
 impl Ipc {
@@ -22,7 +22,7 @@ impl Ipc {
     ) -> Result<Answer, Errno> {
         let Enqueue { listener: file, end, kind, text, waits } = request;
         let node = node_of(cx, from);
-        if cx.view().home(end.slot()) != node {
+        if cx.view().home(end.slot()) != node || text.len() > NAME_BYTES {
             return Err(Errno::EPERM);
         }
         let socket = self.sockets.get_mut(&file).ok_or(Errno::ECONNREFUSED)?;

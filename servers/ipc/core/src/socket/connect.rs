@@ -13,7 +13,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 use ipc_api::between::{Enqueue, Joined, Lookup, Register};
-use ipc_api::socket::{Bind, Connect, Listen, Name, SocketType};
+use ipc_api::socket::{Bind, Connect, Listen, NAME_BYTES, Name, SocketType};
 use runtime::{Answer, Client, Cx};
 
 /// Abstract names that are tried for a socket whose program chose none.
@@ -192,7 +192,8 @@ impl Ipc {
         joined: Result<Joined, Errno>,
     ) {
         let Connecting { ticket, file, .. } = *connecting;
-        match joined {
+        let sound = |it: &Joined| it.name.text.len() <= NAME_BYTES;
+        match joined.and_then(|it| if sound(&it) { Ok(it) } else { Err(Errno::EPROTO) }) {
             Ok(Joined { name, owner }) => {
                 if let Some(it) = self.sockets.get_mut(&end) {
                     it.name = Name { inode: None, text: name.text.clone() };
