@@ -262,6 +262,16 @@ pub struct MovesOpen {
 /// Tokens of a [`MovesOpen`]: as many moves as a node takes at a time.
 pub const MOVES_OPEN_MAX: usize = 64;
 
+hot! {
+    /// A message was received that has descriptors of the asked node: the asking one is to hold each file. The
+    /// files are the bulk data, postcard of their ids and kinds. ENOENT: they are gone. `keep`: the message stays.
+    pub struct TakeRights { pub token: u64, pub keep: bool }
+}
+hot! {
+    /// Nobody will receive these descriptors of the asked node.
+    pub struct DropRights { pub token: u64 }
+}
+
 cold!(Tell, SendSignal, ReadProc, QueryIds, ReportIds, Located, LocatedAck, MovesOpen);
 
 operations! {
@@ -277,6 +287,8 @@ operations! {
     0x108, slow, repeat: LocatedAck => ();
     0x109, slow, repeat: Closed => ();
     0x10a, slow, repeat: ClosedAck => ();
+    0x10b, slow, once: TakeRights => ();
+    0x10c, slow, repeat: DropRights => ();
     0x110, slow, once: MoveProcess => crate::Migrated;
     0x111, slow, once: MoveInstall => MoveInstalled;
     0x112, slow, repeat: MoveCommit => ();

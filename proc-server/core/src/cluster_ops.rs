@@ -582,6 +582,11 @@ impl<M: Machine> ProcCore<M> {
         runtime::Answer::Pending(ticket)
     }
 
+    pub(crate) fn new_job(&mut self) -> u64 {
+        self.cluster.next_job += 1;
+        self.cluster.next_job
+    }
+
     fn forward_ticket<O: runtime::Operation>(
         &mut self,
         cx: &mut Cx<'_>,
@@ -589,8 +594,7 @@ impl<M: Machine> ProcCore<M> {
         node: NodeId,
         op: &O,
     ) {
-        self.cluster.next_job += 1;
-        let job = self.cluster.next_job;
+        let job = self.new_job();
         self.cluster.forwarded.insert(job, forward);
         cx.call_node(node, op, Vec::new(), crate::entry::job_cookie(job));
     }
@@ -626,6 +630,9 @@ impl<M: Machine> ProcCore<M> {
 
     /// The answer to a request that was passed on.
     pub(crate) fn forwarded(&mut self, cx: &mut Cx<'_>, job: u64, result: AskResult) {
+        if self.right_held(cx, job, &result) {
+            return;
+        }
         let Some(forward) = self.cluster.forwarded.remove(&job) else { return };
         match forward {
             Forward::Signal(ticket) => {

@@ -21,12 +21,12 @@ use alloc::vec::Vec;
 use cluster::View;
 use fs_api::file::{Caller, Ioctl};
 use fs_api::name::FileKind;
-use ipc_api::{EVENT_TERMINAL_SIGNAL, TerminalSignal};
+use ipc_api::{EVENT_RIGHTS_DROPPED, EVENT_TERMINAL_SIGNAL, RightsDropped, TerminalSignal};
 use mem_api::{EVENT_MOVE_DONE, EVENT_SPACE_LOST, MoveDone, SpaceLost};
 use proc_api::peer::{
-    Closed, ClosedAck, Count, Identify, ListProcesses, Located, LocatedAck, MoveCommit,
+    Closed, ClosedAck, Count, DropRights, Identify, ListProcesses, Located, LocatedAck, MoveCommit,
     MoveDiscard, MoveInstall, MoveProcess, MovesOpen, QueryIds, ReadProc, ReportIds, SendSignal,
-    Tell,
+    TakeRights, Tell,
 };
 use proc_api::{AdminReply, List, Migrate, MoveFigures, ProcessList, Signal, Spawn};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Msg, NodeReply, Operation, Wire};
@@ -86,6 +86,8 @@ impl<M: Machine> Core for ProcCore<M> {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.enter_view(cx, old);
+        let view = cx.view().clone();
+        self.flights_lost(cx, &view);
     }
 
     fn acting(&mut self, cx: &mut Cx<'_>) {
@@ -93,6 +95,10 @@ impl<M: Machine> Core for ProcCore<M> {
     }
 
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
+        // Its end is near, and the asker needs to know what it got.
+        if self.is_taking(ticket) {
+            return;
+        }
         // What was begun for it goes on; its asker does not wait for it any more.
         self.waiting.cancel(ticket);
         cx.complete::<()>(ticket, Err(Errno::ECANCELED));
@@ -158,6 +164,12 @@ impl<M: Machine> ProcCore<M> {
         match op {
             Tell::NUMBER => {
                 self.told(cx, node, Tell::get(msg)?);
+                Ok(Answer::reply(&()))
+            }
+            TakeRights::NUMBER => self.rights_wanted(cx, from, node, TakeRights::get(msg)?),
+            DropRights::NUMBER => {
+                let DropRights { token } = DropRights::get(msg)?;
+                self.rights_dropped(cx, RightsDropped { node: cx.node(), token });
                 Ok(Answer::reply(&()))
             }
             SendSignal::NUMBER => Ok(self.signalled(cx, origin, SendSignal::get(msg)?, false)),
@@ -233,6 +245,11 @@ impl<M: Machine> ProcCore<M> {
                 for node in crate::cluster::others(cx) {
                     // Members there are gone with the node.
                     let _ = cx.inform_node(node, &message, Vec::new());
+                }
+            }
+            (ServerId::Ipc, EVENT_RIGHTS_DROPPED) => {
+                if let Ok(dropped) = RightsDropped::get(msg) {
+                    self.rights_dropped(cx, dropped);
                 }
             }
             (ServerId::Mem, EVENT_SPACE_LOST) => {

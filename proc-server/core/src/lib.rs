@@ -73,6 +73,8 @@ pub struct ProcCore<M> {
     pub home: home::Home,
     /// Descriptors of this node by the file that they name.
     pub holders: files::Holders,
+    /// Descriptors in flight from this node.
+    pub(crate) flights: files::flight::Flights,
     /// Calls that are not implemented, by number.
     pub unimplemented: Vec<u32>,
     /// What files of proc-server itself wait for.
@@ -113,6 +115,7 @@ impl<M: Machine> ProcCore<M> {
             pids: pids::Pids::default(),
             home: home::Home::new(view, node),
             holders: files::Holders::default(),
+            flights: files::flight::Flights::default(),
             unimplemented: alloc::vec![0; limits::CALL_NUMBERS],
             procfs: procfs::ProcFs::default(),
             node,

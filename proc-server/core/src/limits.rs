@@ -14,6 +14,9 @@ pub const QUEUED_SIGNALS_MAX: usize = 64;
 pub const RERUNS_MAX: u32 = 256;
 /// Bytes of arguments and environments of all calls of execve(2) that are under way; the next gets ENOMEM.
 pub const EXEC_BYTES_MAX: usize = 768 * 1024;
+/// Files that fly with messages from this node (SCM_RIGHTS), each as often as it flies; the next message gets
+/// ETOOMANYREFS.
+pub const FLIGHT_FILES_MAX: usize = 1024;
 /// Links of `#!` interpreters.
 pub const SCRIPTS_MAX: u32 = 4;
 /// Bytes of a process's name, as prctl(2) shows it, without the final zero.

@@ -37,8 +37,19 @@ struct Listener {
 }
 
 impl Core for Listener {
-    fn request(&mut self, _: &mut Cx<'_>, _: Client, _: u16, _: &Msg, _: &mut Bulk<'_>) -> Answer {
-        Answer::Failed(Errno::ENOSYS)
+    fn request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        _: u16,
+        msg: &Msg,
+        _: &mut Bulk<'_>,
+    ) -> Answer {
+        match msg.words[0] {
+            DONE => Answer::reply(&()),
+            LATER => cx.open_ticket(from).map_or_else(Answer::Failed, Answer::Pending),
+            _ => Answer::Failed(Errno::ENOSYS),
+        }
     }
 
     fn completion(&mut self, _: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
@@ -49,8 +60,14 @@ impl Core for Listener {
         self.events.push(event);
     }
 
-    fn cancel(&mut self, _: &mut Cx<'_>, _: Ticket) {}
+    fn cancel(&mut self, cx: &mut Cx<'_>, ticket: Ticket) {
+        cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+    }
 }
+
+/// What [`Listener`] answers at once, and later.
+const DONE: u64 = 100;
+const LATER: u64 = 101;
 
 const TICKET: Ticket = Ticket { index: 5, generation: 1 };
 
@@ -397,4 +414,44 @@ fn cancel_follows_its_call_in_the_same_lane() {
             .collect();
         assert_eq!(kinds, [Kind::Call, Kind::Cancel], "{lane:?}");
     }
+}
+
+#[test]
+fn call_to_oneself_is_performed_after_the_step_as_one_of_another_node() {
+    let mut world = World::new();
+    for (number, cookie, end) in [(DONE, 10, Ok(())), (1, 11, Err(Errno::ENOSYS))] {
+        world.step(|core, cx| {
+            cx.call_node(node(1), &Ask { number }, Vec::new(), cookie);
+            assert_eq!(core.ended, [], "not under the lock of its own step");
+        });
+        assert_eq!(world.ended(), [(cookie, end)]);
+    }
+    assert_eq!(world.net.borrow().sent, 0, "no message is made of it");
+}
+
+#[test]
+fn call_to_oneself_that_waits_is_given_up() {
+    let mut world = World::new();
+    let ask = Ask { number: LATER };
+    world.step(|_, cx| cx.call_node(node(1), &ask, Vec::new(), 10));
+    assert_eq!(world.ended(), []);
+    world.step(|_, cx| cx.cancel(10));
+    assert_eq!(world.ended(), [(10, Err(Errno::ECANCELED))]);
+    world.step(|_, cx| {
+        cx.call_node(node(1), &ask, Vec::new(), 11);
+        cx.cancel(11);
+    });
+    assert_eq!(world.ended(), [(11, Err(Errno::ECANCELED))]);
+}
+
+#[test]
+fn call_to_oneself_that_is_given_up_before_it_begins_does_not_begin() {
+    let mut world = World::new();
+    world.step(|_, cx| {
+        cx.call_node(node(1), &Ask { number: DONE }, Vec::new(), 10);
+        // As a worker of another core that is quicker may do it.
+        let request = cx.tables.next_request - 1;
+        cx.tables.give_up_own(request);
+    });
+    assert_eq!(world.ended(), [(10, Err(Errno::ECANCELED))]);
 }

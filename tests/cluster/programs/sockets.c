@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Unix sockets: pairs, names, connections, messages, waiting without blocking, credentials. With an argument it
-// is one side of what two nodes do: `serve NAME N`, `ask NAME N`.
+// is one side of what two nodes do: `serve NAME N`, `ask NAME N`; `hand NAME`, `fetch NAME`.
 #define _GNU_SOURCE
 #include "check.h"
 #include <fcntl.h>
@@ -319,6 +319,86 @@ static void check_credentials(void) {
     close(ends[0]), close(ends[1]);
 }
 
+// Sends descriptors with one byte.
+static ssize_t give(int fd, const int *given, int count) {
+    char control[CMSG_SPACE(sizeof(int) * 16)] = "";
+    struct iovec from = {"x", 1};
+    struct msghdr header = {.msg_iov = &from, .msg_iovlen = 1, .msg_control = control};
+    header.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);
+    struct cmsghdr *it = CMSG_FIRSTHDR(&header);
+    it->cmsg_level = SOL_SOCKET, it->cmsg_type = SCM_RIGHTS;
+    it->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+    memcpy(CMSG_DATA(it), given, sizeof(int) * (size_t)count);
+    return sendmsg(fd, &header, 0);
+}
+
+// Receives at most `room` of them; how many there are.
+static int take(int fd, int *taken, int room, int *flags) {
+    char control[CMSG_SPACE(sizeof(int) * 16)];
+    struct iovec to = {buffer, 100};
+    struct msghdr header = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = control};
+    header.msg_controllen = CMSG_LEN(sizeof(int) * (size_t)room);
+    SAME(recvmsg(fd, &header, *flags), 1);
+    *flags = header.msg_flags;
+    struct cmsghdr *it = CMSG_FIRSTHDR(&header);
+    if (!it || it->cmsg_type != SCM_RIGHTS) return 0;
+    int count = (int)((it->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(taken, CMSG_DATA(it), sizeof(int) * (size_t)count);
+    return count;
+}
+
+static void check_descriptors(void) {
+    int ends[2], pipes[2], got[16], flags = MSG_CMSG_CLOEXEC;
+    SAME(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    SAME(pipe(pipes), 0);
+    SAME(give(ends[0], pipes, 2), 1);
+    // In flight they are open, whoever closes them.
+    close(pipes[0]), close(pipes[1]);
+    SAME(take(ends[1], got, 16, &flags), 2);
+    SAME(fcntl(got[0], F_GETFD), FD_CLOEXEC);
+    SAME(write(got[1], "through", 7), 7);
+    SAME(read(got[0], buffer, 9), 7);
+    close(got[1]);
+    SAME(read(got[0], buffer, 9), 0);
+    close(got[0]);
+    // A message that nobody receives lets go of them.
+    SAME(pipe(pipes), 0);
+    SAME(give(ends[0], pipes + 1, 1), 1);
+    close(pipes[1]);
+    fcntl(pipes[0], F_SETFL, O_NONBLOCK);
+    FAILS(read(pipes[0], buffer, 1), EAGAIN);
+    SAME(read(ends[1], buffer, 1), 1);
+    // It may take a moment.
+    struct pollfd wait = {.fd = pipes[0], .events = POLLIN};
+    SAME(poll(&wait, 1, 5000), 1);
+    SAME(read(pipes[0], buffer, 1), 0);
+    int three[3] = {ends[0], ends[1], pipes[0]};
+    SAME(give(ends[0], three, 3), 1);
+    flags = 0;
+    SAME(take(ends[1], got, 1, &flags), 1);
+    SAME(flags & MSG_CTRUNC, MSG_CTRUNC);
+    close(got[0]);
+    int bad = 99;
+    FAILS(give(ends[0], &bad, 1), EBADF);
+    close(pipes[0]);
+    // To a child that has nothing else.
+    SAME(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(pipes[0]), close(pipes[1]), close(ends[0]);
+        flags = 0;
+        SAME(take(ends[1], got, 16, &flags), 1);
+        SAME(write(got[0], "child", 5), 5);
+        CHILD_END();
+    }
+    SAME(give(ends[0], pipes + 1, 1), 1);
+    close(pipes[1]);
+    CHILD(child);
+    SAME(read(pipes[0], buffer, 9), 5);
+    SAME(read(pipes[0], buffer, 9), 0);
+    close(pipes[0]), close(ends[0]), close(ends[1]);
+}
+
 static void check_waiting(void) {
     int ends[2];
     SAME(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -387,10 +467,40 @@ static int ask(const char *text, int count) {
     return 0;
 }
 
+// Hands the writing end of a pipe to whoever connects, and prints what comes through it.
+static int hand(const char *text) {
+    struct sockaddr_un at;
+    socklen_t len = name(&at, text);
+    int server = socket(AF_UNIX, SOCK_STREAM, 0), pipes[2];
+    if (bind(server, (void *)&at, len) || listen(server, 5) || pipe(pipes)) return perror("hand"), 1;
+    int end = accept(server, NULL, NULL);
+    if (end < 0 || give(end, pipes + 1, 1) != 1) return perror("give"), 1;
+    close(pipes[1]);
+    ssize_t got;
+    while ((got = read(pipes[0], buffer, sizeof buffer)) > 0) check_print(buffer, (int)got);
+    if (got < 0) return perror("read"), 1;
+    return read(end, buffer, 1) != 0;
+}
+
+// Takes it, and writes.
+static int fetch(const char *text) {
+    struct sockaddr_un at;
+    socklen_t len = name(&at, text);
+    int client = socket(AF_UNIX, SOCK_STREAM, 0), got[16], flags = 0;
+    for (int tries = 0; connect(client, (void *)&at, len); tries++) {
+        if (errno != ECONNREFUSED || tries == 200) return perror("connect"), 1;
+        usleep(100000);
+    }
+    if (take(client, got, 16, &flags) != 1) return perror("take"), 1;
+    return write(got[0], "from afar\n", 10) != 10;
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     if (argc == 4 && strcmp(argv[1], "serve") == 0) return serve(argv[2], atoi(argv[3]));
     if (argc == 4 && strcmp(argv[1], "ask") == 0) return ask(argv[2], atoi(argv[3]));
+    if (argc == 3 && strcmp(argv[1], "hand") == 0) return hand(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "fetch") == 0) return fetch(argv[2]);
     check_stream();
     check_sigpipe();
     check_messages(SOCK_DGRAM);
@@ -401,6 +511,7 @@ int main(int argc, char **argv) {
     check_datagrams();
     check_paths();
     check_credentials();
+    check_descriptors();
     check_waiting();
     return check_end("sockets");
 }

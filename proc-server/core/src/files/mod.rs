@@ -8,6 +8,7 @@
 mod descriptors;
 mod dispatch;
 mod extras;
+pub mod flight;
 mod glue;
 pub mod holders;
 mod ioctl;

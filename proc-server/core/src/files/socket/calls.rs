@@ -217,7 +217,7 @@ pub fn send_plain<M: Machine>(
     memory: Memory,
 ) -> SysResult {
     let head = SendHead { owner: owner(call), ..SendHead::default() };
-    send::begin(call, Sending { file, kind, memory, head, done: 0 })
+    send::begin(call, Sending { file, kind, memory, head, descriptors: Vec::new(), done: 0 })
 }
 
 fn one(base: u64, len: u64) -> Memory {
@@ -286,7 +286,8 @@ fn send_to<M: Machine>(
         return Err(Errno::EOPNOTSUPP.into());
     }
     let head = SendHead { to: None, flags, owner: owner(call), rights: None };
-    let sending = Sending { file, kind, memory: one(base, len), head, done: 0 };
+    let sending =
+        Sending { file, kind, memory: one(base, len), head, descriptors: Vec::new(), done: 0 };
     send_at(call, sending, (addr, addr_len))
 }
 
@@ -320,7 +321,8 @@ fn send_message<M: Machine>(
     let memory = transfer::ranges(call, header.ranges, header.range_count)?;
     let control = control::read(call, header.control, header.control_len)?;
     let head = SendHead { to: None, flags, owner: control.owner, rights: None };
-    let sending = Sending { file, kind, memory, head, done: 0 };
+    let descriptors = control.descriptors;
+    let sending = Sending { file, kind, memory, head, descriptors, done: 0 };
     send_at(call, sending, (header.name, header.name_len.into()))
 }
 
@@ -389,6 +391,7 @@ pub fn answered<M: Machine>(
         | Wait::SendAgain(_)
         | Wait::Received(_)
         | Wait::ReceiveAgain(_)
+        | Wait::Rights(..)
         | Wait::Tell(..) => unreachable!("taken out before"),
     }
 }

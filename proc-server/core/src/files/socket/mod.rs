@@ -86,6 +86,8 @@ pub enum Wait {
     Received(receive::Receiving),
     /// The page for the next step.
     ReceiveAgain(receive::Receiving),
+    /// The files of descriptors that came from another node.
+    Rights(receive::Receiving, ipc_api::socket::Received),
     /// The page for what is told beside the bytes.
     Tell(receive::Receiving, receive::Message),
 }
@@ -101,6 +103,7 @@ pub(super) fn resume<M: Machine>(
         Wait::SendAgain(sending) => send::again(call, sending, result),
         Wait::Received(receiving) => receive::received(call, receiving, result),
         Wait::ReceiveAgain(receiving) => receive::again(call, receiving, result),
+        Wait::Rights(receiving, received) => receive::landed(call, receiving, received, result),
         Wait::Tell(receiving, message) => receive::told(call, receiving, message, result),
         Wait::PutName { value, text, place } => {
             address::put_again(call, value, text, place, result)

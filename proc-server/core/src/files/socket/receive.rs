@@ -5,7 +5,7 @@ use super::super::transfer::Memory;
 use super::address::{self, Place};
 use super::{Wait, control, lost, ranges};
 use crate::files::table::OpenFile;
-use crate::files::{self, glue};
+use crate::files::{self, flight, glue};
 use crate::layout::socket::Msghdr;
 use crate::machine::Machine;
 use crate::syscall::{AskResult, Call, Next, SysResult};
@@ -15,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use fs_api::name::SocketType;
 use ipc_api::socket::{PACKET_BYTES, Receive, Received};
+use proc_api::peer::TakeRights;
 use runtime::Wire;
 
 /// What is told beside the bytes, and where.
@@ -94,7 +95,40 @@ pub fn received<M: Machine>(
     if goes_on {
         return step(call, receiving);
     }
-    let message = control::message(call, &receiving, received)?;
+    finish(call, receiving, received)
+}
+
+/// All bytes are there: so are the descriptors, or they are fetched from the sender's node.
+fn finish<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    receiving: Receiving,
+    received: Received,
+) -> SysResult {
+    let keep = receiving.flags & MSG_PEEK != 0;
+    let files = match received.rights {
+        None => Vec::new(),
+        Some(rights) if rights.node == call.core.node => {
+            flight::take_here(call.core, rights.token, keep)
+        }
+        Some(rights) => {
+            let op = TakeRights { token: rights.token, keep };
+            let wait = wait(Wait::Rights(receiving, received));
+            return Ok(call.call_node(rights.node, &op, Vec::new(), wait));
+        }
+    };
+    let message = control::message(call, &receiving, received, files);
+    tell(call, receiving, message)
+}
+
+/// The sender's node has answered. Without it the message has no descriptors.
+pub fn landed<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    receiving: Receiving,
+    received: Received,
+    result: AskResult,
+) -> SysResult {
+    let files = result.map(|reply| flight::taken(call.core, call.cx, &reply));
+    let message = control::message(call, &receiving, received, files.unwrap_or_default());
     tell(call, receiving, message)
 }
 
@@ -180,6 +214,11 @@ fn put_no_name<M: Machine>(call: &mut Call<'_, '_, M>, value: u64, place: Place)
     Ok(Next::Done(value))
 }
 
+/// Bytes that control messages may take.
+pub fn control_room(header: &Msghdr) -> u64 {
+    if header.control == 0 { 0 } else { header.control_len }
+}
+
 fn put_header<M: Machine>(
     call: &mut Call<'_, '_, M>,
     addr: u64,
@@ -197,7 +236,7 @@ fn put_header<M: Machine>(
         call.copy_out(header.name, &name[..room])?;
         header.name_len = name.len() as u32;
     }
-    let room = if header.control == 0 { 0 } else { header.control_len };
+    let room = control_room(&header);
     let control = control::fitting(&message.control, room);
     if control.len() < message.control.len() {
         flags |= MSG_CTRUNC;

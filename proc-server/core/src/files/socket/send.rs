@@ -8,12 +8,13 @@
 use super::super::transfer::Memory;
 use super::{Wait, lost, ranges, whole};
 use crate::files::table::OpenFile;
-use crate::files::{self, glue};
+use crate::files::{self, flight, glue};
 use crate::machine::Machine;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult};
 use abi::Errno;
 use abi::linux::net::MSG_NOSIGNAL;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use fs_api::file::Moved;
 use fs_api::name::SocketType;
 use ipc_api::socket::{PACKET_BYTES, Send, SendHead};
@@ -30,6 +31,8 @@ pub struct Sending {
     pub memory: Memory,
     /// What goes along.
     pub head: SendHead,
+    /// Descriptors that are to fly with it.
+    pub descriptors: Vec<u32>,
     /// Bytes sent so far.
     pub done: u64,
 }
@@ -37,6 +40,10 @@ pub struct Sending {
 /// Sends, or goes on with what was sent before the program moved.
 pub fn begin<M: Machine>(call: &mut Call<'_, '_, M>, mut sending: Sending) -> SysResult {
     sending.done = call.bytes_done().min(sending.memory.total());
+    if sending.done == 0 {
+        let socket = sending.file.file;
+        sending.head.rights = flight::begin(call, socket, &sending.descriptors)?;
+    }
     step(call, sending)
 }
 
@@ -44,7 +51,10 @@ fn step<M: Machine>(call: &mut Call<'_, '_, M>, sending: Sending) -> SysResult {
     let space = call.space()?;
     let ranges = match sending.kind {
         SocketType::Stream => ranges(&sending.memory, sending.done, PACKET_BYTES),
-        SocketType::Datagram | SocketType::Packet => whole(&sending.memory)?,
+        SocketType::Datagram | SocketType::Packet => match whole(&sending.memory) {
+            Ok(ranges) => ranges,
+            Err(errno) => return failed(call, sending, errno),
+        },
     };
     let asked = ranges.iter().map(|(_, len)| len).sum();
     let op = Send { file: sending.file.file, space, ranges, head: sending.head.clone() };
@@ -67,6 +77,8 @@ pub fn sent<M: Machine>(
         Err(errno) => return failed(call, sending, errno),
     };
     sending.done += moved;
+    // They went with the first bytes.
+    sending.head.rights = None;
     let rest = sending.memory.total() - sending.done;
     if sending.kind != SocketType::Stream || rest == 0 {
         return Ok(Next::Done(sending.done));
@@ -95,6 +107,10 @@ pub fn again<M: Machine>(
 
 fn failed<M: Machine>(call: &mut Call<'_, '_, M>, sending: Sending, errno: Errno) -> SysResult {
     let done = sending.done;
+    // What has not left does not fly.
+    if let Some(rights) = sending.head.rights.filter(|_| done == 0) {
+        call.core.drop_rights(call.cx, rights);
+    }
     let broken = match lost(errno) {
         Errno::ECONNRESET if sending.kind != SocketType::Datagram => Errno::EPIPE,
         errno => errno,

@@ -10,11 +10,14 @@ use crate::layout::socket::{Cmsghdr, Msghdr, Ucred};
 use crate::process::ProcessNo;
 use abi::linux::general::*;
 use abi::linux::net::*;
-use abi::{Errno, FileId, InodeId};
+use abi::{Errno, FileId, InodeId, ServerId};
 use alloc::vec;
-use fs_api::file::Moved;
+use fs_api::file::{Hold, Moved, Release};
 use fs_api::name::{FileKind, FindSocket, MakeSocket, Named, SocketType};
 use ipc_api::socket::*;
+use ipc_api::{EVENT_RIGHTS_DROPPED, RightsDropped};
+use runtime::testing::Net;
+use runtime::{Event, Msg, Operation};
 
 fn open(world: &mut World, kind: SocketType) -> u64 {
     world.open(OpenFile { file: FileId::from_raw(5), kind: FileKind::Socket(kind) })
@@ -232,6 +235,152 @@ fn options_are_told_as_far_as_there_is_room() {
     assert_eq!(world.call(__NR_getsockopt, &args), failed(Errno::EOPNOTSUPP));
     let args = [fd, SOL_SOCKET.into(), SO_PASSCRED.into(), BASE, 3];
     assert_eq!(world.call(__NR_setsockopt, &args), failed(Errno::EINVAL));
+}
+
+/// A header at BASE with room for control messages, and one byte.
+fn put_header(world: &mut World, control_len: u64) {
+    let header = Msghdr {
+        ranges: BASE + 0x200,
+        range_count: 1,
+        control: BASE + 0x300,
+        control_len,
+        ..Msghdr::default()
+    };
+    world.put(BASE, header.as_bytes());
+    world.put(BASE + 0x200, Iovec { base: BASE + 0x400, len: 1 }.as_bytes());
+}
+
+/// Sends these descriptors; what the message has of them.
+fn fly(world: &mut World, fd: u64, descriptors: &[u64]) -> Rights {
+    let len = 16 + 4 * descriptors.len() as u64;
+    put_header(world, len);
+    let control = Cmsghdr { len, level: SOL_SOCKET, kind: SCM_RIGHTS };
+    world.put(BASE + 0x300, control.as_bytes());
+    for (at, fd) in descriptors.iter().enumerate() {
+        world.put(BASE + 0x310 + 4 * at as u64, &(*fd as u32).to_le_bytes());
+    }
+    world.expect::<Send>(Ok(Moved { bytes: 1 }));
+    assert_eq!(world.call(__NR_sendmsg, &[fd, BASE, 0]), Some(1));
+    world.last::<Send>().head.rights.expect("they fly")
+}
+
+fn releases(world: &World) -> usize {
+    world.asked().iter().filter(|(_, op)| *op == Release::NUMBER).count()
+}
+
+fn dropped(world: &mut World, rights: Rights) {
+    let Rights { node, token, .. } = rights;
+    let msg = Msg::of(&RightsDropped { node, token }).expect("it fits");
+    let event = Event::Upcall { from: ServerId::Ipc, number: EVENT_RIGHTS_DROPPED, msg };
+    world.host.step(&mut world.node, |core, cx| runtime::Core::event(core, cx, event));
+}
+
+#[test]
+fn descriptor_in_flight_outlives_the_senders_and_becomes_the_receivers() {
+    let mut world = World::new();
+    let fd = open(&mut world, SocketType::Stream);
+    let sent = world.open(super::world::regular(9));
+    let rights = fly(&mut world, fd, &[sent, sent]);
+    assert_eq!((rights.count, rights.node), (2, abi::NodeId::new(1).expect("a node")));
+    assert_eq!(world.call(__NR_close, &[sent]), Some(0));
+    assert_eq!(releases(&world), 0, "it is held in flight");
+    put_header(&mut world, 100);
+    world.expect::<Receive>(Ok(Received { rights: Some(rights), ..received(1) }));
+    let flags = MSG_CMSG_CLOEXEC;
+    assert_eq!(world.call(__NR_recvmsg, &[fd, BASE, flags.into()]), Some(1));
+    let control: Cmsghdr = world.read(BASE + 0x300);
+    assert_eq!((control.len, control.kind), (24, SCM_RIGHTS));
+    assert_eq!(world.get(BASE + 0x310, 8), [1, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(world.call(__NR_fcntl, &[1, F_GETFD.into()]), Some(1));
+    for fd in [1, 2] {
+        assert_eq!(world.call(__NR_close, &[fd]), Some(0));
+    }
+    assert_eq!(releases(&world), 1);
+}
+
+#[test]
+fn descriptors_that_nobody_receives_are_let_go_once() {
+    let mut world = World::new();
+    let fd = open(&mut world, SocketType::Stream);
+    let sent = world.open(super::world::regular(9));
+    let rights = fly(&mut world, fd, &[sent]);
+    assert_eq!(world.call(__NR_close, &[sent]), Some(0));
+    dropped(&mut world, rights);
+    dropped(&mut world, rights);
+    assert_eq!(releases(&world), 1);
+    put_header(&mut world, 100);
+    world.expect::<Receive>(Ok(Received { rights: Some(rights), ..received(1) }));
+    assert_eq!(world.call(__NR_recvmsg, &[fd, BASE, 0]), Some(1));
+    assert_eq!(world.read::<Msghdr>(BASE).flags, MSG_CTRUNC);
+}
+
+#[test]
+fn descriptors_without_room_are_closed_and_those_looked_at_stay() {
+    let mut world = World::new();
+    let fd = open(&mut world, SocketType::Stream);
+    let sent = world.open(super::world::regular(9));
+    let rights = fly(&mut world, fd, &[sent, sent]);
+    put_header(&mut world, 20);
+    let answer = Received { rights: Some(rights), ..received(1) };
+    world.expect::<Receive>(Ok(answer.clone()));
+    assert_eq!(world.call(__NR_recvmsg, &[fd, BASE, MSG_PEEK.into()]), Some(1));
+    assert_eq!(world.read::<Msghdr>(BASE).flags, MSG_CTRUNC);
+    assert_eq!(world.get(BASE + 0x310, 4), [2, 0, 0, 0]);
+    world.expect::<Receive>(Ok(answer));
+    assert_eq!(world.call(__NR_read, &[fd, BASE + 0x400, 1]), Some(1));
+    assert_eq!(releases(&world), 0);
+    assert_eq!(world.call(__NR_close, &[2]), Some(0));
+    assert_eq!(world.call(__NR_close, &[sent]), Some(0));
+    assert_eq!(releases(&world), 1);
+}
+
+#[test]
+fn descriptors_that_cannot_fly_are_refused_and_what_fails_lets_go() {
+    let mut world = World::new();
+    let fd = open(&mut world, SocketType::Stream);
+    let sent = world.open(super::world::regular(9));
+    put_header(&mut world, 20);
+    world.put(BASE + 0x300, Cmsghdr { len: 20, level: SOL_SOCKET, kind: SCM_RIGHTS }.as_bytes());
+    world.put(BASE + 0x310, &77_u32.to_le_bytes());
+    assert_eq!(world.call(__NR_sendmsg, &[fd, BASE, 0]), failed(Errno::EBADF));
+    world.put(BASE + 0x310, &(sent as u32).to_le_bytes());
+    world.expect::<Send>(Err(Errno::EAGAIN));
+    assert_eq!(world.call(__NR_sendmsg, &[fd, BASE, 0]), failed(Errno::EAGAIN));
+    assert_eq!(world.call(__NR_close, &[sent]), Some(0));
+    assert_eq!(releases(&world), 1);
+    let sent = world.open(super::world::regular(10));
+    for _ in 0..crate::limits::FLIGHT_FILES_MAX {
+        fly(&mut world, fd, &[sent]);
+    }
+    assert_eq!(world.call(__NR_sendmsg, &[fd, BASE, 0]), failed(Errno::ETOOMANYREFS));
+}
+
+#[test]
+fn descriptors_fly_to_another_node() {
+    let net = Net::shared();
+    let mut from = World::on(1, &[1, 2], net.clone());
+    let mut to = World::on(2, &[1, 2], net.clone());
+    let fd = open(&mut from, SocketType::Stream);
+    let sent = from.open(super::world::regular(9));
+    let rights = fly(&mut from, fd, &[sent]);
+    assert_eq!(from.call(__NR_close, &[sent]), Some(0));
+    let fd = open(&mut to, SocketType::Stream);
+    put_header(&mut to, 100);
+    to.expect::<Receive>(Ok(Received { rights: Some(rights), ..received(1) }));
+    assert_eq!(to.call(__NR_recvmsg, &[fd, BASE, 0]), None);
+    from.expect::<Hold>(Ok(()));
+    while !net.borrow().is_idle() {
+        net.borrow_mut().deliver(0);
+        from.host.collect(&mut from.node, ServerId::Net);
+        to.host.collect(&mut to.node, ServerId::Net);
+    }
+    let hold = from.last::<Hold>();
+    assert_eq!((hold.file, hold.node.get()), (FileId::from_raw(9), 2));
+    assert_eq!(releases(&from), 1, "the flight has ended");
+    assert_eq!(to.result(), Some(1));
+    assert_eq!(to.get(BASE + 0x310, 4), [1, 0, 0, 0]);
+    assert_eq!(to.call(__NR_close, &[1]), Some(0));
+    assert_eq!(releases(&to), 1);
 }
 
 #[test]

@@ -20,6 +20,7 @@
 //! # Source
 //! unix(7), socket(7), send(2), recv(2), poll(2); what they leave open is as Linux 6.1 does it.
 
+mod accept;
 pub(crate) mod calls;
 mod connect;
 mod datagram;

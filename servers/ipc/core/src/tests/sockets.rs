@@ -3,7 +3,7 @@
 
 use super::{failed, moved, pending};
 use crate::limits::{DATAGRAMS_MAX, SOCKET_BYTES};
-use crate::testing::{Later, Node, Now, SPACE, single};
+use crate::testing::{Later, Node, Now, SPACE, node_id, single};
 use abi::linux::general::{O_NONBLOCK, POLLHUP, POLLIN, POLLOUT, POLLRDHUP};
 use abi::linux::net::{
     MSG_DONTWAIT, MSG_PEEK, SO_ACCEPTCONN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_SNDBUF, SO_TYPE,
@@ -12,9 +12,10 @@ use abi::{Errno, FileId, Ticket};
 use ipc_api::file::{FileStat, Moved, Poll, PollWait, Ready, Release, SetFlags};
 use ipc_api::socket::{
     Accept, Accepted, Bind, Connect, GetName, GetOption, Listen, Name, OptionValue, Owner, Receive,
-    Received, Send, SendHead, SetOption, Shutdown, SocketCreate, SocketMade, SocketPair,
+    Received, Rights, Send, SendHead, SetOption, Shutdown, SocketCreate, SocketMade, SocketPair,
     SocketType,
 };
+use ipc_api::{EVENT_RIGHTS_DROPPED, RightsDropped};
 use runtime::{Msg, Wire};
 use std::vec;
 use std::vec::Vec;
@@ -508,6 +509,45 @@ fn receiver_whose_page_is_elsewhere_restarts_and_loses_nothing() {
     assert_eq!(receive(node, b, 9, 0), Now::Failed(Errno::ERESTART));
     node.world.absent = false;
     takes(node, b, 9, b"kept");
+}
+
+fn flying(token: u64) -> Rights {
+    Rights { node: node_id(1), token, count: 2 }
+}
+
+fn send_flying(node: &mut Node, file: FileId, data: &[u8], token: u64) -> Now<Moved> {
+    let head = SendHead { owner: OWNER, rights: Some(flying(token)), ..SendHead::default() };
+    send_with(node, file, data, head)
+}
+
+fn let_go(token: u64) -> Later {
+    super::event(EVENT_RIGHTS_DROPPED, &RightsDropped { node: node_id(1), token })
+}
+
+#[test]
+fn descriptors_come_with_their_bytes_and_once() {
+    let node = &mut single();
+    let [a, b] = pair(node, SocketType::Stream);
+    assert_eq!(send(node, a, b"before"), moved(6));
+    assert_eq!(send_flying(node, a, b"with", 1), moved(4));
+    assert_eq!(send(node, a, b"after"), moved(5));
+    assert_eq!(takes(node, b, 100, b"before").rights, None);
+    assert_eq!(takes(node, b, 2, b"wi").rights, Some(flying(1)));
+    assert_eq!(takes(node, b, 100, b"thafter").rights, None);
+    assert_eq!(node.take(), []);
+}
+
+#[test]
+fn descriptors_that_nobody_will_receive_are_let_go() {
+    let node = &mut single();
+    let [a, b] = pair(node, SocketType::Packet);
+    assert_eq!(send_flying(node, a, &vec![1; 50_000], 1), moved(50_000));
+    let waits = pending(send_flying(node, a, &vec![1; 20_000], 2));
+    let gives_up = pending(send_flying(node, a, &vec![1; 20_000], 3));
+    node.cancel(gives_up);
+    assert_eq!(node.take(), [failed(gives_up, Errno::ECANCELED), let_go(3)]);
+    assert_eq!(node.call(&Release { file: b }), Now::Done(()));
+    assert_eq!(node.take(), [let_go(1), let_go(2), failed(waits, Errno::EPIPE)]);
 }
 
 #[test]

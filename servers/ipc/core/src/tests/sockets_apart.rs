@@ -395,6 +395,10 @@ fn other_nodes_cannot_name_or_claim_what_is_not_theirs() {
     assert_eq!(hostile(pair, &claim), Errno::EPERM);
     let enqueue = Enqueue { listener: server, end: a, kind, text: Vec::new(), waits: true };
     assert_eq!(hostile(pair, &enqueue), Errno::EPERM);
+    let (theirs, text) = (FileId::from_raw(1 << 54), std::vec![0; 109]);
+    assert_eq!(two().home(theirs.slot()), node_id(2));
+    let enqueue = Enqueue { end: theirs, text, ..enqueue };
+    assert_eq!(hostile(pair, &enqueue), Errno::EPERM);
     let deliver =
         Deliver { to: a, from: client, text: Vec::new(), owner: OWNER, waits: true, rights: None };
     assert_eq!(hostile(pair, &deliver), Errno::EPERM);
