@@ -180,6 +180,7 @@ impl FsCore {
             walk.follow(target, &last.tail)?;
             return Ok(Flow::On);
         }
+        let spot = || Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
         match op {
             NameOp::Open { flags, mode } => {
                 self.last_open(cx, node, walk, (*flags, *mode), last, kind)
@@ -198,17 +199,7 @@ impl FsCore {
                 self.create(cx, &walk.who, last, *mode, body)?;
                 Ok(Found::Unit.into())
             }
-            NameOp::MakeSocket { mode } => {
-                // bind(2) says so.
-                if last.found.is_some() {
-                    return Err(Errno::EADDRINUSE.into());
-                }
-                if last.slash() {
-                    return Err(Errno::ENOENT.into());
-                }
-                let inode = self.create(cx, &walk.who, last, *mode, |_| Body::Socket)?;
-                Ok(Found::Inode(inode).into())
-            }
+            NameOp::MakeSocket { mode } => self.last_socket(cx, &walk.who, last, *mode),
             NameOp::MakeLink { target } => {
                 let target = target.clone();
                 if last.slash() && last.found.is_none() {
@@ -224,26 +215,40 @@ impl FsCore {
             }
             NameOp::RenameFrom { .. } | NameOp::LinkFrom { .. } => {
                 last.existing()?;
-                let from = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
-                turn_to_second_path(walk, op, from);
+                turn_to_second_path(walk, op, spot());
                 Ok(Flow::On)
             }
             NameOp::RenameTo { from, flags } => {
-                let to = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
-                self.rename(cx, &walk.who, from, &to, *flags)?;
+                self.rename(cx, &walk.who, from, &spot(), *flags)?;
                 Ok(Found::Unit.into())
             }
             NameOp::LinkInode { inode } => {
-                let to = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
-                self.link_inode(cx, &walk.who, *inode, &to)?;
+                self.link_inode(cx, &walk.who, *inode, &spot())?;
                 Ok(Found::Unit.into())
             }
             NameOp::LinkTo { from } => {
-                let to = Spot { dir: last.dir, name: last.name.clone(), slash: last.slash() };
-                self.hard_link(cx, &walk.who, from, &to)?;
+                self.hard_link(cx, &walk.who, from, &spot())?;
                 Ok(Found::Unit.into())
             }
         }
+    }
+
+    fn last_socket(
+        &mut self,
+        cx: &mut Cx<'_>,
+        who: &Credentials,
+        last: &Last,
+        mode: u32,
+    ) -> Result<Flow, Stop> {
+        // bind(2) says so.
+        if last.found.is_some() {
+            return Err(Errno::EADDRINUSE.into());
+        }
+        if last.slash() {
+            return Err(Errno::ENOENT.into());
+        }
+        let inode = self.create(cx, who, last, mode, |_| Body::Socket)?;
+        Ok(Found::Inode(inode).into())
     }
 }
 
