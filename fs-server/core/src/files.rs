@@ -10,7 +10,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use cluster::Slot;
 use fs_api::name::FileKind;
-use runtime::collections::HashMap;
+use runtime::collections::{HashMap, growth_bytes};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// An open file description, open(2).
@@ -145,6 +145,8 @@ pub struct Files {
     /// Descriptions that this node has made.
     made: u64,
     devices: usize,
+    /// The heap is nearly used up.
+    pub short: bool,
     /// What the step under way has changed.
     touched: Vec<FileId>,
     /// What it closed of which the backup has a copy.
@@ -152,12 +154,17 @@ pub struct Files {
 }
 
 impl Files {
+    /// Bytes that the table needs when it next grows, if that is now.
+    pub fn growth_bytes(&self) -> usize {
+        growth_bytes(&self.table)
+    }
+
     /// Whether one more fits.
     ///
     /// # Errors
     /// ENFILE.
     pub fn room(&self) -> Result<(), Errno> {
-        if self.table.len() >= FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
+        if self.short || self.table.len() >= FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
     }
 
     /// A new description in a slot of this node, held once by `node`. `kept`: the inode counts it.

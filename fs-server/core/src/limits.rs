@@ -65,3 +65,7 @@ pub const EXTRA_BYTES_MAX: usize = 4096;
 pub const EXTRAS_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an attribute's name, as in Linux.
 pub const EXTRA_NAME_BYTES: usize = 255;
+
+/// Bytes of the heap that stay free of what programs can make; the tables that are about to grow need more. Beyond it
+/// nothing is made (ENOSPC, ENFILE, ENOLCK).
+pub const HEAP_RESERVE_BYTES: usize = 512 * 1024;

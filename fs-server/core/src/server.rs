@@ -3,6 +3,7 @@
 
 use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
+use crate::limits::HEAP_RESERVE_BYTES;
 use crate::lock_waits::{LOCK_TIMER, LockWork};
 use crate::locks::Locks;
 use crate::lower::Lower;
@@ -112,6 +113,13 @@ impl FsCore {
         Ok(file)
     }
 
+    /// Whether there is memory for what a request makes.
+    fn look_at_heap(&mut self, cx: &Cx<'_>) {
+        let growth = self.tree.growth_bytes().max(self.files.growth_bytes());
+        let short = cx.heap_left() < HEAP_RESERVE_BYTES.max(growth);
+        (self.tree.short, self.files.short) = (short, short);
+    }
+
     /// Whether an inode stays while the description is open. A description of a directory is made
     /// where it is asked for: a directory whose home is elsewhere goes with its name.
     fn is_kept(&self, inode: InodeId, kind: FileKind) -> bool {
@@ -170,6 +178,7 @@ impl Core for FsCore {
             Ok(Some(answer)) => return answer,
             Err(errno) => return Answer::Failed(errno),
         }
+        self.look_at_heap(cx);
         let answer = match (op, from) {
             (1..32, _) => self.file_request(cx, from, op, msg, bulk),
             (32..0x100, _) => self.name_request(cx, from, op, msg, bulk),
@@ -238,6 +247,7 @@ impl Core for FsCore {
     }
 
     fn apply(&mut self, cx: &mut Cx<'_>, slot: SlotNo, change: &[u8]) -> Result<(), Errno> {
+        self.look_at_heap(cx);
         let applied = self.apply_change(cx, slot, change);
         self.release_freed(cx);
         applied

@@ -179,6 +179,11 @@ impl Platform for Sel4Platform {
         self.core
     }
 
+    fn heap_left(&self) -> usize {
+        let heap = microkernel_rt::heap::usage();
+        heap.claimed_bytes.saturating_sub(heap.allocated_bytes)
+    }
+
     fn call(
         &mut self,
         from: ServerId,

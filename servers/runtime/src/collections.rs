@@ -12,3 +12,13 @@ use foldhash::fast::FixedState;
 pub type HashMap<K, V> = hashbrown::HashMap<K, V, FixedState>;
 /// A set.
 pub type HashSet<T> = hashbrown::HashSet<T, FixedState>;
+
+/// Bytes that a table needs for its next entry: it doubles when it is full, and both are there for a moment.
+pub fn growth_bytes<K, V>(table: &HashMap<K, V>) -> usize {
+    if table.len() < table.capacity() {
+        return 0;
+    }
+    // An eighth of the places stays free.
+    let places = (table.capacity() * 2).max(4).next_power_of_two();
+    places * (size_of::<(K, V)>() + 1)
+}

@@ -35,6 +35,11 @@ impl Cx<'_> {
         self.node
     }
 
+    /// Bytes of the heap that are free. Other servers of the domain use it too.
+    pub fn heap_left(&self) -> usize {
+        self.platform.heap_left()
+    }
+
     /// The view.
     pub fn view(&self) -> &View {
         &self.membership.view

@@ -196,6 +196,10 @@ pub trait Platform {
     fn now_ns(&self) -> u64;
     /// The core that runs this.
     fn core(&self) -> CoreId;
+    /// Bytes of the heap that are free: a core refuses what it would have to keep before there are none.
+    fn heap_left(&self) -> usize {
+        usize::MAX
+    }
     /// Calls a server of this node on behalf of server `from`. The reply replaces `msg` and `bulk`.
     fn call(
         &mut self,

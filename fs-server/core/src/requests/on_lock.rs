@@ -213,7 +213,7 @@ impl FsCore {
         if !wait {
             return Err(Errno::EAGAIN);
         }
-        if self.locks.waiters.len() >= LOCK_WAITS_MAX {
+        if self.tree.short || self.locks.waiters.len() >= LOCK_WAITS_MAX {
             return Err(Errno::ENOLCK);
         }
         if let LockHolder::Process(pid) = holder

@@ -10,6 +10,7 @@ use abi::{Errno, InodeId, SlotNo};
 use alloc::borrow::ToOwned;
 use fs_api::name::Credentials;
 use runtime::Mutant;
+use runtime::collections::growth_bytes;
 
 impl Tree {
     /// The writable part of a directory whose home is here and that everyone knows to have one.
@@ -64,8 +65,13 @@ impl Tree {
         Ok(lower.iter().all(|(name, _)| hidden(name)))
     }
 
+    /// Bytes that the table of inodes needs when it next grows, if that is now.
+    pub fn growth_bytes(&self) -> usize {
+        growth_bytes(&self.inodes)
+    }
+
     pub(super) fn room_for_inode(&self) -> Result<(), Errno> {
-        if self.inodes.len() >= INODES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
+        if self.short || self.inodes.len() >= INODES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
     }
 
     /// A new inode without a name, for a directory in this slot of this node.
@@ -96,7 +102,7 @@ impl Tree {
         if self.inode(inode)?.links >= LINKS_MAX {
             return Err(Errno::EMLINK);
         }
-        if self.names >= NAMES_MAX {
+        if self.short || self.names >= NAMES_MAX {
             return Err(Errno::ENOSPC);
         }
         self.folder_mut(dir)?;

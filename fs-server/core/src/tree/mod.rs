@@ -62,6 +62,8 @@ pub struct Tree {
     pub freed_objects: Vec<ObjectId>,
     /// What the step under way has changed.
     pub touched: Touched,
+    /// The heap is nearly used up: nothing new is taken in.
+    pub short: bool,
 }
 
 /// What an inode is, as far as a walk must know.
@@ -91,6 +93,7 @@ impl Tree {
             me,
             view,
             made: 0,
+            short: false,
             inodes: HashMap::default(),
             changed: HashSet::default(),
             lower_objects: HashMap::default(),

@@ -122,7 +122,7 @@ impl Tree {
             return Err(Errno::EPROTO);
         }
         if !self.inodes.contains_key(&id) {
-            if self.inodes.len() >= INODES_MAX {
+            if self.short || self.inodes.len() >= INODES_MAX {
                 return Err(Errno::ENOSPC);
             }
             let body = match &shape {
@@ -195,7 +195,7 @@ impl Tree {
         if !named || !leads || dir.slot() != slot {
             return Err(Errno::EPROTO);
         }
-        if self.names >= NAMES_MAX {
+        if self.short && entry.is_some() || self.names >= NAMES_MAX {
             return Err(Errno::ENOSPC);
         }
         let inode = self.inodes.get_mut(&dir).ok_or(Errno::EPROTO)?;
@@ -305,7 +305,7 @@ impl Tree {
             return Err(Errno::EPROTO);
         }
         let all = self.extra_bytes - had + extras.bytes();
-        if all > EXTRAS_BYTES_MAX {
+        if all > EXTRAS_BYTES_MAX || self.short && extras.bytes() > had {
             return Err(Errno::ENOSPC);
         }
         self.extra_bytes = all;

@@ -296,6 +296,9 @@ impl Ipc {
         if len == 0 {
             return Ok(Answer::reply(&Moved { bytes: 0 }));
         }
+        if self.files.short && matches!(kind, Kind::Pipe { .. }) {
+            return Err(Errno::ENOMEM);
+        }
         let done = match kind {
             Kind::Pipe { pipe, end: End::Write } => self.pipe(pipe)?.write(cx, &source, len)?,
             Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) | Kind::Counter => {

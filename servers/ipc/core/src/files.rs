@@ -12,7 +12,7 @@ use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use runtime::Cx;
-use runtime::collections::HashMap;
+use runtime::collections::{HashMap, growth_bytes};
 use serde::{Deserialize, Serialize};
 
 /// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
@@ -64,12 +64,19 @@ pub(crate) struct Files {
     files: HashMap<FileId, OpenFile>,
     /// How many this node has made.
     made: u64,
+    /// The heap is nearly used up: see [`crate::limits::HEAP_RESERVE_BYTES`].
+    pub(crate) short: bool,
 }
 
 impl Files {
     /// Makes room sure for `count` more.
     pub(crate) fn check_room(&self, count: usize) -> Result<(), Errno> {
-        if self.files.len() + count > FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
+        if self.short || self.files.len() + count > FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
+    }
+
+    /// Bytes that the table needs when it next grows, if that is now.
+    pub(crate) fn growth_bytes(&self) -> usize {
+        growth_bytes(&self.files)
     }
 
     /// An id for a new description in a slot of this node.

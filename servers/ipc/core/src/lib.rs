@@ -45,8 +45,9 @@ use event::Counter;
 use files::{Files, Kind, PipeNo};
 use forward::{Forward, Gather};
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
+use limits::HEAP_RESERVE_BYTES;
 use pipe::Pipe;
-use runtime::collections::HashMap;
+use runtime::collections::{HashMap, growth_bytes};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use socket::jobs::Job;
 use socket::names::{Key, Named};
@@ -101,6 +102,19 @@ impl Ipc {
             }
             Kind::Sysv(held) => self.sysv.closed(cx, file, held),
         }
+    }
+
+    /// Whether there is memory for what a request makes.
+    fn look_at_heap(&mut self, cx: &Cx<'_>) {
+        let growth = [
+            self.files.growth_bytes(),
+            growth_bytes(&self.pipes),
+            growth_bytes(&self.counters),
+            growth_bytes(&self.sockets),
+            growth_bytes(&self.names),
+        ];
+        let needed = growth.into_iter().fold(HEAP_RESERVE_BYTES, usize::max);
+        self.files.short = cx.heap_left() < needed;
     }
 
     fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
@@ -176,6 +190,7 @@ impl Core for Ipc {
         msg: &Msg,
         bulk: &mut Bulk<'_>,
     ) -> Answer {
+        self.look_at_heap(cx);
         let answer = match self.sysv_call(cx, from, op, msg, bulk) {
             Some(answer) => answer,
             None => self.call(cx, from, op, msg, bulk),

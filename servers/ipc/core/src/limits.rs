@@ -5,7 +5,10 @@
 pub const PIPE_BYTES: usize = 64 * 1024;
 /// A write of at most so many bytes is not mixed with others (PIPE_BUF, pipe(7)).
 pub const ATOMIC_BYTES: usize = 4096;
-/// Pipes whose home is this node. Full ones hold 128 MiB, so the bound is what a node can afford.
+/// Bytes of the heap that stay free of what programs can make and fill; the tables that are about to grow need more.
+/// Beyond it nothing is made (ENFILE, ENOSPC) and nothing written that would have to be kept (ENOMEM, ENOBUFS).
+pub const HEAP_RESERVE_BYTES: usize = 256 * 1024;
+/// Pipes whose home is this node.
 pub const PIPES_MAX: usize = 2048;
 /// Event counters (eventfd(2)) whose home is this node; the next gets ENFILE.
 pub const COUNTERS_MAX: usize = 1024;

@@ -38,6 +38,8 @@ pub(crate) enum Later {
 pub(crate) struct World {
     me: NodeId,
     pub(crate) now_ns: u64,
+    /// Bytes of the server's heap that are free.
+    pub(crate) heap_left: usize,
     pub(crate) memory: Vec<u8>,
     /// Memory objects, and how often each is referred to.
     pub(crate) objects: BTreeMap<u64, u32>,
@@ -138,6 +140,10 @@ impl Platform for World {
         CoreId(0)
     }
 
+    fn heap_left(&self) -> usize {
+        self.heap_left
+    }
+
     fn call(
         &mut self,
         _from: ServerId,
@@ -176,6 +182,7 @@ impl Node {
         let world = World {
             me,
             now_ns: 0,
+            heap_left: usize::MAX,
             memory: vec![0; MEMORY_BYTES],
             objects: BTreeMap::new(),
             absent: false,

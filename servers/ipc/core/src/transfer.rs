@@ -91,6 +91,9 @@ impl Taken {
     }
 }
 
+/// An empty queue keeps so much memory at most.
+const KEPT_CAPACITY_BYTES: usize = 4096;
+
 /// A queue of bytes.
 #[derive(Default, Debug)]
 pub(crate) struct Buffer(VecDeque<u8>);
@@ -141,6 +144,9 @@ impl Buffer {
             Target::Message => (wanted, self.0.iter().take(wanted).copied().collect()),
         };
         self.0.drain(..moved);
+        if self.0.is_empty() && self.0.capacity() > KEPT_CAPACITY_BYTES {
+            self.0 = VecDeque::new();
+        }
         Ok(Taken { bytes: moved as u64, data })
     }
 

@@ -96,7 +96,7 @@ impl Ipc {
             return Err(Errno::ENOTCONN);
         }
         let kept: usize = self.jobs.values().map(Job::kept).sum();
-        if kept + len > crate::limits::KEPT_BYTES_MAX {
+        if self.files.short || kept + len > crate::limits::KEPT_BYTES_MAX {
             return Err(Errno::ENOBUFS);
         }
         let bytes = source.fetch(cx, 0, len)?;

@@ -171,7 +171,7 @@ impl Ipc {
         if take == 0 && left > 0 {
             return Ok(None);
         }
-        if total + take > SOCKETS_BYTES_MAX {
+        if self.files.short || total + take > SOCKETS_BYTES_MAX {
             return Err(Errno::ENOBUFS);
         }
         message.bytes = part.source.fetch(cx, part.done, take)?;

@@ -73,7 +73,7 @@ impl Ipc {
         }
         match self.names.get(&key) {
             Some(it) if it.file != *file && is_there(cx, it.file) => Err(Errno::EADDRINUSE),
-            None if self.names.len() >= NAMES_MAX => Err(Errno::ENOSPC),
+            None if self.files.short || self.names.len() >= NAMES_MAX => Err(Errno::ENOSPC),
             Some(_) | None => {
                 self.names.insert(key, Named { file: *file, kind: *kind });
                 Ok(())

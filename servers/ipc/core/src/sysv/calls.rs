@@ -151,6 +151,9 @@ impl Ipc {
 
     fn make(&mut self, cx: &mut Cx<'_>, slot: SlotNo, request: Get) -> Result<Answer, Errno> {
         let Get { kind, key, size, flags, by } = request;
+        if self.files.short {
+            return Err(Errno::ENOSPC);
+        }
         let id = self.sysv.new_id(cx, kind, slot)?;
         let what = match kind {
             Kind::Messages => What::Messages(Queue::new()),
@@ -231,6 +234,9 @@ impl Ipc {
         let call = Operation { ops, undo, pid: by.pid };
         if set.operate(cx, &call, by.now_s)? {
             return Ok(Answer::reply(&()));
+        }
+        if self.files.short {
+            return Err(Errno::ENOMEM);
         }
         let ticket = cx.open_ticket(from)?;
         set.wait(ticket, node_of(cx, from), call);
@@ -324,6 +330,9 @@ impl Ipc {
         }
         if text.len() > MESSAGE_BYTES_MAX || kind <= 0 {
             return Err(Errno::EINVAL);
+        }
+        if self.files.short {
+            return Err(Errno::ENOMEM);
         }
         let kept = self.sysv.kept_bytes();
         self.sysv.heard(cx, by);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// hoard pipes|sockets|counters|files|semaphores|queues: makes so many, and fills them, until it is refused; says with
+// which error, gives all back, and ends with 0 if it was refused in good order.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char bytes[65536];
+static struct { long type; char text[8192]; } message = {1, {0}};
+
+static int is_refusal(int error) { return error == ENFILE || error == ENOSPC || error == ENOMEM || error == ENOBUFS; }
+
+// Fills a descriptor that does not block: the error, unless it is full.
+static int fill(int fd) {
+    for (;;)
+        if (write(fd, bytes, sizeof bytes) < 0) return errno == EAGAIN ? 0 : errno;
+}
+
+static int make(const char *what, int number) {
+    int ends[2];
+    char name[64];
+    if (!strcmp(what, "pipes")) return pipe2(ends, O_NONBLOCK) ? errno : fill(ends[1]);
+    if (!strcmp(what, "sockets")) return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) ? errno : fill(ends[1]);
+    if (!strcmp(what, "counters")) return eventfd(0, 0) < 0 ? errno : 0;
+    snprintf(name, sizeof name, "hoard/%d", number);
+    int fd = open(name, O_CREAT | O_WRONLY, 0600);
+    return fd < 0 ? errno : (close(fd), 0);
+}
+
+// Descriptors, in as many processes as it takes: the error that ended it.
+static int descriptors(const char *what) {
+    struct rlimit most;
+    getrlimit(RLIMIT_NOFILE, &most);
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+    pid_t children[16];
+    int count = 0, error = EMFILE;
+    while (error == EMFILE && count < 16) {
+        int answer[2];
+        if (pipe(answer)) return errno;
+        if (!(children[count++] = fork())) {
+            for (error = 0; !error;) error = make(what, 0);
+            if (write(answer[1], &error, sizeof error) < 0) _exit(1);
+            for (;;) pause();
+        }
+        close(answer[1]);
+        if (read(answer[0], &error, sizeof error) != sizeof error) error = EIO;
+        close(answer[0]);
+    }
+    for (int i = 0; i < count; i++) kill(children[i], SIGKILL), waitpid(children[i], 0, 0);
+    return error;
+}
+
+static int files(void) {
+    int count = 0, error = 0;
+    char name[64];
+    mkdir("hoard", 0700);
+    while (!(error = make("files", count))) count++;
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "hoard/%d", i);
+        if (unlink(name)) return errno;
+    }
+    return rmdir("hoard") ? errno : error;
+}
+
+static int objects(int queues) {
+    static int ids[4096];
+    int count = 0, error = 0;
+    while (!error && count < 4096) {
+        int id = queues ? msgget(IPC_PRIVATE, 0600) : semget(IPC_PRIVATE, 256, 0600);
+        if (id < 0) {
+            error = errno;
+            break;
+        }
+        ids[count++] = id;
+        while (queues && !error)
+            if (msgsnd(id, &message, sizeof message.text, IPC_NOWAIT)) {
+                if (errno == EAGAIN) break;
+                error = errno;
+            }
+    }
+    for (int i = 0; i < count; i++)
+        if (queues ? msgctl(ids[i], IPC_RMID, 0) : semctl(ids[i], 0, IPC_RMID)) return errno;
+    return error;
+}
+
+int main(int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "";
+    int error = !strcmp(what, "files")        ? files()
+                : !strcmp(what, "semaphores") ? objects(0)
+                : !strcmp(what, "queues")     ? objects(1)
+                                              : descriptors(what);
+    if (is_refusal(error)) return printf("%s: refused\n", what) < 0;
+    printf("%s: ended with %s\n", what, strerror(error));
+    return 1;
+}
