@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
@@ -48,17 +49,17 @@ static int descriptors(const char *what) {
     setrlimit(RLIMIT_NOFILE, &most);
     pid_t children[16];
     int count = 0, error = EMFILE;
+    // Not a pipe: that could be refused, too.
+    volatile int *answer = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     while (error == EMFILE && count < 16) {
-        int answer[2];
-        if (pipe(answer)) return errno;
+        *answer = 0;
         if (!(children[count++] = fork())) {
             for (error = 0; !error;) error = make(what, 0);
-            if (write(answer[1], &error, sizeof error) < 0) _exit(1);
+            *answer = error;
             for (;;) pause();
         }
-        close(answer[1]);
-        if (read(answer[0], &error, sizeof error) != sizeof error) error = EIO;
-        close(answer[0]);
+        while (!*answer) usleep(10000);
+        error = *answer;
     }
     for (int i = 0; i < count; i++) kill(children[i], SIGKILL), waitpid(children[i], 0, 0);
     return error;
