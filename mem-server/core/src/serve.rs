@@ -9,6 +9,7 @@ use crate::machine::Machine;
 use crate::object::Store;
 use crate::post::{Note, TIMER_OUTBOX};
 use crate::resolve::{Miss, Wanted};
+use crate::sleep::TIMER_ROUSE;
 use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
 use cluster::View;
 use mem_api::*;
@@ -53,6 +54,7 @@ impl<M: Machine> Core for MemCore<M> {
         match event {
             Event::Timer(TIMER_OUTBOX) => self.empty_outbox(cx),
             Event::Timer(TIMER_LINGER) => self.end_linger(cx),
+            Event::Timer(TIMER_ROUSE) => self.rouse_again(cx),
             Event::NodeDown(node) => {
                 self.down.insert(node);
                 self.outbox.remove(&node);

@@ -47,8 +47,13 @@ struct Sleeper {
 /// An open call to a home.
 enum Call {
     Sleep(u32),
-    Rouse(Ticket),
+    Rouse(Ticket, Rouse),
 }
+
+/// Cookie of the timer that wakes again.
+pub(crate) const TIMER_ROUSE: u64 = 3;
+/// A wake-up for which a link has no room, or whose home does not answer, is tried again after this time.
+const ROUSE_AGAIN_NS: u64 = 5_000_000;
 
 /// The threads of this node that wait at other homes, and who wakes there.
 #[derive(Default)]
@@ -56,6 +61,8 @@ pub(crate) struct Sleepers {
     rows: HashMap<u32, Sleeper>,
     by_ticket: HashMap<Ticket, u32>,
     calls: HashMap<u64, Call>,
+    /// Wake-ups that are to be tried again: somebody may sleep until then.
+    again: Vec<(Ticket, Rouse)>,
     last: u32,
 }
 
@@ -71,7 +78,8 @@ impl Sleepers {
         let number = self.by_ticket.get(&ticket);
         let Some(sleeper) = number.and_then(|number| self.rows.get_mut(number)) else {
             // Who wakes hears soon.
-            return self.calls.values().any(|it| matches!(it, Call::Rouse(of) if *of == ticket));
+            return self.again.iter().any(|(of, _)| *of == ticket)
+                || self.calls.values().any(|it| matches!(it, Call::Rouse(of, _) if *of == ticket));
         };
         sleeper.refused = Some(Errno::ECANCELED);
         cx.cancel(sleeper.cookie);
@@ -91,7 +99,10 @@ impl Sleepers {
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.by_ticket.is_empty() && self.calls.is_empty()
+        self.rows.is_empty()
+            && self.by_ticket.is_empty()
+            && self.calls.is_empty()
+            && self.again.is_empty()
     }
 }
 
@@ -127,10 +138,27 @@ impl<M: Machine> MemCore<M> {
         op: Rouse,
     ) -> Result<Answer, Errno> {
         let ticket = cx.open_ticket(from)?;
-        self.next_cookie += 1;
-        self.futexes.afar.calls.insert(self.next_cookie, Call::Rouse(ticket));
-        cx.call_node(home(cx, op.object), &op, Vec::new(), self.next_cookie);
+        self.call_rouse(cx, ticket, op);
         Ok(Answer::Pending(ticket))
+    }
+
+    fn call_rouse(&mut self, cx: &mut Cx<'_>, ticket: Ticket, op: Rouse) {
+        self.next_cookie += 1;
+        self.futexes.afar.calls.insert(self.next_cookie, Call::Rouse(ticket, op));
+        cx.call_node(home(cx, op.object), &op, Vec::new(), self.next_cookie);
+    }
+
+    /// Tries those wake-ups again that have not reached a home.
+    pub(crate) fn rouse_again(&mut self, cx: &mut Cx<'_>) {
+        for (ticket, op) in core::mem::take(&mut self.futexes.afar.again) {
+            if is_home(cx, op.object) {
+                let Rouse { object, offset, count, bitset } = op;
+                let count = self.futexes.wake(cx, Key::Shared(object, offset), count, bitset);
+                cx.complete(ticket, Ok(count));
+            } else {
+                self.call_rouse(cx, ticket, op);
+            }
+        }
     }
 
     /// At the home: a thread of another node waits.
@@ -166,10 +194,12 @@ impl<M: Machine> MemCore<M> {
 
     /// The wait counts at the home: the word is looked at.
     pub(crate) fn asleep(&mut self, cx: &mut Cx<'_>, number: u32) {
-        let Some(Sleeper { space, addr, value, .. }) = self.futexes.afar.rows.get(&number) else {
-            return;
-        };
-        let (space, addr, value) = (*space, *addr, *value);
+        let Some(sleeper) = self.futexes.afar.rows.get(&number) else { return };
+        let Sleeper { space, addr, value, cookie, refused, .. } = *sleeper;
+        if refused.is_some() {
+            // It has found another home, which has not heard of that.
+            return cx.cancel(cookie);
+        }
         let errno = match self.futex_word(space, addr) {
             Ok(word) if word == value => return,
             Ok(_) | Err(Errno::ERESTART) => Errno::EAGAIN,
@@ -202,7 +232,13 @@ impl<M: Machine> MemCore<M> {
                 cx.complete(sleeper.ticket, ended);
                 true
             }
-            Some(Call::Rouse(ticket)) => {
+            Some(Call::Rouse(ticket, op)) => {
+                let unheard = matches!(result, Err(Errno::EAGAIN | Errno::EHOSTDOWN));
+                let at_ns = cx.now_ns() + ROUSE_AGAIN_NS;
+                if unheard && cx.arm(at_ns, TIMER_ROUSE).is_ok() {
+                    self.futexes.afar.again.push((ticket, op));
+                    return true;
+                }
                 let count = result.as_ref().ok().and_then(|reply| Count::get(&reply.msg).ok());
                 cx.complete(ticket, Ok(count.unwrap_or(Count { count: 0 })));
                 true

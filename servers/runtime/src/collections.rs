@@ -13,9 +13,12 @@ pub type HashMap<K, V> = hashbrown::HashMap<K, V, FixedState>;
 /// A set.
 pub type HashSet<T> = hashbrown::HashSet<T, FixedState>;
 
-/// Bytes that a table needs for its next entry: it doubles when it is full, and both are there for a moment.
+/// Entries that one request adds to a table at most: two ends, and what they need.
+const ADDED_AT_ONCE: usize = 8;
+
+/// Bytes that a table needs for its next entries: it doubles when it is full, and both are there for a moment.
 pub fn growth_bytes<K, V>(table: &HashMap<K, V>) -> usize {
-    if table.len() < table.capacity() {
+    if table.len() + ADDED_AT_ONCE <= table.capacity() {
         return 0;
     }
     // An eighth of the places stays free.

@@ -62,7 +62,8 @@ impl FsCore {
         let (size, object) = (body.size, body.object);
         // What was reserved beyond the end goes too; there are no bytes.
         let end = if range.end >= size { range.end.div_ceil(PAGE) } else { range.end / PAGE };
-        let whole = range.start.div_ceil(PAGE)..end;
+        let first = range.start.div_ceil(PAGE);
+        let whole = first..end.max(first);
         if let Some(object) = object {
             self.zero_edges(cx, (inode, object), range.start..range.end.min(size), &whole)?;
             if !whole.is_empty() {
@@ -75,7 +76,9 @@ impl FsCore {
                 }
             }
         }
-        self.tree.give_back(inode, whole)?;
+        if !whole.is_empty() {
+            self.tree.give_back(inode, whole)?;
+        }
         self.changed_now(cx, inode)
     }
 

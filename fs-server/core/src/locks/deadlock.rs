@@ -54,13 +54,18 @@ impl Locks {
             }
         }
         let mut reached: BTreeSet<u32> = BTreeSet::new();
-        let mut next: Vec<u32> = from.into_iter().take(LOOK_PIDS_MAX + 1).collect();
-        while let Some(pid) = next.pop() {
+        // A process has many ranges, and many threads that wait: each is looked at once.
+        let mut next: BTreeSet<u32> = from.into_iter().take(LOOK_PIDS_MAX + 1).collect();
+        while let Some(pid) = next.pop_first() {
             if reached.len() > LOOK_PIDS_MAX || !reached.insert(pid) {
                 continue;
             }
             let wants = waits.get(&pid).into_iter().flatten();
-            next.extend(wants.flat_map(|want| self.waited_for(*want)));
+            for pid in wants.flat_map(|want| self.waited_for(*want)) {
+                if next.len() <= LOOK_PIDS_MAX && !reached.contains(&pid) {
+                    next.insert(pid);
+                }
+            }
         }
         reached
     }

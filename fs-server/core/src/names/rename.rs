@@ -119,6 +119,7 @@ impl FsCore {
         if one == other {
             return Ok(());
         }
+        self.tree.room_for_name()?;
         self.writable(cx, from.dir, &from.name)?;
         let now_ns = self.now_ns(cx);
         for (inode, spot) in [(one, from), (other, to)] {
@@ -127,7 +128,7 @@ impl FsCore {
                 self.name_it(spot.dir, &spot.name, copy, now_ns)?;
             }
         }
-        // From here on nothing can fail: there is room for as many names as there were.
+        // From here on nothing can fail: there is room for the names, of the image's too.
         let one = self.tree.detach(from.dir, &from.name, now_ns)?;
         let other = self.tree.detach(to.dir, &to.name, now_ns)?;
         self.tree.link(to.dir, &to.name, one, now_ns)?;
@@ -145,6 +146,7 @@ impl FsCore {
         if inode.slot() != to.dir.slot() {
             return Err(Errno::EXDEV.into());
         }
+        self.tree.room_for_name()?;
         if !self.tree.is_home(to.dir) {
             return Err(Stop::Go(to.dir.slot()));
         }
@@ -205,6 +207,7 @@ impl FsCore {
         if self.tree.lookup(to.dir, &to.name)?.is_some() {
             return Err(Errno::EEXIST.into());
         }
+        self.tree.room_for_name()?;
         let source = self.tree.lookup(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
         let kind = self.tree.kind(source)?;
         if kind == Kind::Directory {

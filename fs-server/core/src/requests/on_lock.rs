@@ -195,6 +195,9 @@ impl FsCore {
         wait: bool,
     ) -> Result<Answer, Errno> {
         let (inode, holder) = (want.inode, want.holder);
+        if self.tree.short && want.mode != LockMode::Unlock {
+            return Err(Errno::ENOLCK);
+        }
         if matches!(holder, LockHolder::Whole(_)) && want.mode != LockMode::Unlock {
             if self.locks.has_so(want) {
                 return Ok(Answer::reply(&LockFound::default()));
@@ -213,7 +216,7 @@ impl FsCore {
         if !wait {
             return Err(Errno::EAGAIN);
         }
-        if self.tree.short || self.locks.waiters.len() >= LOCK_WAITS_MAX {
+        if self.locks.waiters.len() >= LOCK_WAITS_MAX {
             return Err(Errno::ENOLCK);
         }
         if let LockHolder::Process(pid) = holder

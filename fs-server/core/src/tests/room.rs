@@ -128,6 +128,7 @@ fn holes_and_room_are_the_same_at_the_backup_and_at_another_home() {
     let bytes: Vec<u8> = (0..6 * PAGE as u32).map(|at| (at / 100 + 1) as u8).collect();
     w.write(1, file, &bytes).expect("room");
     assert_eq!(allocate(&w, 1, file, HOLE, [PAGE + 10, 3 * PAGE]), Ok(()));
+    assert_eq!(allocate(&w, 1, file, HOLE, [100, 50]), Ok(()), "less than a page");
     assert_eq!(allocate(&w, 1, file, 0, [8 * PAGE, PAGE]), Ok(()));
     let (before, is) = (w.get(1, "/tmp/f"), room(&w, 1, file));
     w.settle();

@@ -553,3 +553,17 @@ fn nonsense_ids_and_paths_are_errors() {
     let kind = w.call(0, &Open { at: path_of("/tmp"), flags: 0, mode: 0 }).and_then(here);
     assert_eq!(kind.expect("there").kind, FileKind::Directory);
 }
+
+#[test]
+fn nothing_is_made_while_the_heap_is_nearly_used_up() {
+    let w = World::new(1);
+    w.put(0, "/tmp/f", b"before").expect("room");
+    w.set_heap_left(Some(crate::limits::HEAP_RESERVE_BYTES - 1));
+    assert_eq!(w.mkdir(0, "/tmp/d"), Err(Errno::ENOSPC));
+    assert_eq!(w.symlink(0, "x", "/tmp/l"), Err(Errno::ENOSPC));
+    assert_eq!(w.link(0, "/tmp/f", "/tmp/g"), Err(Errno::ENOSPC));
+    assert_eq!(w.stat(0, "/tmp/f").map(|it| it.size), Ok(6));
+    assert_eq!(w.unlink(0, "/tmp/f"), Ok(()));
+    w.set_heap_left(None);
+    assert_eq!(w.mkdir(0, "/tmp/d"), Ok(()));
+}

@@ -73,6 +73,8 @@ struct Shared {
     renamed: Vec<(u64, SlotNo)>,
     /// Writes to objects before memory ends, if it does.
     writes_left: Option<u64>,
+    /// The server's heap is used up but for so many bytes, if it is.
+    heap_left: Option<usize>,
 }
 
 /// A program: it asks and keeps the answers.
@@ -116,6 +118,10 @@ impl Platform for Surroundings<'_> {
 
     fn core(&self) -> CoreId {
         CoreId(0)
+    }
+
+    fn heap_left(&self) -> usize {
+        self.world.shared.borrow().heap_left.unwrap_or(usize::MAX)
     }
 
     fn call(
@@ -370,6 +376,11 @@ fn image() -> (Vec<RootEntry>, Vec<u8>) {
 }
 
 impl World {
+    /// So much of the server's heap is left from now on.
+    pub fn set_heap_left(&self, bytes: Option<usize>) {
+        self.shared.borrow_mut().heap_left = bytes;
+    }
+
     /// A cluster of so many nodes.
     pub fn new(count: u16) -> Self {
         Self::with_room(count, 1 << 20)

@@ -70,6 +70,14 @@ impl Tree {
         growth_bytes(&self.inodes)
     }
 
+    /// Whether one more name fits.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn room_for_name(&self) -> Result<(), Errno> {
+        if self.short || self.names >= NAMES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
     pub(super) fn room_for_inode(&self) -> Result<(), Errno> {
         if self.short || self.inodes.len() >= INODES_MAX { Err(Errno::ENOSPC) } else { Ok(()) }
     }
@@ -102,7 +110,7 @@ impl Tree {
         if self.inode(inode)?.links >= LINKS_MAX {
             return Err(Errno::EMLINK);
         }
-        if self.short || self.names >= NAMES_MAX {
+        if self.names >= NAMES_MAX {
             return Err(Errno::ENOSPC);
         }
         self.folder_mut(dir)?;

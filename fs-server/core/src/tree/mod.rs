@@ -334,7 +334,9 @@ impl Tree {
     /// # Errors
     /// ENOSPC.
     pub fn room_for(&self, pages: u64) -> Result<(), Errno> {
-        if pages > self.pages_max.saturating_sub(self.pages_used) {
+        let full = pages > self.pages_max.saturating_sub(self.pages_used);
+        // Each run of pages that a file has needs memory, too.
+        if full || self.short && pages > 0 {
             return Err(Errno::ENOSPC);
         }
         Ok(())

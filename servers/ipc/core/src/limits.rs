@@ -39,7 +39,7 @@ pub const BACKLOG_MAX: usize = 128;
 pub const RETURNED_BYTES_MAX: usize = 4 * PIPE_BYTES;
 /// Bytes of blocked writes from other nodes, which have to be kept here. Beyond it such a write gets
 /// EAGAIN.
-pub const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const KEPT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one read or write; more is a short count.
 pub const TRANSFER_BYTES: u64 = abi::limits::WINDOW_BYTES as u64;
 /// Typed bytes that a terminal holds until a program reads them (MAX_CANON, termios(3)).
@@ -57,5 +57,7 @@ pub use ipc_api::sysv::{
 };
 /// The most bytes to which root may raise [`QUEUE_BYTES`]: a queue moves with its slot at once.
 pub const QUEUE_BYTES_MAX: u64 = 64 * 1024;
+/// Messages in a queue, which may be empty.
+pub const MESSAGES_MAX: usize = 2048;
 /// Messages that other nodes may give back to a queue beyond its size.
 pub const RETURNED_MESSAGES_MAX: usize = 4;

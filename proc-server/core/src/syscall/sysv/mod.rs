@@ -167,6 +167,11 @@ fn blocked<M: Machine>(
             Ok(call.keep_waiting(wait(SysvWait::Block { deadline_ns, timed_out: true })))
         }
         Err(Errno::ECANCELED) if timed_out => Err(Errno::EAGAIN.into()),
-        Err(errno) => Err(without_restart(call, deadline_ns, errno)),
+        Err(errno) => {
+            if matches!(errno, Errno::EIDRM | Errno::EINVAL) {
+                semaphores::forget_undo(call);
+            }
+            Err(without_restart(call, deadline_ns, errno))
+        }
     }
 }

@@ -83,3 +83,11 @@ pub(super) fn undo_opened<M: Machine>(
     }
     crate::entry::rerun_now(call)
 }
+
+/// The semaphores are gone: there is nothing to undo.
+pub(super) fn forget_undo<M: Machine>(call: &mut Call<'_, '_, M>) {
+    let Ok(set) = id(call.args[0]) else { return };
+    if let Some(undo) = call.process_mut().own.files.drop_undo(set) {
+        files::close_all(call.core, call.cx, alloc::vec![undo]);
+    }
+}

@@ -144,6 +144,11 @@ impl Ipc {
             let accepted = Accepted { file: arrival.end, text: arrival.text };
             return cx.complete(acceptor.ticket, Ok(accepted));
         }
+        // Who connected must not wait for ever; a home that has it no more does not mind.
+        if let Ok(home) = home_of(cx, arrival.end) {
+            let refuse = Refuse { end: arrival.end, listener: file };
+            self.begin(cx, home, &refuse, Vec::new(), Job::Forgotten);
+        }
         if acceptor.given_up {
             return cx.complete::<()>(acceptor.ticket, Err(Errno::ECANCELED));
         }

@@ -141,7 +141,7 @@ impl Ipc {
         socket.owner = owner;
         socket.state = State::Connecting(end);
         let home = cx.view().home(key.slot());
-        let job = Job::Find(Connecting { ticket, file, waits });
+        let job = Job::Find(Connecting { ticket, file, waits, given_up: false });
         self.begin(cx, home, &Lookup { name, kind }, Vec::new(), job);
         Ok(Answer::Pending(ticket))
     }
@@ -153,7 +153,8 @@ impl Ipc {
         connecting: Connecting,
         found: Result<FileId, Errno>,
     ) {
-        let Connecting { ticket, file, waits } = connecting;
+        let Connecting { ticket, file, waits, given_up } = connecting;
+        let found = if given_up { Err(Errno::ECANCELED) } else { found };
         let listener = match found.and_then(|listener| Ok((listener, home_of(cx, listener)?))) {
             Ok(it) => it,
             Err(errno) => return self.not_connected(cx, ticket, file, errno),
@@ -179,7 +180,7 @@ impl Ipc {
         };
         self.files.insert(end, waiting);
         let request = Enqueue { listener, end, kind, text, waits };
-        let job = Job::Join { connecting: Connecting { ticket, file, waits }, end };
+        let job = Job::Join { connecting: Connecting { ticket, file, waits, given_up }, end };
         self.begin(cx, home, &request, Vec::new(), job);
     }
 

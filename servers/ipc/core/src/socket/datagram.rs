@@ -23,6 +23,8 @@ pub(crate) struct Sending {
     head: SendHead,
     /// It goes to whom the socket is connected to.
     connected: bool,
+    /// Its caller has given it up.
+    pub(crate) given_up: bool,
 }
 
 impl Ipc {
@@ -101,7 +103,7 @@ impl Ipc {
         }
         let bytes = source.fetch(cx, 0, len)?;
         let ticket = cx.open_ticket(from)?;
-        let sending = Sending { ticket, file, bytes, head, connected };
+        let sending = Sending { ticket, file, bytes, head, connected, given_up: false };
         match (key, peer, sending.head.to.clone()) {
             (Some(key), _, Some(name)) => {
                 let home = cx.view().home(key.slot());
@@ -121,6 +123,7 @@ impl Ipc {
         mut sending: Sending,
         found: Result<FileId, Errno>,
     ) {
+        let found = if sending.given_up { Err(Errno::ECANCELED) } else { found };
         let to = match found.and_then(|to| Ok((to, home_of(cx, to)?))) {
             Ok(it) => it,
             Err(errno) => return self.not_sent(cx, &sending, errno),

@@ -118,7 +118,8 @@ impl Socket {
             && left > 0
             && let Some(front) = self.queue.front_mut()
         {
-            front.bytes.drain(..left);
+            // What is left gets memory of its size.
+            front.bytes = front.bytes.split_off(left);
             front.rights = None;
             self.queued -= left;
         }
@@ -165,7 +166,12 @@ impl Ipc {
         let take = match socket.kind {
             SocketType::Stream => left.min(room),
             SocketType::Datagram if socket.is_full_for(part.sender) => return Ok(None),
-            SocketType::Datagram | SocketType::Packet if left > room => return Ok(None),
+            // An empty queue takes any message that could be sent: its sender may have lowered its limit.
+            SocketType::Datagram | SocketType::Packet
+                if socket.queued > 0 && (room == 0 || left > room) =>
+            {
+                return Ok(None);
+            }
             SocketType::Datagram | SocketType::Packet => left,
         };
         if take == 0 && left > 0 {

@@ -31,6 +31,8 @@ pub(crate) struct Connecting {
     pub(crate) ticket: Ticket,
     pub(crate) file: FileId,
     pub(crate) waits: bool,
+    /// Its caller has given it up.
+    pub(crate) given_up: bool,
 }
 
 /// What goes on when another home has answered.
@@ -157,8 +159,14 @@ impl Ipc {
                 return true;
             }
         }
-        let found = self.jobs.iter().find(|(_, job)| job.ticket() == Some(ticket));
-        let Some((cookie, _)) = found else { return false };
+        let found = self.jobs.iter_mut().find(|(_, job)| job.ticket() == Some(ticket));
+        let Some((cookie, job)) = found else { return false };
+        match job {
+            // The answer may be on its way: then the next stage does not begin.
+            Job::Find(connecting) => connecting.given_up = true,
+            Job::Address(sending) => sending.given_up = true,
+            _ => {}
+        }
         cx.cancel(*cookie);
         true
     }

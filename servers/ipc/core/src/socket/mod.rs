@@ -216,6 +216,10 @@ impl Socket {
     pub(crate) fn pop(&mut self) -> Option<Message> {
         let message = self.queue.pop_front()?;
         self.queued -= message.weight();
+        if self.queue.is_empty() {
+            // It may have been long.
+            self.queue = VecDeque::new();
+        }
         Some(message)
     }
 

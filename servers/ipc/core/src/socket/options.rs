@@ -5,8 +5,9 @@ use super::{Socket, State};
 use crate::Ipc;
 use crate::limits::{SOCKET_BYTES, SOCKET_BYTES_MIN};
 use abi::linux::net::{
-    AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_PROTOCOL, SO_RCVBUF,
-    SO_SNDBUF, SO_TYPE, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
+    AF_UNIX, SO_ACCEPTCONN, SO_BROADCAST, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
+    SO_PASSCRED, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_REUSEADDR, SO_SNDBUF,
+    SO_TYPE, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
 };
 use abi::{Errno, FileId};
 use alloc::vec;
@@ -31,6 +32,7 @@ impl Ipc {
             SO_PASSCRED => one(socket.passes.into()),
             SO_SNDBUF => one(socket.send_limit as u32),
             SO_RCVBUF => one(SOCKET_BYTES as u32),
+            SO_REUSEADDR | SO_KEEPALIVE | SO_BROADCAST | SO_PRIORITY => one(0),
             SO_PEERCRED => {
                 let none = Owner { pid: 0, uid: u32::MAX, gid: u32::MAX };
                 let Owner { pid, uid, gid } = socket.peer_owner.unwrap_or(none);
@@ -49,6 +51,8 @@ impl Ipc {
                 let wanted = (request.value as usize).saturating_mul(2);
                 socket.send_limit = wanted.clamp(SOCKET_BYTES_MIN, SOCKET_BYTES);
             }
+            // Programs set these on every socket; on Linux, too, they mean nothing here.
+            SO_REUSEADDR | SO_KEEPALIVE | SO_BROADCAST | SO_PRIORITY | SO_RCVBUF | SO_LINGER => {}
             _ => return Err(Errno::ENOPROTOOPT),
         }
         Ok(())

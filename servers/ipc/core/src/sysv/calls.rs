@@ -231,6 +231,10 @@ impl Ipc {
         let (set, permissions) = self.sysv.set(cx, id)?;
         let changes = ops.iter().any(|op| op.value != 0);
         permissions.check(by, if changes { WRITE } else { READ })?;
+        // What is to be undone is written down.
+        if self.files.short && undo.is_some() {
+            return Err(Errno::ENOMEM);
+        }
         let call = Operation { ops, undo, pid: by.pid };
         if set.operate(cx, &call, by.now_s)? {
             return Ok(Answer::reply(&()));
@@ -338,7 +342,7 @@ impl Ipc {
         self.sysv.heard(cx, by);
         let (queue, permissions) = self.sysv.queue(cx, id)?;
         permissions.check(by, WRITE)?;
-        let Some(message) = queue.send(cx, Message { kind, text }, by) else {
+        let Some(message) = queue.send(cx, Message { kind, text }, flags & NOWAIT != 0, by) else {
             return Ok(Answer::reply(&()));
         };
         if flags & NOWAIT != 0 {
@@ -399,6 +403,9 @@ impl Ipc {
         }
         if wanted.flags & NOWAIT != 0 {
             return Err(Errno::ENOMSG);
+        }
+        if self.files.short {
+            return Err(Errno::ENOMEM);
         }
         let ticket = cx.open_ticket(from)?;
         queue.wait_to_receive((ticket, node_of(cx, from)), (wanted, target), by.pid);

@@ -7,7 +7,7 @@
 //! # Source
 //! msgsnd(2), msgrcv(2).
 
-use crate::limits::{MESSAGE_BYTES_MAX, QUEUE_BYTES, RETURNED_MESSAGES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, MESSAGES_MAX, QUEUE_BYTES, RETURNED_MESSAGES_MAX};
 use abi::{Errno, NodeId, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -138,12 +138,20 @@ impl Queue {
 
     fn has_room(&self, len: usize) -> bool {
         let (bytes, count) = (self.bytes + len, self.messages.len() + 1);
-        bytes as u64 <= self.room && count as u64 <= self.room
+        bytes as u64 <= self.room && count as u64 <= self.room && count <= MESSAGES_MAX
     }
 
     /// Sends now, or gives the message back: there is no room.
-    pub(super) fn send(&mut self, cx: &mut Cx<'_>, message: Message, by: By) -> Option<Message> {
-        if !self.senders.is_empty() || !self.has_room(message.text.len()) {
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        message: Message,
+        nowait: bool,
+        by: By,
+    ) -> Option<Message> {
+        // Who does not wait need not wait for others.
+        let behind = !nowait && !self.senders.is_empty();
+        if behind || !self.has_room(message.text.len()) {
             return Some(message);
         }
         self.put(message, by.pid);
@@ -236,7 +244,7 @@ impl Queue {
     /// Gives a message back that could not be delivered.
     pub(super) fn give_back(&mut self, cx: &mut Cx<'_>, message: Message) -> Result<(), Errno> {
         let most = self.room.saturating_add((RETURNED_MESSAGES_MAX * MESSAGE_BYTES_MAX) as u64);
-        if (self.bytes + message.text.len()) as u64 > most {
+        if (self.bytes + message.text.len()) as u64 > most || self.messages.len() > MESSAGES_MAX {
             return Err(Errno::ENOSPC);
         }
         self.bytes += message.text.len();
@@ -319,7 +327,8 @@ impl Queue {
 impl Saved {
     pub(super) fn is_sound(&self) -> bool {
         let sound = |it: &Message| it.kind > 0 && it.text.len() <= MESSAGE_BYTES_MAX;
-        self.messages.iter().all(sound)
+        self.messages.len() <= MESSAGES_MAX + RETURNED_MESSAGES_MAX
+            && self.messages.iter().all(sound)
     }
 
     pub(super) fn restored(self) -> Queue {

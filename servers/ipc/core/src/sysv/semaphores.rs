@@ -179,6 +179,11 @@ impl Set {
 
     /// A process has ended: undoes what it has not.
     pub(super) fn undo(&mut self, cx: &mut Cx<'_>, file: FileId, now_s: i64) {
+        // No correct node lets it go while one of its calls waits.
+        let gone = self.waiters.iter().filter(|waiter| waiter.call.undo == Some(file));
+        for ticket in gone.map(|waiter| waiter.ticket).collect::<Vec<_>>() {
+            self.cancel(cx, ticket);
+        }
         let Some(list) = self.undos.remove(&file) else { return };
         for (number, change) in list {
             let Some(it) = self.all.get_mut(usize::from(number)) else { continue };
