@@ -73,6 +73,9 @@ const ALWAYS: u32 = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 /// select(2): what makes a descriptor readable, writable, exceptional.
 const SETS: [u32; 3] = [POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI];
 
+/// So many descriptors are looked at even where memory is short.
+const FEW_ROWS: usize = 64;
+
 /// poll(2).
 pub fn poll<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let [addr, count, timeout_ms, ..] = call.args;
@@ -210,6 +213,10 @@ fn begin<M: Machine>(
         Some(Progress::Deadline(deadline_ns)) => Some(deadline_ns),
         Some(Progress::Bytes(_)) | None => wait_ns.map(|ns| call.cx.now_ns().saturating_add(ns)),
     };
+    // Each descriptor that is waited for is asked after.
+    if rows.len() > FEW_ROWS && call.core.machine.is_short() {
+        return Err(Errno::ENOMEM.into());
+    }
     let stage = Stage::Looking { open: 0 };
     look(call, Box::new(Poll { rows, out, stage, deadline_ns }))
 }

@@ -139,6 +139,9 @@ pub fn vector<M: Machine>(call: &mut Call<'_, '_, M>, way: Way, offset: Option<u
     begin(call, fd, way, memory, offset)
 }
 
+/// So many ranges are taken even where memory is short.
+const FEW_RANGES: u64 = 8;
+
 /// A vector of ranges.
 ///
 /// # Errors
@@ -150,6 +153,10 @@ pub fn ranges<M: Machine>(
 ) -> Result<Memory, Errno> {
     if count > VECTOR_MAX {
         return Err(Errno::EINVAL);
+    }
+    // A call that waits keeps them.
+    if count > FEW_RANGES && call.core.machine.is_short() {
+        return Err(Errno::ENOMEM);
     }
     let bytes = glue::bytes(call, addr, count as usize * Iovec::BYTES)?;
     let mut ranges: Vec<Iovec> =

@@ -4,13 +4,14 @@
 use crate::descriptions::SETTABLE;
 use crate::event::{Counter, VALUE_BYTES, value_of};
 use crate::files::{Kind, PipeNo};
-use crate::limits::{COUNTERS_MAX, PIPES_MAX};
+use crate::limits::{COUNTERS_MAX, PIPES_MAX, POLLERS_MAX};
 use crate::pipe::{End, Pipe};
 use crate::transfer::{Poller, Source, Taken, Target, Writer, check_kept, kept_bytes, one_step};
 use crate::{Ipc, home_of, node_of};
 use abi::linux::general::{O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
 use abi::linux::ioctl::FIONREAD;
 use abi::{Errno, FileId};
+use alloc::vec::Vec;
 use ipc_api::between::{Deliver, SendFrom};
 use ipc_api::file::{
     Caller, Ioctl, IoctlReply, Moved, Poll, PollWait, Read, Ready, TerminalRead, Write,
@@ -422,16 +423,25 @@ impl Ipc {
         if ready != 0 {
             return Ok(Answer::reply(&Ready { events: ready }));
         }
-        let ticket = cx.open_ticket(from)?;
-        let poller = Poller { ticket, from: node, file, events };
-        match kind {
-            Kind::Pipe { pipe, .. } => self.pipe(pipe)?.wait_to_poll(poller),
-            Kind::Counter => self.counter(file)?.wait_to_poll(poller),
-            Kind::Socket => self.socket(file)?.pollers.push(poller),
-            Kind::Terminal => self.terminal.wait_to_poll(poller),
-            Kind::Sysv(_) => unreachable!("refused above"),
+        let short = self.files.short;
+        let pollers = self.pollers(file, kind)?;
+        // All of them are told in one step.
+        if short || pollers.len() >= POLLERS_MAX {
+            return Err(Errno::EAGAIN);
         }
+        let ticket = cx.open_ticket(from)?;
+        pollers.push(Poller { ticket, from: node, file, events });
         Ok(Answer::Pending(ticket))
+    }
+
+    fn pollers(&mut self, file: FileId, kind: Kind) -> Result<&mut Vec<Poller>, Errno> {
+        Ok(match kind {
+            Kind::Pipe { pipe, .. } => &mut self.pipe(pipe)?.pollers,
+            Kind::Counter => &mut self.counter(file)?.pollers,
+            Kind::Socket => &mut self.socket(file)?.pollers,
+            Kind::Terminal => &mut self.terminal.pollers,
+            Kind::Sysv(_) => return Err(Errno::EBADF),
+        })
     }
 
     fn ioctl(&mut self, cx: &mut Cx<'_>, from: Client, call: &Ioctl) -> Result<Answer, Errno> {

@@ -57,7 +57,7 @@ pub(crate) struct Counter {
     semaphore: bool,
     readers: VecDeque<Reader>,
     writers: VecDeque<Writer>,
-    pollers: Vec<Poller>,
+    pub(crate) pollers: Vec<Poller>,
 }
 
 /// The value that a program or another node writes.
@@ -177,10 +177,6 @@ impl Counter {
             ready |= POLLOUT | POLLWRNORM;
         }
         ready & events
-    }
-
-    pub(crate) fn wait_to_poll(&mut self, poller: Poller) {
-        self.pollers.push(poller);
     }
 
     /// Ends a waiting call, if it waits here.

@@ -237,10 +237,19 @@ impl Core for Ipc {
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        // It is copied and encoded.
+        let bytes = self.bytes_in(slot);
+        if cx.heap_left() < HEAP_RESERVE_BYTES + 3 * bytes {
+            return Export::Stays;
+        }
         self.export_slot(cx, slot)
     }
 
-    fn admits(&mut self, _cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+    fn admits(&mut self, cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        // It is larger when it is decoded.
+        if cx.heap_left() < HEAP_RESERVE_BYTES + 3 * state.len() {
+            return Err(Errno::ENOSPC);
+        }
         self.admits_slot(slot, state)
     }
 

@@ -40,6 +40,8 @@ pub const RETURNED_BYTES_MAX: usize = 4 * PIPE_BYTES;
 /// Bytes of blocked writes from other nodes, which have to be kept here. Beyond it such a write gets
 /// EAGAIN.
 pub const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// Calls of poll(2) and its kin that wait at one file; the next gets EAGAIN.
+pub const POLLERS_MAX: usize = 512;
 /// Bytes of one read or write; more is a short count.
 pub const TRANSFER_BYTES: u64 = abi::limits::WINDOW_BYTES as u64;
 /// Typed bytes that a terminal holds until a program reads them (MAX_CANON, termios(3)).

@@ -52,7 +52,7 @@ pub(crate) struct Pipe {
     read_end: FileId,
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
-    pollers: Vec<Poller>,
+    pub(crate) pollers: Vec<Poller>,
 }
 
 impl Pipe {
@@ -229,10 +229,6 @@ impl Pipe {
             }
         }
         ready & (events | POLLERR | POLLHUP)
-    }
-
-    pub(crate) fn wait_to_poll(&mut self, poller: Poller) {
-        self.pollers.push(poller);
     }
 
     /// An end has no holder any more. True if the pipe is gone.

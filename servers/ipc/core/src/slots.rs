@@ -193,11 +193,16 @@ pub(crate) fn elsewhere(
 }
 
 impl Ipc {
-    /// Whether the bytes in the slot's pipes and queues alone are more than is moved: they go with all else at once.
-    pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
+    /// Bytes in the slot's pipes, sockets and queues.
+    pub(crate) fn bytes_in(&self, slot: SlotNo) -> usize {
         let in_slot = self.pipes.iter().filter(|(number, _)| number.0.slot() == slot);
         let in_pipes = in_slot.map(|(_, pipe)| pipe.len()).sum::<usize>();
-        in_pipes + self.queued_in(slot) + self.sysv.bytes_in(slot) > SLOT_BYTES_MAX
+        in_pipes + self.queued_in(slot) + self.sysv.bytes_in(slot)
+    }
+
+    /// Whether these alone are more than is moved: they go with all else at once.
+    pub(crate) fn has_too_much(&self, slot: SlotNo) -> bool {
+        self.bytes_in(slot) > SLOT_BYTES_MAX
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {

@@ -63,7 +63,7 @@ pub(crate) struct Terminal {
     window: [u16; 4],
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
-    pollers: Vec<Poller>,
+    pub(crate) pollers: Vec<Poller>,
     /// The shell server has the console.
     rescue: bool,
     /// There is no shell server any more.
@@ -373,10 +373,6 @@ impl Terminal {
             return ready & events | POLLERR | POLLHUP;
         }
         ready & events
-    }
-
-    pub(crate) fn wait_to_poll(&mut self, poller: Poller) {
-        self.pollers.push(poller);
     }
 
     /// Bytes that were read and could not be delivered.
