@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// hoard pipes|sockets|counters|files|semaphores|queues: makes so many, and fills them, until it is refused; says with
-// which error, gives all back, and ends with 0 if it was refused in good order.
+// hoard pipes|ends|sockets|counters|files|semaphores|queues: makes so many, and fills them, until it is refused; says with
+// which error (ends: pipes that stay empty), gives all back, and ends with 0 if it was refused in good order.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +34,7 @@ static int make(const char *what, int number) {
     int ends[2];
     char name[64];
     if (!strcmp(what, "pipes")) return pipe2(ends, O_NONBLOCK) ? errno : fill(ends[1]);
+    if (!strcmp(what, "ends")) return pipe2(ends, O_NONBLOCK) ? errno : 0;
     if (!strcmp(what, "sockets")) return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) ? errno : fill(ends[1]);
     if (!strcmp(what, "counters")) return eventfd(0, 0) < 0 ? errno : 0;
     snprintf(name, sizeof name, "hoard/%d", number);
