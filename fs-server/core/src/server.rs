@@ -116,7 +116,8 @@ impl FsCore {
     /// Whether there is memory for what a request makes.
     fn look_at_heap(&mut self, cx: &Cx<'_>) {
         let growth = self.tree.growth_bytes().max(self.files.growth_bytes());
-        let short = cx.heap_left() < HEAP_RESERVE_BYTES.max(growth);
+        // What is free lies in pieces.
+        let short = cx.heap_left() < HEAP_RESERVE_BYTES.max(2 * growth);
         (self.tree.short, self.files.short) = (short, short);
     }
 

@@ -12,7 +12,7 @@ use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use runtime::Cx;
-use runtime::collections::{HashMap, growth_bytes};
+use runtime::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 /// Names a pipe: by the end from which it is read, so that no two have one name wherever they are.
@@ -69,14 +69,15 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// An empty table that never grows.
+    pub(crate) fn with_room() -> Self {
+        let files = HashMap::with_capacity_and_hasher(FILES_MAX, Default::default());
+        Self { files, ..Self::default() }
+    }
+
     /// Makes room sure for `count` more.
     pub(crate) fn check_room(&self, count: usize) -> Result<(), Errno> {
         if self.short || self.files.len() + count > FILES_MAX { Err(Errno::ENFILE) } else { Ok(()) }
-    }
-
-    /// Bytes that the table needs when it next grows, if that is now.
-    pub(crate) fn growth_bytes(&self) -> usize {
-        growth_bytes(&self.files)
     }
 
     /// An id for a new description in a slot of this node.

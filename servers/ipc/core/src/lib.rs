@@ -45,9 +45,9 @@ use event::Counter;
 use files::{Files, Kind, PipeNo};
 use forward::{Forward, Gather};
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
-use limits::HEAP_RESERVE_BYTES;
+use limits::{COUNTERS_MAX, HEAP_RESERVE_BYTES, NAMES_MAX, PIPES_MAX, SOCKETS_MAX};
 use pipe::Pipe;
-use runtime::collections::{HashMap, growth_bytes};
+use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use socket::jobs::Job;
 use socket::names::{Key, Named};
@@ -76,7 +76,15 @@ pub struct Ipc {
 impl Ipc {
     /// A server without pipes, with the node's terminal.
     pub fn new() -> Self {
-        Self::default()
+        // A table that grows needs one piece of memory, which there may not be any more.
+        Self {
+            files: Files::with_room(),
+            pipes: HashMap::with_capacity_and_hasher(PIPES_MAX, Default::default()),
+            counters: HashMap::with_capacity_and_hasher(COUNTERS_MAX, Default::default()),
+            sockets: HashMap::with_capacity_and_hasher(SOCKETS_MAX, Default::default()),
+            names: HashMap::with_capacity_and_hasher(NAMES_MAX, Default::default()),
+            ..Self::default()
+        }
     }
 
     /// Ends what waits at a file that nobody holds any more, and frees what it described.
@@ -106,15 +114,7 @@ impl Ipc {
 
     /// Whether there is memory for what a request makes.
     fn look_at_heap(&mut self, cx: &Cx<'_>) {
-        let growth = [
-            self.files.growth_bytes(),
-            growth_bytes(&self.pipes),
-            growth_bytes(&self.counters),
-            growth_bytes(&self.sockets),
-            growth_bytes(&self.names),
-        ];
-        let needed = growth.into_iter().fold(HEAP_RESERVE_BYTES, usize::max);
-        self.files.short = cx.heap_left() < needed;
+        self.files.short = cx.heap_left() < HEAP_RESERVE_BYTES;
     }
 
     fn node_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {

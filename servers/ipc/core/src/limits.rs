@@ -5,20 +5,20 @@
 pub const PIPE_BYTES: usize = 64 * 1024;
 /// A write of at most so many bytes is not mixed with others (PIPE_BUF, pipe(7)).
 pub const ATOMIC_BYTES: usize = 4096;
-/// Bytes of the heap that stay free of what programs can make and fill; the tables that are about to grow need more.
+/// Bytes of the heap that stay free of what programs can make and fill.
 /// Beyond it nothing is made (ENFILE, ENOSPC) and nothing written that would have to be kept (ENOMEM, ENOBUFS).
 pub const HEAP_RESERVE_BYTES: usize = 256 * 1024;
 /// Pipes whose home is this node.
-pub const PIPES_MAX: usize = 2048;
+pub const PIPES_MAX: usize = 896;
 /// Event counters (eventfd(2)) whose home is this node; the next gets ENFILE.
-pub const COUNTERS_MAX: usize = 1024;
+pub const COUNTERS_MAX: usize = 448;
 /// Sockets whose home is this node; the next gets ENFILE.
-pub const SOCKETS_MAX: usize = 1024;
+pub const SOCKETS_MAX: usize = 448;
 /// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of a few nodes
 /// have, should all of them come here.
-pub const NAMES_MAX: usize = 4096;
+pub const NAMES_MAX: usize = 896;
 /// Open descriptions whose home is this node: two per pipe, those of counters, sockets and of the terminal.
-pub const FILES_MAX: usize = 2 * PIPES_MAX + COUNTERS_MAX + SOCKETS_MAX + 1024;
+pub const FILES_MAX: usize = 1792;
 /// Bytes that wait at one socket to be received, each message with [`MESSAGE_OVERHEAD_BYTES`]: the most that
 /// SO_SNDBUF can be. Beyond it senders wait.
 pub const SOCKET_BYTES: usize = 64 * 1024;

@@ -31,17 +31,3 @@ fn nothing_is_made_or_kept_while_memory_is_short() {
     node.world.heap_left = usize::MAX;
     pipe(&mut node);
 }
-
-#[test]
-fn table_that_is_about_to_grow_needs_more() {
-    let mut node = single();
-    // Enough for what is made, but not for twice a table.
-    let mut made = 0;
-    node.world.heap_left = HEAP_RESERVE_BYTES + 1;
-    while node.call(&PipeCreate { flags: 0 }) != Now::Failed(Errno::ENFILE) {
-        made += 1;
-    }
-    assert!((100..2000).contains(&made), "{made} pipes");
-    node.world.heap_left = usize::MAX;
-    pipe(&mut node);
-}
