@@ -374,10 +374,10 @@ static void lists(void) {
     SAME(messages.msgmnb, 16384);
 }
 
-// sysv counter ID MEMORY TIMES: adds 1 to a number in shared memory so often, under a semaphore that is given
-// back if this program dies.
+// sysv counter ID MEMORY TIMES [MS]: adds 1 to a number in shared memory so often, under a semaphore that is given
+// back if this program dies, and rests so many milliseconds each time.
 static int counter(char **args) {
-    int set = atoi(args[0]), times = atoi(args[2]);
+    int set = atoi(args[0]), times = atoi(args[2]), rest_ms = args[3] ? atoi(args[3]) : 0;
     volatile uint64_t *number = shmat(atoi(args[1]), 0, 0);
     if (number == (void *)-1) return perror("shmat"), 1;
     for (int i = 0; i < times; i++) {
@@ -387,6 +387,7 @@ static int counter(char **args) {
         number[0] = old + 1;
         if (number[1] != old) return puts("two at a time"), 1;
         if (operate(set, 0, 1, SEM_UNDO)) return perror("semop"), 1;
+        if (rest_ms) pause_ms(rest_ms);
     }
     return 0;
 }
