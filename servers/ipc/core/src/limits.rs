@@ -14,10 +14,12 @@ pub const PIPES_MAX: usize = 896;
 pub const COUNTERS_MAX: usize = 448;
 /// Sockets whose home is this node; the next gets ENFILE.
 pub const SOCKETS_MAX: usize = 448;
-/// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of a few nodes
+/// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of two nodes
 /// have, should all of them come here.
 pub const NAMES_MAX: usize = 896;
-/// Open descriptions whose home is this node: two per pipe, those of counters, sockets and of the terminal.
+/// Open descriptions whose home is this node: two per pipe, those of counters, sockets and of the terminal, and what
+/// processes have of System V objects. As many as all pipes need, so that not all of each kind fit; the next gets
+/// ENFILE.
 pub const FILES_MAX: usize = 1792;
 /// Bytes that wait at one socket to be received, each message with [`MESSAGE_OVERHEAD_BYTES`]: the most that
 /// SO_SNDBUF can be. Beyond it senders wait.
