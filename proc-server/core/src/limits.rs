@@ -14,6 +14,9 @@ pub const QUEUED_SIGNALS_MAX: usize = 64;
 pub const RERUNS_MAX: u32 = 256;
 /// Bytes of arguments and environments of all calls of execve(2) that are under way; the next gets ENOMEM.
 pub const EXEC_BYTES_MAX: usize = 768 * 1024;
+/// Bytes of the heap that stay free of new processes and threads, and of long lists that a call keeps while it waits:
+/// for what those that are there have under way, which is arguments above all.
+pub const HEAP_RESERVE_BYTES: usize = EXEC_BYTES_MAX + 512 * 1024;
 /// Files that fly with messages from this node (SCM_RIGHTS), each as often as it flies; the next message gets
 /// ETOOMANYREFS.
 pub const FLIGHT_FILES_MAX: usize = 1024;

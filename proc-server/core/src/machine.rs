@@ -123,10 +123,6 @@ pub trait Machine {
     fn cpu_features(&self) -> u32;
     /// Random bytes.
     fn random(&mut self, bytes: &mut [u8]);
-    /// Whether the memory of this server is nearly used up, so that nothing new is to begin.
-    fn is_short(&self) -> bool {
-        false
-    }
     /// Writes a line to the log.
     fn log(&mut self, line: fmt::Arguments<'_>);
 }

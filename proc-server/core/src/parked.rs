@@ -11,7 +11,7 @@
 //! line in the log.
 
 use crate::ProcCore;
-use crate::limits::{PARKED_REQUESTS_MAX, PARKED_TELLS_MAX};
+use crate::limits::{HEAP_RESERVE_BYTES, PARKED_REQUESTS_MAX, PARKED_TELLS_MAX};
 use crate::machine::Machine;
 use crate::procfs;
 use crate::syscall::{Call, Next, Wait};
@@ -114,7 +114,7 @@ impl<M: Machine> ProcCore<M> {
     /// # Errors
     /// EAGAIN: none is, or this node is to have no more slots, or memory of this server is short.
     pub(crate) fn new_pid(&mut self, cx: &mut Cx<'_>) -> Result<Option<Pid>, Errno> {
-        if self.machine.is_short() {
+        if cx.heap_left() < HEAP_RESERVE_BYTES {
             return Err(Errno::EAGAIN);
         }
         for _ in 0..2 {

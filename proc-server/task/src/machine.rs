@@ -14,7 +14,6 @@ use microkernel_sys::{
     CNode, Cap, CapData, Endpoint, FpuImage, Frame, Notification, Priorities, Rights, Slot, Tcb,
     ThreadState, VSpace,
 };
-use proc_core::limits::EXEC_BYTES_MAX;
 use proc_core::{Found, Fpu, Machine, Registers, Stopped};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
@@ -78,18 +77,9 @@ fn tcb(slot: u64) -> Cap<Tcb> {
     Cap::new(slot)
 }
 
-/// Bytes of the heap that stay free of new processes and threads: for what those that are there have under way, which
-/// is arguments above all.
-const HEAP_RESERVE_BYTES: usize = EXEC_BYTES_MAX + 512 * 1024;
-
 impl Machine for Sel4Machine {
     fn cores(&self) -> u8 {
         self.endpoints.len() as u8
-    }
-
-    fn is_short(&self) -> bool {
-        let heap = microkernel_rt::heap::usage();
-        heap.claimed_bytes - heap.allocated_bytes < HEAP_RESERVE_BYTES
     }
 
     fn configure(&mut self, thread: ThreadId, slot: u64, core: CoreId) -> Result<(), Errno> {

@@ -182,6 +182,8 @@ pub struct TestNode {
     net: Rc<RefCell<Net>>,
     /// Nanoseconds since boot; the test moves it.
     pub now_ns: u64,
+    /// Bytes of the server's heap that are free.
+    pub heap_left: usize,
     /// The earliest deadline that was armed.
     pub armed_ns: Option<u64>,
     /// Who was notified: the client and its core.
@@ -195,7 +197,7 @@ impl TestNode {
     pub fn new(node: NodeId, server: ServerId, net: Rc<RefCell<Net>>) -> Self {
         net.borrow_mut().inboxes.insert((node, server), VecDeque::new());
         let notified = VecDeque::new();
-        Self { node, net, now_ns: 0, armed_ns: None, notified, below: None }
+        Self { node, net, now_ns: 0, heap_left: usize::MAX, armed_ns: None, notified, below: None }
     }
 }
 
@@ -206,6 +208,10 @@ impl Platform for TestNode {
 
     fn core(&self) -> CoreId {
         CoreId(0)
+    }
+
+    fn heap_left(&self) -> usize {
+        self.heap_left
     }
 
     fn call(

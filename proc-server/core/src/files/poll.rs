@@ -17,6 +17,7 @@ use crate::layout::io::{Pollfd, SignalMaskArgument, fd_set_add, fd_set_bytes, fd
 use crate::layout::signal::SIGSET_BYTES;
 use crate::layout::time::{Timespec, Timeval};
 use crate::layout::{IntoBytes, Layout};
+use crate::limits::HEAP_RESERVE_BYTES;
 use crate::machine::Machine;
 use crate::signal::SignalSet;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult, TAG_TIMER};
@@ -214,7 +215,7 @@ fn begin<M: Machine>(
         Some(Progress::Bytes(_)) | None => wait_ns.map(|ns| call.cx.now_ns().saturating_add(ns)),
     };
     // Each descriptor that is waited for is asked after.
-    if rows.len() > FEW_ROWS && call.core.machine.is_short() {
+    if rows.len() > FEW_ROWS && call.cx.heap_left() < HEAP_RESERVE_BYTES {
         return Err(Errno::ENOMEM.into());
     }
     let stage = Stage::Looking { open: 0 };

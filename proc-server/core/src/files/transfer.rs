@@ -14,6 +14,7 @@ use super::table::{OpenFile, Target};
 use super::{Wait, glue, local_file, socket};
 use crate::layout::Layout;
 use crate::layout::io::Iovec;
+use crate::limits::HEAP_RESERVE_BYTES;
 use crate::machine::Machine;
 use crate::signal::number;
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult};
@@ -155,7 +156,7 @@ pub fn ranges<M: Machine>(
         return Err(Errno::EINVAL);
     }
     // A call that waits keeps them.
-    if count > FEW_RANGES && call.core.machine.is_short() {
+    if count > FEW_RANGES && call.cx.heap_left() < HEAP_RESERVE_BYTES {
         return Err(Errno::ENOMEM);
     }
     let bytes = glue::bytes(call, addr, count as usize * Iovec::BYTES)?;

@@ -7,7 +7,7 @@ use crate::ProcCore;
 use crate::cluster::Fact;
 use crate::entry::alarm_cookie;
 use crate::files::OpenFile;
-use crate::limits::{ARRIVALS_MAX, PROCESSES_MAX, THREADS_MAX};
+use crate::limits::{ARRIVALS_MAX, HEAP_RESERVE_BYTES, PROCESSES_MAX, THREADS_MAX};
 use crate::machine::Machine;
 use crate::pids::PidRow;
 use crate::process::{ChildState, Phase, ProcessNo};
@@ -82,7 +82,7 @@ impl<M: Machine> ProcCore<M> {
         image: Image,
     ) -> Result<(Ready, ObjectId), Errno> {
         let threads = image.threads.len();
-        let full = self.machine.is_short()
+        let full = cx.heap_left() < HEAP_RESERVE_BYTES
             || self.processes.len() + INCOMING_MAX >= PROCESSES_MAX
             || self.threads.len() + threads + INCOMING_MAX >= THREADS_MAX;
         if full {

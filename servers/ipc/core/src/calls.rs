@@ -7,7 +7,7 @@ use crate::files::{Kind, PipeNo};
 use crate::limits::{COUNTERS_MAX, PIPES_MAX, POLLERS_MAX};
 use crate::pipe::{End, Pipe};
 use crate::transfer::{Poller, Source, Taken, Target, Writer, check_kept, kept_bytes, one_step};
-use crate::{Ipc, home_of, node_of};
+use crate::{Ipc, home_of, local_only, node_of};
 use abi::linux::general::{O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
 use abi::linux::ioctl::FIONREAD;
 use abi::{Errno, FileId};
@@ -75,9 +75,7 @@ impl Ipc {
         from: Client,
         request: PipeCreate,
     ) -> Result<Answer, Errno> {
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         if request.flags & !(O_NONBLOCK | O_CLOEXEC) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -103,9 +101,7 @@ impl Ipc {
         request: CounterCreate,
     ) -> Result<Answer, Errno> {
         let CounterCreate { count, semaphore, flags } = request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         // eventfd(2) starts with 32 bits.
         if flags & !O_NONBLOCK != 0 || u32::try_from(count).is_err() {
             return Err(Errno::EINVAL);
@@ -148,9 +144,7 @@ impl Ipc {
         from: Client,
         request: &RescueWrite,
     ) -> Result<Answer, Errno> {
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         if request.text.len() > RESCUE_TEXT_BYTES {
             return Err(Errno::EMSGSIZE);
         }
@@ -159,9 +153,7 @@ impl Ipc {
     }
 
     fn rescue_end(&mut self, from: Client) -> Result<Answer, Errno> {
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         self.terminal.rescue_end();
         Ok(Answer::reply(&()))
     }
@@ -174,9 +166,7 @@ impl Ipc {
         caller: Option<Caller>,
     ) -> Result<Answer, Errno> {
         let Read { file, space, addr, len } = *request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         let home = home_of(cx, file)?;
         if home != cx.node() {
             return self.forward_read(cx, from, home, (file, caller), (space, addr, len));
@@ -253,9 +243,7 @@ impl Ipc {
 
     fn write(&mut self, cx: &mut Cx<'_>, from: Client, request: &Write) -> Result<Answer, Errno> {
         let Write { file, space, addr, len } = *request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         let home = home_of(cx, file)?;
         if home != cx.node() {
             return self.forward_write(cx, from, home, file, (space, addr, len));

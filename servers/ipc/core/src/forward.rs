@@ -203,10 +203,7 @@ impl Ipc {
         if len > 0 {
             cx.leaf_bulk(&CopyIn { space, addr, len }, &mut Bulk::new(&mut data))?;
         }
-        let ticket = Self::forward_ticket(cx, from)?;
-        let cookie = self.open_forward(Forward::Plain { ticket, home });
-        cx.call_node(home, &WriteTo { file }, data, cookie);
-        Ok(Answer::Pending(ticket))
+        self.forward_with(cx, from, home, &WriteTo { file }, data)
     }
 
     /// The answer of another node came, or the node is down.

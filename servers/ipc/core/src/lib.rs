@@ -170,6 +170,14 @@ pub(crate) fn node_of(cx: &Cx<'_>, from: Client) -> NodeId {
     }
 }
 
+/// Only a program of this node has memory here, and makes things here.
+///
+/// # Errors
+/// EPERM.
+pub(crate) fn local_only(from: Client) -> Result<(), Errno> {
+    if matches!(from, Client::Server { .. }) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 /// The home of a file.
 ///
 /// # Errors

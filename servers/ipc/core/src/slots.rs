@@ -101,12 +101,13 @@ impl State {
     }
 }
 
-fn distinct(ids: impl Iterator<Item = FileId>) -> bool {
-    let mut ids: Vec<FileId> = ids.collect();
-    let before = ids.len();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.len() == before
+/// Whether no two are the same.
+pub(crate) fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> bool {
+    let mut all: Vec<T> = all.collect();
+    let before = all.len();
+    all.sort_unstable();
+    all.dedup();
+    all.len() == before
 }
 
 /// What an operation is about.

@@ -44,6 +44,20 @@ fn read_of_a_regular_file_goes_on_until_it_is_complete() {
 }
 
 #[test]
+fn long_lists_are_refused_and_short_ones_taken_while_the_heap_is_nearly_used_up() {
+    let mut world = World::new();
+    let fd = world.open(pipe(1));
+    world.put(BASE, &[0; 9 * size_of::<Iovec>()]);
+    world.node.heap_left = crate::limits::HEAP_RESERVE_BYTES - 1;
+    assert_eq!(world.call(__NR_readv, &[fd, BASE, 9]), failed(Errno::ENOMEM));
+    assert_eq!(world.call(__NR_poll, &[BASE, 65, 0]), failed(Errno::ENOMEM));
+    assert_eq!(world.call(__NR_fork, &[]), failed(Errno::EAGAIN));
+    world.expect::<Read>(Ok(Moved { bytes: 5 }));
+    world.put(BASE, Iovec { base: BASE + 100, len: 5 }.as_bytes());
+    assert_eq!(world.call(__NR_readv, &[fd, BASE, 1]), Some(5));
+}
+
+#[test]
 fn read_of_a_pipe_gives_what_is_there() {
     let mut world = World::new();
     let fd = world.open(pipe(1));

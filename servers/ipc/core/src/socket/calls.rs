@@ -7,7 +7,7 @@ use super::{Message, Reader, Socket, State, Writer};
 use crate::files::Kind;
 use crate::forward::Forward;
 use crate::limits::KEPT_BYTES_MAX;
-use crate::{Ipc, home_of, node_of};
+use crate::{Ipc, home_of, local_only, node_of};
 use abi::linux::general::O_NONBLOCK;
 use abi::linux::net::MSG_DONTWAIT;
 use abi::{Errno, FileId};
@@ -171,9 +171,7 @@ impl Ipc {
         request: SocketCreate,
     ) -> Result<Answer, Errno> {
         let SocketCreate { kind, flags, owner } = request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         self.check_sockets(1)?;
         let file = self.add_socket(cx, flags, Socket::new(kind, owner))?;
         Ok(Answer::reply(&SocketMade { file }))
@@ -186,9 +184,7 @@ impl Ipc {
         request: SocketPair,
     ) -> Result<Answer, Errno> {
         let SocketPair { kind, flags, owner } = request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         self.check_sockets(2)?;
         let first = self.add_socket(cx, flags, Socket::new(kind, owner))?;
         let second = self.add_socket(cx, flags, Socket::new(kind, owner))?;
@@ -209,9 +205,7 @@ impl Ipc {
         request: Send,
     ) -> Result<Answer, Errno> {
         let Send { file, space, ranges, head } = request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         let ranges = Ranges::new(space, ranges)?;
         // Of a stream this is a part; proc-server does not ask for longer packets.
         let len = ranges.len().min(PACKET_BYTES) as usize;
@@ -220,10 +214,7 @@ impl Ipc {
             return self.send_here(cx, from, file, From::Program(ranges), len, head);
         }
         let bytes = ranges.fetch(cx, 0, len)?;
-        let ticket = Self::forward_ticket(cx, from)?;
-        let cookie = self.open_forward(Forward::Plain { ticket, home });
-        cx.call_node(home, &SendFrom { file, head }, bytes, cookie);
-        Ok(Answer::Pending(ticket))
+        self.forward_with(cx, from, home, &SendFrom { file, head }, bytes)
     }
 
     fn send_here(
@@ -329,9 +320,7 @@ impl Ipc {
         request: Receive,
     ) -> Result<Answer, Errno> {
         let Receive { file, space, ranges, flags } = request;
-        if !matches!(from, Client::Server { .. }) {
-            return Err(Errno::EPERM);
-        }
+        local_only(from)?;
         let ranges = Ranges::new(space, ranges)?;
         let len = ranges.len().min(PACKET_BYTES) as usize;
         let home = home_of(cx, file)?;

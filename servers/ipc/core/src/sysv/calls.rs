@@ -10,7 +10,7 @@ use crate::limits::{
     KEPT_BYTES_MAX, MEMORY_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_BYTES, QUEUE_BYTES_MAX,
     SEMAPHORES_MAX, SEMOPS_MAX,
 };
-use crate::{Ipc, node_of};
+use crate::{Ipc, local_only, node_of};
 use abi::{Errno, NodeId, SlotNo};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -49,11 +49,6 @@ fn place(cx: &Cx<'_>, from: Client, slot: SlotNo) -> Place {
         Client::Node { .. } => Place::Answer(Answer::Moved(slot)),
         Client::Server { .. } => Place::There(home),
     }
-}
-
-/// Only a program of this node has memory here.
-fn local_only(from: Client) -> Result<(), Errno> {
-    if matches!(from, Client::Server { .. }) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 impl Ipc {

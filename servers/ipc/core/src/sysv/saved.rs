@@ -4,6 +4,7 @@
 use super::object::{Object, Permissions, What};
 use super::{Sysv, id, queue, semaphores};
 use crate::limits::OBJECTS_MAX;
+use crate::slots::distinct;
 use abi::{Errno, FileId, SlotNo};
 use alloc::vec::Vec;
 use ipc_api::sysv::Kind;
@@ -58,16 +59,9 @@ impl Saved {
         };
         let keys = self.objects.iter().filter(|it| it.key != 0).map(|it| (it.kind(), it.key));
         self.objects.iter().all(sound)
-            && is_distinct(self.objects.iter().map(|it| (it.kind(), it.id)).collect())
-            && is_distinct(keys.collect())
+            && distinct(self.objects.iter().map(|it| (it.kind(), it.id)))
+            && distinct(keys)
     }
-}
-
-fn is_distinct<T: Ord>(mut all: Vec<T>) -> bool {
-    let before = all.len();
-    all.sort_unstable();
-    all.dedup();
-    all.len() == before
 }
 
 impl Sysv {
