@@ -42,7 +42,7 @@ pub fn build(workspace: &Workspace, debug: bool, say: &mut dyn FnMut(&str)) -> R
     let tools = cargo(
         workspace,
         "tools",
-        "-C target-feature=+crt-static -C strip=symbols",
+        "-C target-feature=+crt-static -C relocation-model=static -C strip=symbols",
         &["cluster-tools"],
     )
     .context("cannot build the cluster's Linux tools")?;
