@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-const PROFILE: &str = "guest";
 
 /// The names that our multi-call Linux program answers to.
 pub const APPLETS: [&str; 14] = [
@@ -41,6 +40,7 @@ pub fn build(workspace: &Workspace, debug: bool, say: &mut dyn FnMut(&str)) -> R
     say("tools");
     let tools = cargo(
         workspace,
+        "tools",
         "tools",
         "-C target-feature=+crt-static -C relocation-model=static -C strip=symbols",
         &["cluster-tools"],
@@ -81,23 +81,29 @@ pub fn kernel(
 /// # Errors
 /// One does not build; cargo has said why.
 pub fn for_sel4(workspace: &Workspace, packages: &[&str]) -> Result<PathBuf> {
-    cargo(workspace, "guest", "-C relocation-model=static", packages)
+    cargo(workspace, "guest", "guest", "-C relocation-model=static", packages)
 }
 
 /// Builds packages with flags of their own; returns the folder of their programs.
 ///
 /// Each set of flags has a target folder of its own, as cargo would otherwise build everything
 /// again whenever they change. The triple is named so that the flags spare build scripts.
-fn cargo(workspace: &Workspace, folder: &str, flags: &str, packages: &[&str]) -> Result<PathBuf> {
+fn cargo(
+    workspace: &Workspace,
+    folder: &str,
+    profile: &str,
+    flags: &str,
+    packages: &[&str],
+) -> Result<PathBuf> {
     let target = workspace.target().join(folder);
     let mut command = Command::new("cargo");
     command.current_dir(workspace.root()).env("RUSTFLAGS", flags);
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
-    command.args(["build", "--quiet", "--target", TRIPLE, "--profile", PROFILE]);
+    command.args(["build", "--quiet", "--target", TRIPLE, "--profile", profile]);
     command.arg("--target-dir").arg(&target);
     for package in packages {
         command.args(["-p", package]);
     }
     run(&mut command)?;
-    Ok(target.join(TRIPLE).join(PROFILE))
+    Ok(target.join(TRIPLE).join(profile))
 }
