@@ -239,6 +239,10 @@ impl Core for FsCore {
         self.forget_slot(slot);
     }
 
+    fn waits_for_room(&self) -> bool {
+        true
+    }
+
     fn is_replicated(&self) -> bool {
         true
     }

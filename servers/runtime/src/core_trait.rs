@@ -231,6 +231,12 @@ pub trait Core {
         false
     }
 
+    /// Whether calls and answers with bytes wait for room on their link, here. Otherwise they end with EAGAIN, and
+    /// who asked asks again.
+    fn waits_for_room(&self) -> bool {
+        false
+    }
+
     /// The end of a step: what it changed in slots with a backup is to be told with [`Cx::replicate`].
     fn changes(&mut self, _cx: &mut Cx<'_>) {}
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a core acts through, during one step.
 
-use crate::limits::{CROWDED_NS, NODE_BODY_BYTES};
+use crate::limits::NODE_BODY_BYTES;
 use crate::membership::Membership;
 use crate::node::{self, Kind, Lane, NodeMessage, Urge};
 use crate::replication::{Outbound, Output};
@@ -187,14 +187,20 @@ impl Cx<'_> {
             Some(Wait::Node { node, request, .. }) if node == self.node => {
                 self.tables.actions.push_back(Action::CancelOwn { request });
             }
-            Some(Wait::Node { node, request, lane }) => {
-                // A dead link fails the call itself, so a cancel that cannot leave is no loss.
-                let header = (Kind::Cancel, 0, 0, request);
-                let how = (lane, Urge::Owed);
-                let _ = self.send_by(how, node, header, Msg::default(), Vec::new());
+            Some(Wait::Node { node, request, .. }) => {
+                self.tables.give_up(request);
+                self.send_cancel(node, request);
             }
             None => {}
         }
+    }
+
+    /// Tells a node that a call which it got, or gets before this, was given up.
+    pub(crate) fn send_cancel(&mut self, node: NodeId, request: u64) {
+        let Some(lane) = self.tables.lane_of_call(request) else { return };
+        let header = (Kind::Cancel, 0, 0, request);
+        // A dead link fails the call itself, or brings it again: no loss if this cannot leave.
+        let _ = self.send_by((lane, Urge::Owed), node, header, Msg::default(), Vec::new());
     }
 
     /// Calls the same server on another node, or on this one after this step; the answer comes to
@@ -226,8 +232,10 @@ impl Cx<'_> {
             }
             let header = (Kind::Call, O::NUMBER, 0, request);
             let sent = self.send(Urge::New, node, header, msg, bulk);
-            if sent == Err(Errno::EHOSTDOWN) && self.may_follow(node, request, false) {
-                return Ok(());
+            match sent {
+                Err(Errno::EHOSTDOWN) if self.may_follow(node, request, false) => return Ok(()),
+                Err(Errno::EAGAIN) if self.call_waits(node, request) => return Ok(()),
+                Ok(()) | Err(_) => {}
             }
             sent.inspect_err(|_| {
                 self.tables.end_call(node, request);
@@ -408,22 +416,18 @@ impl Cx<'_> {
             }
             return;
         }
-        let header = |status| (Kind::Reply, 0, status, request);
-        // If the link is down the caller's side has failed the call already.
-        let _ = match result {
-            // Bulk data waits for room, and the caller asks again where there is none.
-            Ok(msg) if !bulk.is_empty() => match self.send(Urge::New, node, header(0), msg, bulk) {
-                Err(Errno::EAGAIN) => {
-                    let status = header(Errno::EAGAIN.number());
-                    self.send(Urge::Owed, node, status, Msg::default(), Vec::new())
-                }
-                sent => sent,
-            },
-            Ok(msg) => self.send(Urge::Owed, node, header(0), msg, bulk),
-            Err(errno) => {
-                self.send(Urge::Owed, node, header(errno.number()), Msg::default(), Vec::new())
-            }
+        let (status, msg, bulk) = match result {
+            Ok(msg) => (0, msg, bulk),
+            Err(errno) => (errno.number(), Msg::default(), Vec::new()),
         };
+        let urge = if bulk.is_empty() { Urge::Owed } else { Urge::New };
+        let how = (NodeMessage::lane_of(&bulk), urge);
+        let it = Outbound { how, to: node, header: (Kind::Reply, 0, status, request), msg, bulk };
+        if self.tables.replication.on && self.membership.speaks_to(node) {
+            self.tables.replication.tell(Output::Message(it));
+        } else {
+            self.transmit_or_end(it);
+        }
     }
 
     /// Tells a node that what it asks for is at the slot's home, which is not here.
@@ -461,9 +465,9 @@ impl Cx<'_> {
         if !self.membership.speaks_to(node) {
             return Err(Errno::EHOSTDOWN);
         }
-        let it = Outbound { how, to: node, header, msg, bulk };
+        let mut it = Outbound { how, to: node, header, msg, bulk };
         if !self.tables.replication.on {
-            return transmit(self, it);
+            return transmit(self, &mut it);
         }
         if it.bulk.len() > NODE_BODY_BYTES {
             return Err(Errno::EMSGSIZE);
@@ -473,31 +477,21 @@ impl Cx<'_> {
     }
 
     /// Sends what a step told earlier. If it cannot be sent, who waits for it hears so.
-    pub(crate) fn transmit_or_end(&mut self, it: Outbound) {
+    pub(crate) fn transmit_or_end(&mut self, mut it: Outbound) {
         let (to, (kind, _, _, request)) = (it.to, it.header);
-        let bears = !it.bulk.is_empty();
-        let Err(errno) = transmit(self, it) else { return };
+        if kind == Kind::Reply && !it.bulk.is_empty() {
+            return self.answer_with_bytes(it);
+        }
+        let Err(errno) = transmit(self, &mut it) else { return };
         match kind {
             Kind::Call if errno == Errno::EHOSTDOWN && self.may_follow(to, request, false) => {
                 self.tables.replication.stranded = true;
             }
-            // It goes when the link has room; a program that reads a file does not hear of that.
-            Kind::Call if errno == Errno::EAGAIN && self.tables.slot_of_call(request).is_some() => {
-                self.tables.crowded.insert((to, request));
-                // Without a timer the next one that is refused brings this one too.
-                let _ = self.arm(self.now_ns + CROWDED_NS, CROWDED);
-            }
+            Kind::Call if errno == Errno::EAGAIN && self.call_waits(to, request) => {}
             Kind::Call => {
                 if let Some(cookie) = self.tables.end_call(to, request) {
                     self.tables.actions.push_back(Action::Complete { cookie, result: Err(errno) });
                 }
-            }
-            // Bulk data waits for room, and the caller asks again where there is none.
-            Kind::Reply if bears && errno == Errno::EAGAIN => {
-                let header = (Kind::Reply, 0, errno.number(), request);
-                let how = (Lane::Control, Urge::Owed);
-                let (msg, bulk) = (Msg::default(), Vec::new());
-                let _ = transmit(self, Outbound { how, to, header, msg, bulk });
             }
             // If the link is down the other side has noticed, or is told again.
             Kind::Reply | Kind::Tell | Kind::Cancel | Kind::Gone => {}
@@ -521,12 +515,10 @@ impl Cx<'_> {
     }
 }
 
-/// The timer of calls for which a link had no room.
-pub(crate) const CROWDED: u64 = u64::MAX;
-
 /// Sends a message to another node, now.
-pub(crate) fn transmit(cx: &mut Cx<'_>, it: Outbound) -> Result<(), Errno> {
-    let Outbound { how, to, header: (kind, op, status, request), msg, bulk } = it;
+/// Hands a message to net-server, which refuses it for want of room: EAGAIN.
+pub(crate) fn transmit(cx: &mut Cx<'_>, it: &mut Outbound) -> Result<(), Errno> {
+    let (how, to, (kind, op, status, request)) = (it.how, it.to, it.header);
     if !cx.membership.speaks_to(to) {
         return Err(Errno::EHOSTDOWN);
     }
@@ -537,9 +529,12 @@ pub(crate) fn transmit(cx: &mut Cx<'_>, it: Outbound) -> Result<(), Errno> {
         Kind::Reply | Kind::Tell | Kind::Cancel | Kind::Gone => (0, false),
     };
     let life = cx.membership.life_of(to);
+    let (msg, bulk) = (core::mem::take(&mut it.msg), core::mem::take(&mut it.bulk));
     let message =
         NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
-    let mut data = message.encode()?;
+    let data = message.encode();
+    (it.msg, it.bulk) = (message.msg, message.bulk);
+    let mut data = data?;
     let words = node::send_words(to, how, server, data.len());
     let mut msg = Msg { words, ..Msg::default() };
     let mut bulk = Bulk::new(&mut data);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The loop that drives a core: one step under the lock, then what the step asked for.
 
-use crate::cx::{CROWDED, local_reply};
+use crate::cx::local_reply;
 use crate::giving;
 use crate::membership::{Judged, Membership};
 use crate::node::{self, Kind, NodeMessage, Taken};
+use crate::owed::CROWDED;
 use crate::tables::{Action, Completion, Tables};
 use crate::{
     Answer, Bulk, Client, Core, Cx, Event, Lease, Lock, Msg, Mutant, NodeReply, Platform, Status,
@@ -52,6 +53,7 @@ impl<C: Core> Host<C> {
     fn with(core: C, membership: Membership, (me, node): (ServerId, NodeId)) -> Self {
         let mut tables = Tables::new();
         tables.replication.on = core.is_replicated();
+        tables.owed.waits = core.waits_for_room();
         let inner = Inner { core, tables, membership, scratch: None };
         Self { me, node, inner: Lock::new(inner) }
     }
@@ -312,7 +314,7 @@ impl<C: Core> Host<C> {
             Action::CancelOwn { request } => self.locked(platform, |core, cx| {
                 match cx.tables.tickets.find_node_call(cx.node, request) {
                     Some(ticket) => Self::give_up(core, cx, ticket),
-                    None => cx.tables.give_up_own(request),
+                    None => cx.tables.give_up(request),
                 }
             }),
             Action::Arm { deadline_ns } => {
@@ -404,7 +406,7 @@ impl<C: Core> Host<C> {
         self.locked(platform, |core, cx| {
             let Some(cookie) = cx.tables.expired(cx.now_ns) else { return false };
             if cookie == CROWDED {
-                Self::send_crowded(cx);
+                cx.send_owed();
             } else {
                 core.event(cx, Event::Timer(cookie));
             }
@@ -522,6 +524,7 @@ impl<C: Core> Host<C> {
         Self::forget_parked_of(cx, node);
         giving::gives_node_down(core, cx, node);
         cx.tables.replication.link_down(node);
+        cx.tables.owed.node_down(node);
         // Another life of it counts its calls from 1 again: no answer to this one must reach it.
         cx.tables.tickets.close_of(node);
     }

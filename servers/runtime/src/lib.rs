@@ -41,6 +41,9 @@ mod msg;
 mod mutant;
 pub mod node;
 mod op;
+mod owed;
+#[cfg(test)]
+mod owed_tests;
 mod parking;
 mod replication;
 #[cfg(test)]

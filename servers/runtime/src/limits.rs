@@ -11,8 +11,10 @@ pub const EVENTS_MAX: usize = 4096;
 pub const COMPLETION_BYTES: usize = abi::limits::MESSAGE_BYTES - 48;
 /// Calls to other nodes without an answer yet, per server; the next gets EAGAIN.
 pub const NODE_CALLS_MAX: usize = 4096;
-/// A call to the home of a slot that a link had no room for is sent again after so long.
+/// What a link had no room for is sent again after so long.
 pub const CROWDED_NS: u64 = 5_000_000;
+/// Bytes of answers that wait for room on their links; those beyond it are net-server's to queue or refuse.
+pub const OWED_BYTES_MAX: usize = 128 * 1024;
 /// Timers of one server; the next gets EAGAIN.
 pub const TIMERS_MAX: usize = 8192;
 /// Messages of other nodes that wait for a view or a lease, per server, and their bytes: beyond that the

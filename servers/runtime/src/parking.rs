@@ -116,15 +116,6 @@ impl<C: Core> Host<C> {
         }
     }
 
-    /// Sends calls again for which a link had no room; one that follows its slot meanwhile was sent.
-    pub(crate) fn send_crowded(cx: &mut Cx<'_>) {
-        for (node, request) in core::mem::take(&mut cx.tables.crowded) {
-            let Some(call) = cx.tables.call_to(node, request) else { continue };
-            let Some((op, msg, bulk)) = call.kept.clone() else { continue };
-            let _ = cx.send(Urge::New, node, (Kind::Call, op, 0, request), msg, bulk);
-        }
-    }
-
     fn call_home_again(core: &mut C, cx: &mut Cx<'_>, request: u64, slot: SlotNo) {
         let home = cx.view().home(slot);
         if home == cx.node {
@@ -138,6 +129,10 @@ impl<C: Core> Host<C> {
         let Some((op, msg, bulk)) = cx.tables.call_again(request, to) else { return };
         // A link that is down brings it again when it is up, or a view does.
         let _ = cx.send(Urge::Owed, to, (Kind::Call, op, 0, request), msg, bulk);
+        // It was told to the home of before, which is gone.
+        if cx.tables.is_given_up(request) {
+            cx.send_cancel(to, request);
+        }
     }
 
     fn call_here(core: &mut C, cx: &mut Cx<'_>, request: u64) {
@@ -148,6 +143,11 @@ impl<C: Core> Host<C> {
         let message =
             NodeMessage { kind, server, op, status, epoch, request, floor, again, life, msg, bulk };
         Self::run_request(core, cx, me, message);
+        if cx.tables.is_given_up(request)
+            && let Some(ticket) = cx.tables.tickets.find_node_call(me, request)
+        {
+            Self::give_up(core, cx, ticket);
+        }
     }
 
     /// Performs a call that this node made to itself, as one of another node.
@@ -157,7 +157,7 @@ impl<C: Core> Host<C> {
         request: u64,
         (op, msg, bulk): (u16, Msg, Vec<u8>),
     ) {
-        if cx.tables.given_up.remove(&request) {
+        if cx.tables.is_given_up(request) {
             return cx.reply_node(cx.node, request, Err(Errno::ECANCELED), vec![]);
         }
         let (me, floor) = (cx.node, cx.tables.floor());
@@ -172,7 +172,10 @@ impl<C: Core> Host<C> {
     pub(crate) fn follow(core: &mut C, cx: &mut Cx<'_>, (from, request): (NodeId, u64), slot: u64) {
         let Some(call) = cx.tables.call_to(from, request) else { return };
         let slot = u16::try_from(slot).ok().and_then(SlotNo::new);
+        // What moved was not performed.
+        let given_up = cx.tables.is_given_up(request);
         let sent = match (slot, call.kept.clone()) {
+            _ if given_up => Err(Errno::ECANCELED),
             (None, _) => Err(Errno::EPROTO),
             (Some(_), None) => Err(Errno::EAGAIN),
             (Some(slot), Some((op, msg, bulk))) => {

@@ -667,7 +667,7 @@ fn send_parts(cx: &mut Cx<'_>, to: NodeId, number: u64, bytes: &[u8]) {
         let msg = Msg { words, ..Msg::default() };
         let header = (Kind::Tell, system::CHANGES, 0, 0);
         let how = (Lane::Pages, Urge::Owed);
-        let _ = transmit(cx, Outbound { how, to, header, msg, bulk: part.to_vec() });
+        let _ = transmit(cx, &mut Outbound { how, to, header, msg, bulk: part.to_vec() });
     }
 }
 
@@ -681,7 +681,7 @@ fn acknowledge(
     let msg = Msg { words: [number, failed, 0, 0], ..Msg::default() };
     let header = (Kind::Tell, system::APPLIED, 0, 0);
     let how = (Lane::Control, Urge::Owed);
-    transmit(cx, Outbound { how, to, header, msg, bulk: vec![] })
+    transmit(cx, &mut Outbound { how, to, header, msg, bulk: vec![] })
 }
 
 /// Takes in what a primary changed; a slot of which this node cannot keep a copy.

@@ -83,6 +83,10 @@ impl Core for Books {
 
     fn event(&mut self, _: &mut Cx<'_>, _: Event) {}
 
+    fn waits_for_room(&self) -> bool {
+        true
+    }
+
     fn is_replicated(&self) -> bool {
         true
     }

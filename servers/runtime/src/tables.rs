@@ -7,6 +7,7 @@ use crate::giving::Gives;
 use crate::limits::{COMPLETION_BYTES, EVENTS_MAX, NODE_CALLS_MAX, TICKETS_MAX, TIMERS_MAX};
 use crate::limits::{KEPT_CALL_BYTES_MAX, PARKED_BYTES_MAX, PARKED_MAX};
 use crate::node::Lane;
+use crate::owed::Owed;
 use crate::replication::Replication;
 use crate::{Client, Msg};
 use abi::limits::{CORES_MAX, MESSAGE_BYTES};
@@ -184,6 +185,8 @@ pub(crate) struct NodeCall {
     slot: Option<SlotNo>,
     /// It may have been performed: it was sent before.
     again: bool,
+    /// The core wants no more of it than its end: wherever it is sent again, a cancel follows.
+    given_up: bool,
     /// Operation, message and bulk data, to be sent to a new home; `None` if there was no room.
     pub(crate) kept: Option<(u16, Msg, Vec<u8>)>,
 }
@@ -207,10 +210,8 @@ pub(crate) struct Tables {
     pub(crate) parked: VecDeque<Parked>,
     /// The ticket of a parked request that runs again: the next one to be opened.
     pub(crate) reuse: Option<Ticket>,
-    /// Calls to homes for which the link had no room, and to whom.
-    pub(crate) crowded: BTreeSet<(NodeId, u64)>,
-    /// Calls of this node to itself that were given up before they began.
-    pub(crate) given_up: BTreeSet<u64>,
+    /// What a link had no room for.
+    pub(crate) owed: Owed,
     pub(crate) gives: Gives,
     pub(crate) replication: Replication,
     pub(crate) next_request: u64,
@@ -233,8 +234,7 @@ impl Tables {
             kept_bytes: 0,
             parked: VecDeque::new(),
             reuse: None,
-            crowded: BTreeSet::new(),
-            given_up: BTreeSet::new(),
+            owed: Owed::default(),
             gives: Gives::default(),
             replication: Replication::default(),
             next_request: 1,
@@ -322,15 +322,28 @@ impl Tables {
         let fits = self.kept_bytes + weight(msg, bulk) <= KEPT_CALL_BYTES_MAX;
         let kept = fits.then(|| (op, msg.clone(), bulk.to_vec()));
         self.kept_bytes += kept.as_ref().map_or(0, |(_, msg, bulk)| weight(msg, bulk));
-        self.calls.insert(request, NodeCall { cookie, slot, again: false, kept });
+        self.calls.insert(request, NodeCall { cookie, slot, again: false, given_up: false, kept });
         self.waits.insert(cookie, Wait::Node { node, request, lane });
         Ok(request)
     }
 
-    /// A call of this node to itself is given up. If it has not begun yet it does not begin.
-    pub(crate) fn give_up_own(&mut self, request: u64) {
-        if self.calls.contains_key(&request) {
-            self.given_up.insert(request);
+    /// The core gave up on a call: if it is of this node to itself and has not begun, it does not begin.
+    pub(crate) fn give_up(&mut self, request: u64) {
+        if let Some(call) = self.calls.get_mut(&request) {
+            call.given_up = true;
+        }
+    }
+
+    /// Whether an open call was given up.
+    pub(crate) fn is_given_up(&self, request: u64) -> bool {
+        self.calls.get(&request).is_some_and(|call| call.given_up)
+    }
+
+    /// The lane by which an open call goes.
+    pub(crate) fn lane_of_call(&self, request: u64) -> Option<Lane> {
+        match self.waits.get(&self.calls.get(&request)?.cookie) {
+            Some(Wait::Node { lane, .. }) => Some(*lane),
+            Some(Wait::Asking { .. } | Wait::Local { .. }) | None => None,
         }
     }
 

@@ -451,7 +451,7 @@ fn call_to_oneself_that_is_given_up_before_it_begins_does_not_begin() {
         cx.call_node(node(1), &Ask { number: DONE }, Vec::new(), 10);
         // As a worker of another core that is quicker may do it.
         let request = cx.tables.next_request - 1;
-        cx.tables.give_up_own(request);
+        cx.tables.give_up(request);
     });
     assert_eq!(world.ended(), [(10, Err(Errno::ECANCELED))]);
 }

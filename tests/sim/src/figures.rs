@@ -38,7 +38,7 @@ pub struct Figures {
 /// # Panics
 /// An operation does not end, or its messages cannot be told from others.
 pub fn measure(nodes: u16) -> Figures {
-    let setting = Setting { nodes, frames: 512, ..Setting::new(u64::from(nodes)) };
+    let setting = setting(nodes);
     let mut world = boot_image(&setting, &programs::image().program("idle", &programs::idle()));
     let (asker, home, third) = (node(1), node(2), node(3));
     let pid = start(&mut world, home, "idle");
@@ -64,8 +64,14 @@ pub fn measure(nodes: u16) -> Figures {
     Figures { call, lookup, migration, drain, slots, views, takeover_ns: takeover(nodes) }
 }
 
+fn setting(nodes: u16) -> Setting {
+    // As fast as in a cluster of three, however many there are.
+    let at_once = u64::from(nodes) / 3;
+    Setting { nodes, frames: 512, at_once, ..Setting::new(u64::from(nodes)) }
+}
+
 fn takeover(nodes: u16) -> u64 {
-    let setting = Setting { nodes, frames: 512, patience: 1, ..Setting::new(u64::from(nodes)) };
+    let setting = Setting { patience: 1, ..setting(nodes) };
     let mut world = boot_image(&setting, &programs::image());
     let undisturbed = run_files(&mut world);
     world.crash(node(1));

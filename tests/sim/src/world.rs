@@ -48,6 +48,8 @@ pub struct Setting {
     /// How many times longer than its limits say nodes wait for each other: faults that are no crash last less than a
     /// lease with 3, as emulated machines have it.
     pub patience: u64,
+    /// How many steps of different nodes take the time of one: nodes of a large cluster work side by side.
+    pub at_once: u64,
 }
 
 impl Setting {
@@ -62,6 +64,7 @@ impl Setting {
             drift_ppm: 0,
             old_percent: 0,
             patience: 3,
+            at_once: 1,
         }
     }
 }
@@ -276,7 +279,7 @@ impl World {
     fn act(&mut self, choice: Choice) {
         let Some(node) = self.nodes.get(&choice.node()) else { return };
         self.watch.touch(node.id);
-        self.now_ns += node.act(choice, self.now_ns, &mut self.rng);
+        self.now_ns += node.act(choice, self.now_ns, &mut self.rng) / self.setting.at_once;
         if matches!(choice, Choice::Run(..)) {
             for note in node.take_notes() {
                 self.history.push(self.now_ns, node.id, note);

@@ -206,6 +206,10 @@ impl Core for Ipc {
         answer.unwrap_or_else(Answer::Failed)
     }
 
+    fn waits_for_room(&self) -> bool {
+        true
+    }
+
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
         if self.jobs.contains_key(&cookie) {
             self.job_done(cx, cookie, result);
