@@ -39,6 +39,7 @@ mod transfer;
 mod tty;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use cluster::View;
 use event::Counter;
@@ -49,7 +50,7 @@ use limits::{COUNTERS_MAX, HEAP_RESERVE_BYTES, NAMES_MAX, PIPES_MAX, SOCKETS_MAX
 use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
-use socket::jobs::Job;
+use socket::jobs::{Fact, Job};
 use socket::names::{Key, Named};
 use socket::{Cancelled, Socket};
 use sysv::Sysv;
@@ -66,6 +67,8 @@ pub struct Ipc {
     /// Abstract names that were chosen here.
     names_chosen: u32,
     jobs: HashMap<u64, Job>,
+    /// What homes could not be told.
+    untold: VecDeque<Fact>,
     terminal: Terminal,
     sysv: Sysv,
     forwards: HashMap<u64, Forward>,
@@ -225,7 +228,8 @@ impl Core for Ipc {
             }
             Event::ServerDown(ServerId::Shell) => self.terminal.shell_down(),
             Event::ServerDown(ServerId::Console) => self.terminal.console_down(cx),
-            Event::ServerDown(_) | Event::Upcall { .. } | Event::NodeUp(_) => {}
+            Event::ServerDown(_) | Event::Upcall { .. } => {}
+            Event::NodeUp(_) => self.tell_again(cx),
             Event::Timer(_) => self.terminal.timer(cx),
             Event::NodeDown(node) => self.node_down(cx, node),
         }
@@ -246,6 +250,7 @@ impl Core for Ipc {
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.listeners_lost(cx);
         self.names_lost(cx, old);
+        self.tell_again(cx);
     }
 
     fn export(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {

@@ -17,6 +17,8 @@ pub const SOCKETS_MAX: usize = 448;
 /// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of two nodes
 /// have, should all of them come here.
 pub const NAMES_MAX: usize = 896;
+/// What homes are told when they can be reached again; beyond it the oldest is given up.
+pub const UNTOLD_MAX: usize = 256;
 /// Open descriptions whose home is this node: two per pipe, those of counters, sockets and of the terminal, and what
 /// processes have of System V objects. As many as all pipes need, so that not all of each kind fit; the next gets
 /// ENFILE.

@@ -9,7 +9,7 @@ use mem_api::{
     CopyIn, CopyOut, ObjectAdopt, ObjectCreate, ObjectCreated, ObjectHold, ObjectRelease,
     ObjectResize, Prepare,
 };
-use runtime::node::{NET_SEND, NET_TAKE};
+use runtime::node::{NET_SEND, NET_TAKE, Taken};
 use runtime::{
     Bulk, Core, Event, Export, Give, Given, Host, Msg, Operation, Platform, Status, Wire, system,
 };
@@ -342,6 +342,17 @@ impl Pair {
             for node in &mut self.0 {
                 node.host.collect(&mut node.world, ServerId::Net);
             }
+        }
+    }
+
+    /// The link between them fails, or is up again.
+    pub(crate) fn cut(&mut self, is_cut: bool) {
+        for (node, other) in self.0.iter_mut().zip([node_id(2), node_id(1)]) {
+            node.world.down.retain(|it| *it != other);
+            node.world.down.extend(is_cut.then_some(other));
+            let taken = if is_cut { Taken::Down } else { Taken::Up };
+            node.world.inbox.push_back((taken as u64, other, Vec::new()));
+            node.host.collect(&mut node.world, ServerId::Net);
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The listener's side of connections: ends that arrive, and who accepts them.
 
-use super::jobs::Job;
+use super::jobs::{Fact, Job};
 use super::{Acceptor, Arrival, Connector, Listener, Socket, State};
 use crate::limits::BACKLOG_MAX;
 use crate::{Ipc, home_of, node_of};
@@ -145,10 +145,7 @@ impl Ipc {
             return cx.complete(acceptor.ticket, Ok(accepted));
         }
         // Who connected must not wait for ever; a home that has it no more does not mind.
-        if let Ok(home) = home_of(cx, arrival.end) {
-            let refuse = Refuse { end: arrival.end, listener: file };
-            self.begin(cx, home, &refuse, Vec::new(), Job::Forgotten);
-        }
+        self.tell(cx, Fact::Refused(Refuse { end: arrival.end, listener: file }));
         if acceptor.given_up {
             return cx.complete::<()>(acceptor.ticket, Err(Errno::ECANCELED));
         }
@@ -214,10 +211,7 @@ impl Ipc {
             cx.complete::<()>(connector.ticket, Err(Errno::ECONNREFUSED));
         }
         for arrival in listener.arrivals {
-            if let Ok(home) = home_of(cx, arrival.end) {
-                let request = Refuse { end: arrival.end, listener: file };
-                self.begin(cx, home, &request, Vec::new(), Job::Forgotten);
-            }
+            self.tell(cx, Fact::Refused(Refuse { end: arrival.end, listener: file }));
         }
     }
 }

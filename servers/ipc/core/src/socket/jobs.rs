@@ -12,13 +12,16 @@
 //!
 //! # Failure
 //! A home that does not answer ends the call with EHOSTDOWN; a call that is given up gives up what it asks,
-//! but for a Claim, which ends soon.
+//! but for a Claim, which ends soon. What no call waits for ([`Fact`]) is told when the link is up again, or to who is
+//! home in the next view.
 
 use super::datagram::Sending;
-use crate::Ipc;
+use super::names::Key;
+use crate::limits::UNTOLD_MAX;
+use crate::{Ipc, home_of};
 use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::vec::Vec;
-use ipc_api::between::{Found, Joined};
+use ipc_api::between::{Found, Joined, Refuse, Register, Unregister};
 use ipc_api::file::Moved;
 use ipc_api::socket::{Name, SocketType};
 use runtime::{Cx, NodeReply, Operation, Wire};
@@ -35,11 +38,34 @@ pub(crate) struct Connecting {
     pub(crate) given_up: bool,
 }
 
+/// What another home must hear for which no call waits.
+#[derive(Clone, Debug)]
+pub(crate) enum Fact {
+    /// A name that was lost with its home.
+    Named(Register),
+    /// A socket is closed: its name is free.
+    Unnamed(Unregister),
+    /// Nobody accepts a connection.
+    Refused(Refuse),
+}
+
+impl Fact {
+    /// Whose home must hear it; none if that knows nothing any more.
+    fn home(&self, cx: &Cx<'_>) -> Option<NodeId> {
+        let of_name = |name, kind| Key::of(name, kind).ok().map(|key| cx.view().home(key.slot()));
+        match self {
+            Self::Named(it) => of_name(&it.name, it.kind),
+            Self::Unnamed(it) => of_name(&it.name, it.kind),
+            Self::Refused(it) => home_of(cx, it.end).ok(),
+        }
+    }
+}
+
 /// What goes on when another home has answered.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Nothing.
-    Forgotten,
+    /// Nothing; a home that cannot be reached is told later.
+    Tell(Fact),
     /// A name was registered; `tries` more are chosen here if it is another's.
     Bind { ticket: Ticket, file: FileId, kind: SocketType, name: Name, tries: u32 },
     /// The socket to connect to was looked up.
@@ -63,7 +89,7 @@ impl Job {
             Self::Bind { ticket, .. } | Self::Choose { ticket, .. } => Some(*ticket),
             Self::Find(it) | Self::Join { connecting: it, .. } => Some(it.ticket),
             Self::Address(it) | Self::Deliver(it) => Some(it.ticket),
-            Self::Claim { .. } | Self::Forgotten => None,
+            Self::Claim { .. } | Self::Tell(_) => None,
         }
     }
 
@@ -76,7 +102,7 @@ impl Job {
             | Self::Join { .. }
             | Self::Choose { .. }
             | Self::Claim { .. }
-            | Self::Forgotten => 0,
+            | Self::Tell(_) => 0,
         }
     }
 
@@ -86,7 +112,7 @@ impl Job {
             Self::Bind { file, .. } | Self::Choose { file, .. } => Some(*file),
             Self::Find(it) | Self::Join { connecting: it, .. } => Some(it.file),
             Self::Claim { listener, .. } => Some(*listener),
-            Self::Address(_) | Self::Deliver(_) | Self::Forgotten => None,
+            Self::Address(_) | Self::Deliver(_) | Self::Tell(_) => None,
         }
     }
 }
@@ -106,6 +132,35 @@ impl Ipc {
         cx.call_node(home, op, bulk, self.next_cookie);
     }
 
+    /// Tells a home something.
+    pub(crate) fn tell(&mut self, cx: &mut Cx<'_>, fact: Fact) {
+        let Some(home) = fact.home(cx) else { return };
+        let job = Job::Tell(fact.clone());
+        match fact {
+            Fact::Named(it) => self.begin(cx, home, &it, Vec::new(), job),
+            Fact::Unnamed(it) => self.begin(cx, home, &it, Vec::new(), job),
+            Fact::Refused(it) => self.begin(cx, home, &it, Vec::new(), job),
+        }
+    }
+
+    /// A home has heard it, or cannot be reached.
+    fn told(&mut self, fact: Fact, error: Option<Errno>) {
+        if matches!(error, Some(Errno::EHOSTDOWN | Errno::EAGAIN | Errno::ERESTART)) {
+            // The oldest is given up: a name that nobody can bind, or one who waits until the listener's node goes.
+            if self.untold.len() >= UNTOLD_MAX {
+                self.untold.pop_front();
+            }
+            self.untold.push_back(fact);
+        }
+    }
+
+    /// A node can be reached again, or homes have changed.
+    pub(crate) fn tell_again(&mut self, cx: &mut Cx<'_>) {
+        for fact in core::mem::take(&mut self.untold) {
+            self.tell(cx, fact);
+        }
+    }
+
     /// A home has answered, or is down.
     pub(crate) fn job_done(
         &mut self,
@@ -119,7 +174,7 @@ impl Ipc {
         let reply = result.map_err(stale);
         let msg = reply.map(|reply| reply.msg);
         match job {
-            Job::Forgotten => {}
+            Job::Tell(fact) => self.told(fact, msg.err()),
             Job::Bind { ticket, file, kind, name, tries } => {
                 self.named(cx, ticket, (file, kind, name, tries), msg.map(|_| ()));
             }

@@ -7,7 +7,7 @@
 //! home registers its sockets' names anew ([`Ipc::names_lost`]). An entry whose socket is lost counts as
 //! none.
 
-use super::jobs::Job;
+use super::jobs::Fact;
 use crate::Ipc;
 use crate::limits::NAMES_MAX;
 use abi::id::SLOTS;
@@ -114,10 +114,7 @@ impl Ipc {
         (name, kind): (&Name, SocketType),
         file: FileId,
     ) {
-        let Ok(key) = Key::of(name, kind) else { return };
-        let home = cx.view().home(key.slot());
-        let request = Unregister { name: name.clone(), file, kind };
-        self.begin(cx, home, &request, Vec::new(), Job::Forgotten);
+        self.tell(cx, Fact::Unnamed(Unregister { name: name.clone(), file, kind }));
     }
 
     /// Registers names again whose homes are gone.
@@ -133,9 +130,7 @@ impl Ipc {
             }
         }
         for request in lost {
-            let Ok(key) = Key::of(&request.name, request.kind) else { continue };
-            let home = cx.view().home(key.slot());
-            self.begin(cx, home, &request, Vec::new(), Job::Forgotten);
+            self.tell(cx, Fact::Named(request));
         }
     }
 }

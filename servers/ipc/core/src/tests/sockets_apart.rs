@@ -416,3 +416,35 @@ fn takes_nothing(node: &mut Pair, file: FileId) {
     assert_eq!(send(&mut node.0[0], a, b"fine"), moved(4));
     takes(&mut node.0[0], b, 9, b"fine");
 }
+
+/// A link is cut while a socket with a name elsewhere is closed.
+#[test]
+fn name_of_a_closed_socket_is_free_when_its_home_can_be_reached_again() {
+    let pair = &mut Pair::new();
+    let text = name_at(2);
+    let first = listen_at(pair, 0, &text);
+    pair.cut(true);
+    assert_eq!(pair.0[0].call(&Release { file: first }), Now::Done(()));
+    pair.settle();
+    pair.cut(false);
+    pair.settle();
+    let second = socket_at(pair, 1, SocketType::Stream);
+    assert_eq!(bind_at(pair, 1, second, &text), Ok(()), "nobody has it any more");
+}
+
+/// The listener is closed while the node of who connected cannot be reached.
+#[test]
+fn who_waits_at_a_closed_listener_hears_it_when_it_can_be_reached_again() {
+    let pair = &mut Pair::new();
+    let text = name_at(1);
+    let server = listen_at(pair, 0, &text);
+    let client = socket_at(pair, 1, SocketType::Stream);
+    assert_eq!(connect_at(pair, 1, client, &text), Ok(()));
+    pair.cut(true);
+    assert_eq!(pair.0[0].call(&Release { file: server }), Now::Done(()));
+    pair.settle();
+    pair.cut(false);
+    pair.settle();
+    let heard = receive(&mut pair.0[1], client, 9, 0);
+    assert!(matches!(heard, Now::Failed(Errno::ECONNRESET)), "{heard:?}");
+}
