@@ -32,9 +32,52 @@ pub enum Command {
     Test(TestArgs),
     /// Measure the figures of docs/bench.md.
     Bench(BenchArgs),
+    /// Run test suites that others wrote, and compare with Linux: docs/conformance.md.
+    Conformance(ConformanceArgs),
     /// Run whole clusters in the simulator, with faults, from seeds.
     #[command(disable_help_flag = true)]
     Sim(SimArgs),
+}
+
+/// A test suite that others wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Suite {
+    /// busybox's own.
+    Busybox,
+    /// The Open POSIX Test Suite.
+    Posix,
+}
+
+impl Suite {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busybox => "busybox",
+            Self::Posix => "posix",
+        }
+    }
+}
+
+/// `conformance`'s arguments.
+#[derive(Args, Debug)]
+pub struct ConformanceArgs {
+    /// The suite.
+    pub suite: Suite,
+    /// The cluster [default: one node of 512 MiB]; with several nodes, the cases run by turns on all of them.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Run it on Linux in QEMU instead, and record what it does there in tests/conformance.
+    #[arg(long)]
+    pub on_linux: bool,
+    /// Only cases that this regular expression finds; a busybox case is found by its applet's whole name.
+    #[arg(long, value_name = "REGEX")]
+    pub only: Option<String>,
+    /// Show what the suite prints.
+    #[arg(long)]
+    pub verbose: bool,
+    /// Seconds for the whole run.
+    #[arg(long, value_name = "S", default_value_t = 7200)]
+    pub timeout: u64,
 }
 
 /// `sim`'s arguments.

@@ -18,6 +18,7 @@ mod cli;
 mod cluster;
 mod command;
 mod config;
+mod conformance;
 mod control;
 mod disks;
 mod elf;
@@ -60,6 +61,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Image(args) => command::image::image(&workspace, args),
         Command::Key(args) => command::key::key(&workspace, args),
         Command::Bench(args) => command::bench::bench(&workspace, args),
+        Command::Conformance(args) => conformance::conformance(&workspace, args),
         Command::Sim(args) => command::sim::sim(&workspace, args),
         Command::Test(args) => testing::test(&workspace, args),
     }

@@ -10,7 +10,7 @@
 //! Every parent of an entry is a directory of the tree. The same content packs to the same bytes.
 
 mod base;
-mod busybox;
+pub mod busybox;
 mod overlay;
 
 pub use base::PROMPT;

@@ -12,6 +12,7 @@ use crate::procfs;
 use crate::signal::{Actions, Info, Pending, SignalSet, Target, number};
 use crate::syscall::wait_status_signal;
 use crate::thread::{Run, ThreadOwn};
+use crate::timers::Timers;
 use abi::linux::ioctl::TIOCSCTTY;
 use abi::{Errno, NodeId, Pid, ServerId, ThreadId, Ticket};
 use alloc::boxed::Box;
@@ -60,7 +61,7 @@ impl<M: Machine> Core for ProcCore<M> {
             CookieClass::Thread(id) => self.thread_completion(cx, id, cookie, result),
             CookieClass::Move(number) => self.move_completion(cx, number, result),
             CookieClass::Job(job) => self.forwarded(cx, job, result),
-            CookieClass::Forgotten | CookieClass::Alarm(_) => {}
+            CookieClass::Forgotten | CookieClass::Alarm(_) | CookieClass::Timers(_) => {}
         }
     }
 
@@ -73,6 +74,7 @@ impl<M: Machine> Core for ProcCore<M> {
             Event::Timer(cookie) => match CookieClass::of(cookie) {
                 CookieClass::Thread(id) => self.thread_timer(cx, id, cookie),
                 CookieClass::Alarm(pid) => self.alarm_rings(cx, pid),
+                CookieClass::Timers(pid) => self.timers_ring(cx, pid),
                 CookieClass::Move(number) => self.move_timer(cx, number),
                 CookieClass::Forgotten | CookieClass::Job(_) => {}
             },
@@ -342,6 +344,7 @@ impl<M: Machine> ProcCore<M> {
             name: String::new(),
             limits: default_limits(),
             alarm: Alarm::default(),
+            timers: Timers::default(),
             clock_offset_ns: 0,
             executed: false,
             started_ns: self.wall_ns(cx),

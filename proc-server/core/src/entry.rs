@@ -22,6 +22,8 @@ pub(crate) enum CookieClass {
     Forgotten,
     /// A process's alarm.
     Alarm(u32),
+    /// A process's POSIX timers.
+    Timers(u32),
     /// A migration's step.
     Move(u64),
     /// A request of another server or node.
@@ -39,6 +41,11 @@ pub(crate) fn thread_cookie(thread: ThreadId, sequence: u32) -> u64 {
 /// The cookie of a process's alarm.
 pub(crate) fn alarm_cookie(pid: u32) -> u64 {
     2 << CLASS_SHIFT | u64::from(pid)
+}
+
+/// The cookie of a process's POSIX timers.
+pub(crate) fn timers_cookie(pid: u32) -> u64 {
+    5 << CLASS_SHIFT | u64::from(pid)
 }
 
 /// The cookie of a request that was passed on.
@@ -59,6 +66,7 @@ impl CookieClass {
             2 => Self::Alarm(number as u32),
             3 => Self::Move(number),
             4 => Self::Job(number),
+            5 => Self::Timers(number as u32),
             _ => Self::Forgotten,
         }
     }

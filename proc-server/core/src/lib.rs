@@ -48,6 +48,7 @@ pub mod syscall;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+pub mod timers;
 #[cfg(test)]
 mod view_tests;
 

@@ -111,6 +111,7 @@ impl<M: Machine> ProcCore<M> {
         };
         process.phase = Phase::Zombie(status);
         files::locks::end_all(self, cx, no);
+        self.end_timers(cx, no);
         let Some(process) = self.processes.get_mut(no) else { return };
         let descriptors = process.own.files.remove_all();
         let space = process.space.take();

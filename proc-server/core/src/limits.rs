@@ -43,3 +43,5 @@ pub const GIVEN_MAX: usize = 16 * THREADS_PER_PROCESS_MAX;
 pub const ARRIVALS_MAX: usize = PROCESSES_MAX;
 /// Until Commit, for which a link had no room, is said again. Nanoseconds.
 pub const COMMIT_RETRY_NS: u64 = 10_000_000;
+/// POSIX timers of a process; the next is EAGAIN.
+pub const PROCESS_TIMERS_MAX: usize = 64;

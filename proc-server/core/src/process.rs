@@ -4,6 +4,7 @@
 use crate::files::{Directory, FdTable};
 use crate::limits::{NAME_BYTES, PROCESSES_MAX, STACK_BYTES};
 use crate::signal::{Actions, Pending};
+use crate::timers::Timers;
 use abi::{Errno, NodeId, Pid, SpaceId, ThreadId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -94,6 +95,8 @@ pub struct ProcessOwn {
     pub limits: Limits,
     /// ITIMER_REAL.
     pub alarm: Alarm,
+    /// POSIX timers.
+    pub timers: Timers,
     /// Its monotonic clock is the node's plus this.
     pub clock_offset_ns: i64,
     /// It has called execve(2) since fork: setpgid(2) by the parent is refused.

@@ -26,6 +26,8 @@ layouts! {
     SigAction = 32 { handler: u64, flags: u64, restorer: u64, mask: u64 }
     /// `stack_t`.
     StackT = 24 { sp: u64, flags: i32, pad: u32, size: u64 }
+    /// `struct sigevent`: the head and the part of SIGEV_THREAD_ID.
+    Sigevent = 64 { value: u64, signal: i32, notify: i32, tid: i32, pad: u32, rest: [u64; 5] }
     /// `siginfo_t`: the head and the 112 bytes that depend on the signal.
     SigInfo = 128 { signal: i32, errno: i32, code: i32, pad: u32, fields: [u64; 14] }
     /// `struct sigcontext`: the interrupted registers.

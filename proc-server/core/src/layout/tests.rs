@@ -37,7 +37,7 @@ fn layouts_have_the_sizes_of_the_c_library() {
         Rusage = libc::rusage, Rlimit = libc::rlimit, Tms = libc::tms,
         Sysinfo = libc::sysinfo, Utsname = libc::utsname, Winsize = libc::winsize,
         Iovec = libc::iovec, Pollfd = libc::pollfd, Flock = libc::flock,
-        SigInfo = libc::siginfo_t, StackT = libc::stack_t, Utimbuf = libc::utimbuf,
+        SigInfo = libc::siginfo_t, Sigevent = libc::sigevent, StackT = libc::stack_t, Utimbuf = libc::utimbuf,
         IpcPerm = libc::ipc_perm, ShmidDs = libc::shmid_ds, SemidDs = libc::semid_ds,
         MsqidDs = libc::msqid_ds, Sembuf = libc::sembuf, Seminfo = libc::seminfo, Msginfo = libc::msginfo,
         Msghdr = libc::msghdr, Cmsghdr = libc::cmsghdr, Ucred = libc::ucred,

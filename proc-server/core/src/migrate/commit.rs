@@ -80,6 +80,7 @@ impl<M: Machine> ProcCore<M> {
     }
 
     fn let_files_go(&mut self, cx: &mut Cx<'_>, no: ProcessNo) {
+        self.end_timers(cx, no);
         let Some(process) = self.processes.get_mut(no) else { return };
         let descriptors = process.own.files.remove_all();
         let alarm = core::mem::take(&mut process.own.alarm);

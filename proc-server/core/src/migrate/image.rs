@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format; another one is refused.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 /// Bytes of the FPU state.
 const FPU_BYTES: usize = 512;
 
@@ -48,6 +48,7 @@ impl Image {
     ) -> Self {
         let monotonic_ns = now_ns.saturating_add_signed(process.clock_offset_ns);
         process.alarm.deadline_ns = process.alarm.left_ns(now_ns);
+        process.timers.shift(|deadline_ns| deadline_ns.saturating_sub(now_ns).max(1));
         for thread in &mut threads {
             shift(&mut thread.own.progress, |deadline| deadline.saturating_sub(now_ns));
         }
@@ -74,6 +75,7 @@ impl Image {
             && process.files.is_well_formed()
             && process.actions.is_well_formed()
             && process.pending.is_well_formed()
+            && process.timers.is_well_formed()
             && process.name.len() <= crate::limits::NAME_BYTES * 4
             && process.stopped_by <= crate::signal::number::MAX
             && process.parent_death_signal <= crate::signal::number::MAX
@@ -89,6 +91,7 @@ impl Image {
             let left_ns = self.process.alarm.deadline_ns;
             self.process.alarm.deadline_ns = now_ns.saturating_add(left_ns);
         }
+        self.process.timers.shift(|left_ns| now_ns.saturating_add(left_ns));
         for thread in &mut self.threads {
             shift(&mut thread.own.progress, |left_ns| now_ns.saturating_add(left_ns));
         }

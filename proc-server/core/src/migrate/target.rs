@@ -5,7 +5,7 @@ use super::image::Image;
 use super::source::IMAGE_BYTES_MAX;
 use crate::ProcCore;
 use crate::cluster::Fact;
-use crate::entry::alarm_cookie;
+use crate::entry::{alarm_cookie, timers_cookie};
 use crate::files::OpenFile;
 use crate::limits::{ARRIVALS_MAX, HEAP_RESERVE_BYTES, PROCESSES_MAX, THREADS_MAX};
 use crate::machine::Machine;
@@ -155,6 +155,7 @@ impl<M: Machine> ProcCore<M> {
         let pid = image.process.pid;
         let Image { process, threads, .. } = image;
         let (parent, alarm) = (process.parent, process.alarm);
+        let timer_ns = process.timers.next_ns();
         let no = self.processes.add(process)?;
         self.pids.set(pid, PidRow::Process(no));
         let mut named = alloc::vec![pid];
@@ -182,6 +183,10 @@ impl<M: Machine> ProcCore<M> {
         }
         if alarm.deadline_ns != 0 && cx.arm(alarm.deadline_ns, alarm_cookie(pid.get())).is_err() {
             self.machine.log(format_args!("the alarm of process {pid} is lost"));
+        }
+        let armed = timer_ns.map_or(Ok(()), |at_ns| cx.arm(at_ns, timers_cookie(pid.get())));
+        if armed.is_err() {
+            self.machine.log(format_args!("the timers of process {pid} are lost"));
         }
         self.arrived(cx, (pid.get(), moves), from, &named);
         if parent != 0 {

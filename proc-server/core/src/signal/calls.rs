@@ -286,11 +286,12 @@ impl<M: Machine> Call<'_, '_, M> {
         let own = self.thread().own.pending.set().meet(set);
         let shared = self.process().own.pending.set().meet(set);
         let signal = own.union(shared).first()?;
-        if own.has(signal) {
+        let info = if own.has(signal) {
             self.thread_mut().own.pending.take(signal)
         } else {
             self.process_mut().own.pending.take(signal)
-        }
+        };
+        info.inspect(|info| self.process_mut().own.timers.taken(info))
     }
 }
 

@@ -66,11 +66,9 @@ impl<M: Machine> ProcCore<M> {
         let own = thread.own.pending.set().minus(thread.own.mask);
         let shared = process.own.pending.set().minus(thread.own.mask);
         let signal = own.union(shared).first()?;
-        if own.has(signal) {
-            thread.own.pending.take(signal)
-        } else {
-            process.own.pending.take(signal)
-        }
+        let pending =
+            if own.has(signal) { &mut thread.own.pending } else { &mut process.own.pending };
+        pending.take(signal).inspect(|info| process.own.timers.taken(info))
     }
 
     /// Whether a thread that waits has a reason to stop waiting.

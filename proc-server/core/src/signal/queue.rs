@@ -23,6 +23,8 @@ pub struct Info {
 pub const SI_USER: i32 = 0;
 /// si_code of what the system sends.
 pub const SI_KERNEL: i32 = 0x80;
+/// si_code of a POSIX timer.
+pub const SI_TIMER: i32 = -2;
 /// si_code of tgkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -115,6 +117,11 @@ impl Pending {
     /// Forgets all.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// The signals that wait with information, oldest first.
+    pub fn queue_mut(&mut self) -> impl Iterator<Item = &mut Info> {
+        self.queue.iter_mut()
     }
 
     /// Checks a value that came from another node.

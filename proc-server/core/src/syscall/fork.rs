@@ -14,6 +14,7 @@ use crate::pids::PidRow;
 use crate::process::{Alarm, Child, ChildState, Phase, Process, ProcessNo, ProcessOwn};
 use crate::signal::{Pending, number};
 use crate::thread::{Run, ThreadOwn};
+use crate::timers::Timers;
 use abi::linux::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND,
     CLONE_THREAD, CLONE_VFORK, CLONE_VM,
@@ -205,6 +206,7 @@ fn child_own(parent: &Process, pid: Pid, exit_signal: u32, started_ns: u64) -> P
         children: BTreeMap::new(),
         exit_signal,
         alarm: Alarm::default(),
+        timers: Timers::default(),
         executed: false,
         started_ns,
         parent_death_signal: 0,

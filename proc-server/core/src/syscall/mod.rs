@@ -12,6 +12,7 @@ mod misc;
 mod sysv;
 mod table;
 mod time;
+mod timers;
 mod wait;
 
 pub use crate::cluster::PeerWait;

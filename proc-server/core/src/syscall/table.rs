@@ -2,7 +2,7 @@
 //! The system calls by number; those on files stand in [`crate::files::dispatch`].
 
 use super::{Call, Next, SysResult};
-use super::{exec, exit, fork, futex, identity, memory, misc, sysv, time, wait};
+use super::{exec, exit, fork, futex, identity, memory, misc, sysv, time, timers, wait};
 use crate::machine::Machine;
 use crate::{files, signal};
 use abi::Errno;
@@ -70,6 +70,11 @@ fn own<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult>
         __NR_alarm => time::alarm(call),
         __NR_setitimer => time::setitimer(call),
         __NR_getitimer => time::getitimer(call),
+        __NR_timer_create => timers::create(call),
+        __NR_timer_settime => timers::settime(call),
+        __NR_timer_gettime => timers::gettime(call),
+        __NR_timer_getoverrun => timers::overruns(call),
+        __NR_timer_delete => timers::delete(call),
         __NR_uname => misc::uname(call),
         __NR_sysinfo => misc::sysinfo(call),
         __NR_getrandom => misc::getrandom(call),

@@ -144,6 +144,7 @@ pub fn process_own(pid: Pid) -> ProcessOwn {
         name: String::from("test"),
         limits: default_limits(),
         alarm: Alarm::default(),
+        timers: crate::timers::Timers::default(),
         clock_offset_ns: 0,
         executed: true,
         started_ns: 1_700_000_001_000_000_000,

@@ -60,6 +60,7 @@ pub(super) fn swap<M: Machine>(
     }
     let old_slot = call.thread_mut().slot.replace(built.slot);
     call.core.release_kernel_thread(call.cx, old_slot);
+    call.core.end_timers(call.cx, call.process);
     let process = call.process_mut();
     process.phase = Phase::Live;
     let old_space = process.space.replace(built.space);
