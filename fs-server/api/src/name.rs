@@ -72,6 +72,19 @@ pub enum FileKind {
     Counter,
     /// A socket.
     Socket(SocketType),
+    /// An epoll instance.
+    Epoll,
+    /// A timer, timerfd_create(2), and the clock of its times.
+    Timer(TimerClock),
+}
+
+/// What clock a program's times are of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum TimerClock {
+    /// CLOCK_REALTIME.
+    Wall,
+    /// CLOCK_MONOTONIC, CLOCK_BOOTTIME.
+    Monotonic,
 }
 
 /// The type of a socket, socket(2).

@@ -133,6 +133,8 @@ impl FsCore {
             | FileKind::Terminal
             | FileKind::Counter
             | FileKind::Socket(_)
+            | FileKind::Epoll
+            | FileKind::Timer(_)
             | FileKind::Held => false,
         }
     }

@@ -160,6 +160,9 @@ pub trait Core {
     /// Something that nobody here asked for.
     fn event(&mut self, cx: &mut Cx<'_>, event: Event);
 
+    /// What was noted in this step ([`Cx::note`]), once all else of it is done.
+    fn noted(&mut self, _cx: &mut Cx<'_>, _what: u64) {}
+
     /// This node entered a view: `cx.view()`; `old` is the one before, and views in between may have
     /// been skipped. Who left has been reported down already, and who came will be reported up.
     fn entered(&mut self, _cx: &mut Cx<'_>, _old: &View) {}

@@ -310,6 +310,14 @@ impl Cx<'_> {
         self.tables.tickets.open(client)
     }
 
+    /// Something deep inside the core has changed that concerns the core as a whole: [`crate::Core::noted`] hears of it at
+    /// the end of this step. What was noted last is not noted twice.
+    pub fn note(&mut self, what: u64) {
+        if self.tables.notes.back() != Some(&what) {
+            self.tables.notes.push_back(what);
+        }
+    }
+
     /// Ends a ticket. A ticket that has ended already is left alone.
     pub fn complete<T: Wire>(&mut self, ticket: Ticket, result: Result<T, Errno>) {
         self.complete_bulk(ticket, result, Vec::new());

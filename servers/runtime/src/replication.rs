@@ -261,6 +261,9 @@ impl<C: Core> Host<C> {
     /// The end of a step: what it changed goes to the backups, and what it told leaves, or waits for them.
     #[inline(always)]
     pub(crate) fn end_step(core: &mut C, cx: &mut Cx<'_>) {
+        while let Some(what) = cx.tables.notes.pop_front() {
+            core.noted(cx, what);
+        }
         // Most servers replicate nothing, and faults and system calls of programs are such steps.
         if cx.tables.replication.on {
             Self::end_replicated(core, cx);

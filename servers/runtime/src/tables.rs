@@ -220,6 +220,8 @@ pub(crate) struct Tables {
     timers: BTreeMap<(u64, u64), ()>,
     pub(crate) armed_ns: Option<u64>,
     pub(crate) actions: VecDeque<Action>,
+    /// See [`crate::Cx::note`].
+    pub(crate) notes: VecDeque<u64>,
     /// Servers of this node that died.
     dead: BTreeSet<ServerId>,
 }
@@ -243,6 +245,7 @@ impl Tables {
             timers: BTreeMap::new(),
             armed_ns: None,
             actions: VecDeque::new(),
+            notes: VecDeque::new(),
             dead: BTreeSet::new(),
         }
     }

@@ -88,6 +88,8 @@ impl FsCore {
             | FileKind::Terminal
             | FileKind::Counter
             | FileKind::Socket(_)
+            | FileKind::Epoll
+            | FileKind::Timer(_)
             | FileKind::Held => self.tree.kind(description.inode),
         }
     }

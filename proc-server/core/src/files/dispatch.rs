@@ -6,7 +6,7 @@
 use super::extras::{self, By};
 use super::names::CWD;
 use super::transfer::Way;
-use super::{descriptors, ioctl, locks, meta, names, poll, seek, socket, transfer};
+use super::{descriptors, epoll, ioctl, locks, meta, names, poll, seek, socket, timer, transfer};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -49,6 +49,15 @@ fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult
         __NR_poll => poll::poll(call),
         __NR_ppoll => poll::ppoll(call),
         __NR_select => poll::select(call),
+        __NR_timerfd_create => timer::create(call),
+        __NR_timerfd_settime => timer::set(call),
+        __NR_timerfd_gettime => timer::get(call),
+        __NR_epoll_create => epoll::create(call),
+        __NR_epoll_create1 => epoll::create1(call),
+        __NR_epoll_ctl => epoll::control(call),
+        __NR_epoll_wait => epoll::wait(call),
+        __NR_epoll_pwait => epoll::pwait(call),
+        __NR_epoll_pwait2 => epoll::pwait2(call),
         __NR_pselect6 => poll::pselect(call),
         _ => return None,
     })

@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod dispatch;
+mod epoll;
 mod extras;
 pub mod flight;
 mod glue;
@@ -25,6 +26,7 @@ pub mod socket;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timer;
 mod transfer;
 
 pub(crate) use dispatch::dispatch;
@@ -122,6 +124,16 @@ pub enum Wait {
         /// Bytes of it.
         bytes: usize,
     },
+    /// A new timer: its clock, and O_ flags.
+    TimerMade(fs_api::name::TimerClock, u32),
+    /// A timer's value, and where it goes.
+    TimerValue(u64),
+    /// The page for a timer's value.
+    TimerPut(u64, ipc_api::timer::TimerValue),
+    /// A new epoll instance: O_ flags.
+    EpollMade(u32),
+    /// epoll_wait(2).
+    Epoll(Box<epoll::Waiting>),
     /// poll(2), select(2).
     Poll(Box<poll::Poll>),
     /// A terminal that is being opened: O_ flags.
@@ -143,6 +155,7 @@ pub(crate) fn resume<M: Machine>(
         Wait::Transfer { transfer, asked } => transfer::stepped(call, transfer, asked, result),
         Wait::Again(transfer) => transfer::again(call, transfer, result),
         Wait::Turn(transfer) => transfer::turn(call, transfer, result),
+        Wait::Epoll(waiting) => epoll::resume(call, waiting, tag, result),
         Wait::Poll(poll) => poll::resume(call, poll, tag, result),
         Wait::Socket(wait) => socket::resume(call, *wait, result),
         Wait::Text(wait) => crate::procfs::text_came(call, *wait, result),
@@ -169,6 +182,10 @@ fn answered<M: Machine>(
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
         Wait::TestLock(flock) => locks::tested(call, flock, reply),
+        Wait::TimerMade(clock, flags) => timer::made(call, clock, flags, reply),
+        Wait::TimerValue(addr) => timer::value_came(call, addr, reply),
+        Wait::TimerPut(addr, value) => timer::put(call, addr, value),
+        Wait::EpollMade(flags) => epoll::made(call, flags, reply),
         Wait::Counter(flags) => descriptors::counter_made(call, flags, reply),
         Wait::Seek => seek::answered(reply),
         Wait::Moved => seek::listed(reply),
@@ -184,6 +201,7 @@ fn answered<M: Machine>(
         | Wait::Again(_)
         | Wait::Turn(_)
         | Wait::Poll(_)
+        | Wait::Epoll(_)
         | Wait::Text(_)
         | Wait::Socket(_) => {
             unreachable!("taken out before")

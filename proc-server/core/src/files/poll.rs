@@ -177,7 +177,7 @@ fn read_sets<M: Machine>(call: &mut Call<'_, '_, M>) -> Result<(Vec<Row>, Out), 
     Ok((rows, Out::Sets { addrs, count }))
 }
 
-fn read_mask<M: Machine>(
+pub(super) fn read_mask<M: Machine>(
     call: &mut Call<'_, '_, M>,
     addr: u64,
     bytes: u64,
@@ -193,7 +193,7 @@ fn read_mask<M: Machine>(
 }
 
 /// The call's own mask: the former one comes back when it ends, or in a handler's frame.
-fn set_mask<M: Machine>(call: &mut Call<'_, '_, M>, mask: Option<SignalSet>) {
+pub(super) fn set_mask<M: Machine>(call: &mut Call<'_, '_, M>, mask: Option<SignalSet>) {
     let Some(mask) = mask else { return };
     let own = &mut call.thread_mut().own;
     if own.saved_mask.is_none() {
@@ -240,6 +240,8 @@ fn look<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysResul
                 | FileKind::Terminal
                 | FileKind::Counter
                 | FileKind::Socket(_)
+                | FileKind::Epoll
+                | FileKind::Timer(_)
                 | FileKind::Held => {
                     let file = *file;
                     let op = PollNow { file: file.file, events: row.wanted };
@@ -326,11 +328,16 @@ fn finish<M: Machine>(call: &mut Call<'_, '_, M>, poll: &Poll) -> SysResult {
         Out::Pollfds(addr) => put_pollfds(call, &poll.rows, addr)?,
         Out::Sets { addrs, count } => put_sets(call, &poll.rows, addrs, count)?,
     };
+    restore_mask(call);
+    Ok(Next::Done(count))
+}
+
+/// The mask from before the call.
+pub(super) fn restore_mask<M: Machine>(call: &mut Call<'_, '_, M>) {
     let own = &mut call.thread_mut().own;
     if let Some(mask) = own.saved_mask.take() {
         own.mask = mask;
     }
-    Ok(Next::Done(count))
 }
 
 fn put_pollfds<M: Machine>(

@@ -28,6 +28,8 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
             | FileKind::Terminal
             | FileKind::Counter
             | FileKind::Socket(_)
+            | FileKind::Epoll
+            | FileKind::Timer(_)
             | FileKind::Held => Err(Errno::ESPIPE.into()),
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
                 if ![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE].contains(&whence) {
@@ -105,7 +107,12 @@ pub fn fallocate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         // It cannot be open for writing.
         FileKind::Directory => return Err(Errno::EBADF.into()),
         FileKind::Pipe => return Err(Errno::ESPIPE.into()),
-        FileKind::Terminal | FileKind::Counter | FileKind::Socket(_) | FileKind::Held => {
+        FileKind::Terminal
+        | FileKind::Counter
+        | FileKind::Socket(_)
+        | FileKind::Epoll
+        | FileKind::Timer(_)
+        | FileKind::Held => {
             return Err(Errno::ENODEV.into());
         }
     }

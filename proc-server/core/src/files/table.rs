@@ -45,6 +45,8 @@ impl OpenFile {
             | FileKind::Terminal
             | FileKind::Counter
             | FileKind::Socket(_)
+            | FileKind::Epoll
+            | FileKind::Timer(_)
             | FileKind::Held => ServerId::Ipc,
         }
     }

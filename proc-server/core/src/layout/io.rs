@@ -9,6 +9,8 @@ layouts! {
     Iovec = 16 { base: u64, len: u64 }
     /// `struct pollfd`.
     Pollfd = 8 { fd: i32, events: i16, returned: i16 }
+    /// `struct epoll_event`, which is packed.
+    EpollEvent = 12 { events: u32, data: [u32; 2] }
     /// The sixth argument of pselect6(2).
     SignalMaskArgument = 16 { mask: u64, bytes: u64 }
     /// `struct flock`.
@@ -22,6 +24,18 @@ layouts! {
         kind: u8,
         /// The name's first bytes: it begins here, at byte 19.
         name: [u8; 5],
+    }
+}
+
+impl EpollEvent {
+    /// Events, and the program's word for the file.
+    pub const fn new(events: u32, data: u64) -> Self {
+        Self { events, data: [data as u32, (data >> 32) as u32] }
+    }
+
+    /// That word.
+    pub const fn data(&self) -> u64 {
+        self.data[0] as u64 | (self.data[1] as u64) << 32
     }
 }
 

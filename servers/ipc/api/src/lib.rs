@@ -8,9 +8,11 @@
 extern crate alloc;
 
 pub mod between;
+pub mod epoll;
 pub mod peer;
 pub mod socket;
 pub mod sysv;
+pub mod timer;
 
 use abi::{FileId, NodeId, ServerId};
 use alloc::vec::Vec;

@@ -8,16 +8,20 @@ use crate::limits::{COUNTERS_MAX, PIPES_MAX, POLLERS_MAX};
 use crate::pipe::{End, Pipe};
 use crate::transfer::{Poller, Source, Taken, Target, Writer, check_kept, kept_bytes, one_step};
 use crate::{Ipc, home_of, local_only, node_of};
-use abi::linux::general::{O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
+use abi::linux::general::{
+    O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, POLLIN, POLLRDNORM,
+};
 use abi::linux::ioctl::FIONREAD;
 use abi::{Errno, FileId};
 use alloc::vec::Vec;
 use ipc_api::between::{Deliver, SendFrom};
+use ipc_api::epoll::{EpollAgain, EpollControl, EpollCreate, EpollWait, Nest, Sync, Watch};
 use ipc_api::file::{
     Caller, Ioctl, IoctlReply, Moved, Poll, PollWait, Read, Ready, TerminalRead, Write,
 };
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
 use ipc_api::socket::{Receive, Send, SetOption, SocketCreate};
+use ipc_api::timer::{TimerCreate, TimerGet, TimerSet};
 use ipc_api::{CounterCreate, CounterMade};
 use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
@@ -61,6 +65,16 @@ impl Ipc {
             PollWait::NUMBER => self.poll_wait(cx, from, PollWait::get(msg)?),
             Ioctl::NUMBER => self.ioctl(cx, from, &Ioctl::get(msg)?),
             PipeCreate::NUMBER => self.pipe_create(cx, from, PipeCreate::get(msg)?),
+            TimerCreate::NUMBER => self.timer_create(cx, from, TimerCreate::get(msg)?),
+            TimerSet::NUMBER => self.timer_set(cx, from, TimerSet::get(msg)?),
+            TimerGet::NUMBER => self.timer_get(cx, from, TimerGet::get(msg)?),
+            EpollCreate::NUMBER => self.epoll_create(cx, from),
+            EpollControl::NUMBER => self.epoll_control(cx, from, EpollControl::get(msg)?),
+            EpollWait::NUMBER => self.epoll_wait(cx, from, EpollWait::get(msg)?),
+            EpollAgain::NUMBER => self.epoll_again(cx, from, &EpollAgain::get(msg)?),
+            Watch::NUMBER => self.watch(cx, from, Watch::get(msg)?),
+            Sync::NUMBER => Ok(Answer::reply(&())),
+            Nest::NUMBER => self.nest(cx, from, Nest::get(msg)?),
             CounterCreate::NUMBER => self.counter_create(cx, from, CounterCreate::get(msg)?),
             TerminalOpen::NUMBER => self.terminal_open(cx, from, TerminalOpen::get(msg)?),
             RescueWrite::NUMBER => self.rescue_write(cx, from, &RescueWrite::get(msg)?),
@@ -112,7 +126,7 @@ impl Ipc {
         self.files.check_room(1)?;
         let file = self.files.new_id(cx)?;
         self.files.open(file, cx.node(), Kind::Counter, O_RDWR | flags);
-        self.counters.insert(file, Counter::new(count, semaphore));
+        self.counters.insert(file, Counter::new(file, count, semaphore));
         Ok(Answer::reply(&CounterMade { file }))
     }
 
@@ -206,7 +220,13 @@ impl Ipc {
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             // proc-server asks to receive.
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
+            Kind::Epoll => return Err(Errno::EINVAL),
             Kind::Counter => self.counter(file)?.read(cx, target, len)?,
+            Kind::Timer => {
+                let taken = self.timer(file)?.read(cx, target, len)?;
+                self.arm_timers(cx);
+                taken
+            }
             Kind::Terminal => {
                 if let Some(caller) = &caller {
                     self.terminal.check_reader(cx, caller)?;
@@ -226,9 +246,10 @@ impl Ipc {
                 self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
             }
             Kind::Counter => self.counter(file)?.wait_to_read(ticket, node, target),
+            Kind::Timer => self.timer(file)?.wait_to_read(ticket, node, target),
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
-            Kind::Sysv(_) => unreachable!("refused above"),
+            Kind::Sysv(_) | Kind::Epoll => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -295,6 +316,7 @@ impl Ipc {
             }
             // proc-server asks to send.
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
+            Kind::Epoll | Kind::Timer => return Err(Errno::EINVAL),
             Kind::Terminal => self.terminal.write(cx, &source, len)?,
         };
         if done == len || (nonblocking && done > 0) {
@@ -347,9 +369,9 @@ impl Ipc {
         let writer = Writer { ticket, from: node_of(cx, from), file, source, len, done };
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
-            Kind::Counter | Kind::Socket => return Err(Errno::EBADF),
+            Kind::Counter | Kind::Timer | Kind::Socket => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.writers.push_back(writer),
-            Kind::Sysv(_) => unreachable!("refused above"),
+            Kind::Sysv(_) | Kind::Epoll => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -369,18 +391,25 @@ impl Ipc {
             Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Counter => self.counter(file)?.put_back(cx, bulk.data())?,
-            Kind::Socket => return Err(Errno::EOPNOTSUPP),
+            Kind::Timer => self.timer(file)?.put_back(cx, bulk.data())?,
+            Kind::Socket | Kind::Epoll => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
         }
         Ok(Answer::reply(&()))
     }
 
-    fn ready(&mut self, file: FileId, kind: Kind, events: u32) -> Result<u32, Errno> {
+    /// Which of `events` hold; of an epoll instance as far as is known.
+    pub(crate) fn ready(&mut self, file: FileId, kind: Kind, events: u32) -> Result<u32, Errno> {
         match kind {
             Kind::Pipe { pipe, end } => Ok(self.pipe(pipe)?.poll(end, events)),
             Kind::Counter => Ok(self.counter(file)?.poll(events)),
+            Kind::Timer => Ok(self.timer(file)?.poll(events)),
             Kind::Socket => self.socket_ready(file, events),
             Kind::Terminal => Ok(self.terminal.poll(events)),
+            Kind::Epoll => {
+                let epoll = self.epolls.get(&file).ok_or(Errno::EIO)?;
+                Ok(if epoll.has_ready() { (POLLIN | POLLRDNORM) & events } else { 0 })
+            }
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }
@@ -391,6 +420,9 @@ impl Ipc {
             return self.forward(cx, from, home, &request);
         }
         let kind = self.files.get(request.file, node_of(cx, from))?.kind;
+        if kind == Kind::Epoll {
+            return self.see_epoll(cx, from, request.file, (request.events, true));
+        }
         Ok(Answer::reply(&Ready { events: self.ready(request.file, kind, request.events)? }))
     }
 
@@ -407,6 +439,9 @@ impl Ipc {
         }
         let node = node_of(cx, from);
         let kind = self.files.get(file, node)?.kind;
+        if kind == Kind::Epoll {
+            return self.see_epoll(cx, from, file, (events, false));
+        }
         let ready = self.ready(file, kind, events)?;
         if ready != 0 {
             return Ok(Answer::reply(&Ready { events: ready }));
@@ -426,9 +461,10 @@ impl Ipc {
         Ok(match kind {
             Kind::Pipe { pipe, .. } => &mut self.pipe(pipe)?.pollers,
             Kind::Counter => &mut self.counter(file)?.pollers,
+            Kind::Timer => &mut self.timer(file)?.pollers,
             Kind::Socket => &mut self.socket(file)?.pollers,
             Kind::Terminal => &mut self.terminal.pollers,
-            Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Sysv(_) | Kind::Epoll => return Err(Errno::EBADF),
         })
     }
 
@@ -447,7 +483,9 @@ impl Ipc {
                 let len = self.unread(call.file)?;
                 Ok(Answer::reply(&IoctlReply { value: 0, data: len.to_le_bytes().to_vec() }))
             }
-            Kind::Pipe { .. } | Kind::Counter | Kind::Socket => Err(Errno::ENOTTY),
+            Kind::Pipe { .. } | Kind::Counter | Kind::Timer | Kind::Socket | Kind::Epoll => {
+                Err(Errno::ENOTTY)
+            }
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }

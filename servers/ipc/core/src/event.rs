@@ -9,10 +9,12 @@
 //! eventfd(2), poll(2).
 
 use crate::transfer::{Poller, Source, Taken, Target, fetch, wake_pollers};
+use crate::watch::note;
 use abi::linux::general::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::epoll::Changes;
 use ipc_api::file::{Moved, Ready};
 use runtime::Cx;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,7 @@ pub(crate) struct Saved {
     pub(crate) file: FileId,
     count: u64,
     semaphore: bool,
+    changes: Changes,
 }
 
 impl Saved {
@@ -51,8 +54,10 @@ struct Writer {
     value: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counter {
+    file: FileId,
+    pub(crate) changes: Changes,
     count: u64,
     semaphore: bool,
     readers: VecDeque<Reader>,
@@ -74,8 +79,16 @@ pub(crate) fn value_of(cx: &mut Cx<'_>, source: &Source, len: usize) -> Result<u
 }
 
 impl Counter {
-    pub(crate) fn new(count: u64, semaphore: bool) -> Self {
-        Self { count, semaphore, ..Self::default() }
+    pub(crate) fn new(file: FileId, count: u64, semaphore: bool) -> Self {
+        Self {
+            file,
+            changes: Changes::default(),
+            count,
+            semaphore,
+            readers: VecDeque::new(),
+            writers: VecDeque::new(),
+            pollers: Vec::new(),
+        }
     }
 
     /// Reads now; `None` if the call has to wait.
@@ -101,6 +114,7 @@ impl Counter {
         let value = if self.semaphore { 1 } else { self.count };
         let taken = Taken::of(cx, target, &value.to_le_bytes())?;
         self.count -= value;
+        self.changes.outs = self.changes.outs.wrapping_add(1);
         Ok(taken)
     }
 
@@ -113,13 +127,18 @@ impl Counter {
         if !self.writers.is_empty() || !self.fits(value) {
             return false;
         }
-        self.count += value;
+        self.add(value);
         self.pump(cx);
         true
     }
 
     pub(crate) fn wait_to_write(&mut self, ticket: Ticket, from: NodeId, value: u64) {
         self.writers.push_back(Writer { ticket, from, value });
+    }
+
+    fn add(&mut self, value: u64) {
+        self.count = self.count.saturating_add(value).min(COUNT_MAX);
+        self.changes.ins = self.changes.ins.wrapping_add(1);
     }
 
     fn fits(&self, value: u64) -> bool {
@@ -130,7 +149,7 @@ impl Counter {
     pub(crate) fn put_back(&mut self, cx: &mut Cx<'_>, bytes: &[u8]) -> Result<(), Errno> {
         let value = u64::from_le_bytes(*bytes.as_array().ok_or(Errno::EINVAL)?);
         // Others may have written meanwhile: then it is as if they had found the counter full.
-        self.count = self.count.saturating_add(value).min(COUNT_MAX);
+        self.add(value);
         self.pump(cx);
         Ok(())
     }
@@ -141,6 +160,7 @@ impl Counter {
         let mut pollers = core::mem::take(&mut self.pollers);
         wake_pollers(cx, &mut pollers, |poller| self.poll(poller.events));
         self.pollers = pollers;
+        note(cx, self.file);
     }
 
     fn serve_reader(&mut self, cx: &mut Cx<'_>) -> bool {
@@ -162,7 +182,7 @@ impl Counter {
             return false;
         }
         self.writers.pop_front();
-        self.count += value;
+        self.add(value);
         cx.complete(ticket, Ok(Moved { bytes: VALUE_BYTES as u64 }));
         true
     }
@@ -225,11 +245,11 @@ impl Counter {
 
     /// What goes along to another home.
     pub(crate) fn saved(&self, file: FileId) -> Saved {
-        Saved { file, count: self.count, semaphore: self.semaphore }
+        Saved { file, count: self.count, semaphore: self.semaphore, changes: self.changes }
     }
 
     /// A counter that came from another home.
     pub(crate) fn restored(saved: &Saved) -> Self {
-        Self::new(saved.count, saved.semaphore)
+        Self { changes: saved.changes, ..Self::new(saved.file, saved.count, saved.semaphore) }
     }
 }

@@ -33,6 +33,10 @@ pub(crate) enum Kind {
     Counter,
     /// A socket, which has the description's name.
     Socket,
+    /// A timer, which has the description's name.
+    Timer,
+    /// An epoll instance, which has the description's name.
+    Epoll,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
+    pub(crate) fn is_epoll(&self) -> bool {
+        self.kind == Kind::Epoll
+    }
+
     /// `node` holds the file once more.
     pub(crate) fn hold(&mut self, node: NodeId) {
         let count = self.holders.entry(node).or_default();
@@ -123,6 +131,11 @@ impl Files {
         let is_gone = |file: &OpenFile| file.holders.is_empty() && file.listener.is_none();
         let gone = self.files.extract_if(|_, file| is_gone(file));
         gone.map(|(id, file)| (id, file.kind)).collect()
+    }
+
+    /// What a description describes.
+    pub(crate) fn kind(&self, id: FileId) -> Option<Kind> {
+        self.files.get(&id).map(|file| file.kind)
     }
 
     /// The description, if `node` holds it.

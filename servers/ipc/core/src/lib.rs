@@ -23,6 +23,7 @@ extern crate std;
 
 mod calls;
 mod descriptions;
+mod epoll;
 mod event;
 mod files;
 mod forward;
@@ -35,18 +36,26 @@ mod sysv;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod transfer;
 mod tty;
+mod watch;
 
 use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use cluster::View;
+use epoll::Epoll;
+use epoll::jobs::{EpollJob, RETRY_COOKIE};
+use epoll::nest::Heights;
 use event::Counter;
 use files::{Files, Kind, PipeNo};
 use forward::{Forward, Gather};
 use ipc_api::console::{ConsoleInput, EVENT_INPUT, EVENT_ROOM};
-use limits::{COUNTERS_MAX, HEAP_RESERVE_BYTES, NAMES_MAX, PIPES_MAX, SOCKETS_MAX};
+use limits::{
+    COUNTERS_MAX, EPOLLS_MAX, HEAP_RESERVE_BYTES, NAMES_MAX, PIPES_MAX, SOCKETS_MAX, TIMERS_MAX,
+    WATCHED_MAX,
+};
 use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
@@ -54,7 +63,9 @@ use socket::jobs::{Fact, Job};
 use socket::names::{Key, Named};
 use socket::{Cancelled, Socket};
 use sysv::Sysv;
+use timer::Timer;
 use tty::Terminal;
+use watch::{Key as Watched, Watchers};
 
 /// The ipc server of one node.
 #[derive(Default)]
@@ -73,6 +84,15 @@ pub struct Ipc {
     sysv: Sysv,
     forwards: HashMap<u64, Forward>,
     gathers: HashMap<u64, Gather>,
+    timers: HashMap<FileId, Timer>,
+    /// When one of them runs out first.
+    timer_armed_ns: Option<u64>,
+    watchers: Watchers,
+    epolls: HashMap<FileId, Epoll>,
+    epoll_jobs: HashMap<u64, EpollJob>,
+    heights: HashMap<u64, Heights>,
+    /// Files that instances are to ask after again.
+    retries: Vec<(FileId, Watched)>,
     next_cookie: u64,
 }
 
@@ -85,6 +105,9 @@ impl Ipc {
             pipes: HashMap::with_capacity_and_hasher(PIPES_MAX, Default::default()),
             counters: HashMap::with_capacity_and_hasher(COUNTERS_MAX, Default::default()),
             sockets: HashMap::with_capacity_and_hasher(SOCKETS_MAX, Default::default()),
+            timers: HashMap::with_capacity_and_hasher(TIMERS_MAX, Default::default()),
+            epolls: HashMap::with_capacity_and_hasher(EPOLLS_MAX, Default::default()),
+            watchers: HashMap::with_capacity_and_hasher(WATCHED_MAX, Default::default()),
             names: HashMap::with_capacity_and_hasher(NAMES_MAX, Default::default()),
             ..Self::default()
         }
@@ -92,7 +115,15 @@ impl Ipc {
 
     /// Ends what waits at a file that nobody holds any more, and frees what it described.
     pub(crate) fn closed(&mut self, cx: &mut Cx<'_>, file: FileId, kind: Kind) {
+        self.watched_closed(cx, file, kind);
         match kind {
+            Kind::Epoll => self.epoll_closed(cx, file),
+            Kind::Timer => {
+                if let Some(mut timer) = self.timers.remove(&file) {
+                    timer.send_away(cx, Errno::EBADF);
+                }
+                self.arm_timers(cx);
+            }
             Kind::Pipe { pipe, end } => {
                 let gone = self.pipes.get_mut(&pipe).is_some_and(|it| it.close(cx, end));
                 if gone {
@@ -127,12 +158,17 @@ impl Ipc {
         for counter in self.counters.values_mut() {
             counter.forget_node(cx, node);
         }
+        for timer in self.timers.values_mut() {
+            timer.forget_node(node);
+        }
         let at_sockets = |socket: &Socket| socket.tickets_of(node);
         for ticket in self.sockets.values().flat_map(at_sockets).collect::<Vec<_>>() {
             self.cancel_at_sockets(cx, ticket);
         }
         self.terminal.forget(cx, |from, _| from == node);
         self.sysv.forget_node(cx, node);
+        self.forget_watches_of(node);
+        self.forget_waiters_of(node);
         for (file, kind) in self.files.forget_node(node) {
             self.closed(cx, file, kind);
         }
@@ -216,6 +252,8 @@ impl Core for Ipc {
     fn completion(&mut self, cx: &mut Cx<'_>, cookie: u64, result: Result<NodeReply, Errno>) {
         if self.jobs.contains_key(&cookie) {
             self.job_done(cx, cookie, result);
+        } else if self.epoll_jobs.contains_key(&cookie) {
+            self.epoll_job_done(cx, cookie, result);
         } else {
             self.forwarded(cx, cookie, result);
         }
@@ -230,9 +268,15 @@ impl Core for Ipc {
             Event::ServerDown(ServerId::Console) => self.terminal.console_down(cx),
             Event::ServerDown(_) | Event::Upcall { .. } => {}
             Event::NodeUp(_) => self.tell_again(cx),
+            Event::Timer(timer::TIMER_COOKIE) => self.timers_due(cx),
+            Event::Timer(RETRY_COOKIE) => self.retry(cx),
             Event::Timer(_) => self.terminal.timer(cx),
             Event::NodeDown(node) => self.node_down(cx, node),
         }
+    }
+
+    fn noted(&mut self, cx: &mut Cx<'_>, what: u64) {
+        self.changed(cx, FileId::from_raw(what));
     }
 
     fn occupies(&self, slot: SlotNo) -> bool {
@@ -284,6 +328,8 @@ impl Core for Ipc {
             || self.sysv.cancel(cx, ticket)
             || self.cancel_job(cx, ticket)
             || self.cancel_at_sockets(cx, ticket)
+            || self.cancel_at_epolls(cx, ticket)
+            || self.cancel_watch(cx, ticket)
         {
             return;
         }
@@ -294,6 +340,11 @@ impl Core for Ipc {
         }
         for counter in self.counters.values_mut() {
             if counter.cancel(cx, ticket) {
+                return;
+            }
+        }
+        for timer in self.timers.values_mut() {
+            if timer.cancel(cx, ticket) {
                 return;
             }
         }

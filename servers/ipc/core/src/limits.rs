@@ -12,6 +12,8 @@ pub const HEAP_RESERVE_BYTES: usize = 256 * 1024;
 pub const PIPES_MAX: usize = 896;
 /// Event counters (eventfd(2)) whose home is this node; the next gets ENFILE.
 pub const COUNTERS_MAX: usize = 448;
+/// Timers (timerfd_create(2)) whose home is this node; the next gets ENFILE.
+pub const TIMERS_MAX: usize = 128;
 /// Sockets whose home is this node; the next gets ENFILE.
 pub const SOCKETS_MAX: usize = 448;
 /// Names of sockets whose home is this node; the next gets ENOSPC. As many as all sockets of two nodes
@@ -67,3 +69,9 @@ pub const QUEUE_BYTES_MAX: u64 = 64 * 1024;
 pub const MESSAGES_MAX: usize = 2048;
 /// Messages that other nodes may give back to a queue beyond its size.
 pub const RETURNED_MESSAGES_MAX: usize = 4;
+/// Epoll instances whose home is this node; the next gets ENFILE.
+pub const EPOLLS_MAX: usize = 128;
+/// Files that all of them watch; the next gets ENOSPC, as beyond fs.epoll.max_user_watches on Linux.
+pub const WATCHED_MAX: usize = 1024;
+/// Until a home is asked again that had no room for a watch, or did not answer.
+pub const RETRY_NS: u64 = 100_000_000;

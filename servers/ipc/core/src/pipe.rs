@@ -11,10 +11,12 @@
 
 use crate::limits::{ATOMIC_BYTES, PIPE_BYTES, RETURNED_BYTES_MAX};
 use crate::transfer::{Buffer, Poller, Source, Taken, Target, Writer, fetch, wake_pollers};
+use crate::watch::note;
 use abi::linux::general::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::epoll::Changes;
 use ipc_api::file::Ready;
 use runtime::Cx;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,7 @@ pub(crate) struct Saved {
     pub(crate) read_end: FileId,
     readable: bool,
     writable: bool,
+    changes: Changes,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -50,6 +53,7 @@ pub(crate) struct Pipe {
     readable: bool,
     writable: bool,
     read_end: FileId,
+    pub(crate) changes: Changes,
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
     pub(crate) pollers: Vec<Poller>,
@@ -62,6 +66,7 @@ impl Pipe {
             readable: true,
             writable: true,
             read_end,
+            changes: Changes::default(),
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
@@ -91,9 +96,23 @@ impl Pipe {
         if self.ring.is_empty() || !self.readers.is_empty() {
             return Ok(None);
         }
-        let taken = self.ring.take(cx, target, len)?;
+        let taken = self.take(cx, target, len)?;
         self.pump(cx);
         Ok(Some(taken))
+    }
+
+    fn take(&mut self, cx: &mut Cx<'_>, target: Target, len: usize) -> Result<Taken, Errno> {
+        let full = self.room() < ATOMIC_BYTES;
+        let taken = self.ring.take(cx, target, len)?;
+        // As on Linux: room is news only where there was none.
+        if full && self.room() >= ATOMIC_BYTES {
+            self.changes.outs = self.changes.outs.wrapping_add(1);
+        }
+        Ok(taken)
+    }
+
+    fn came(&mut self) {
+        self.changes.ins = self.changes.ins.wrapping_add(1);
     }
 
     pub(crate) fn wait_to_read(
@@ -140,6 +159,7 @@ impl Pipe {
         }
         let bytes = fetch(cx, source, done, part)?;
         self.ring.extend(&bytes);
+        self.came();
         Ok(part)
     }
 
@@ -149,6 +169,7 @@ impl Pipe {
             return Err(Errno::ENOSPC);
         }
         self.ring.put_back(bytes);
+        self.came();
         self.pump(cx);
         Ok(())
     }
@@ -164,7 +185,7 @@ impl Pipe {
             return false;
         }
         let Some(reader) = self.readers.pop_front() else { return false };
-        match self.ring.take(cx, reader.target, reader.len) {
+        match self.take(cx, reader.target, reader.len) {
             Ok(taken) => taken.complete(cx, reader.ticket),
             Err(errno) => cx.complete::<()>(reader.ticket, Err(errno)),
         }
@@ -205,6 +226,7 @@ impl Pipe {
             self.poll(end, poller.events)
         });
         self.pollers = pollers;
+        note(cx, self.read_end);
     }
 
     /// Which of `events` hold; POLLERR and POLLHUP always count.
@@ -237,12 +259,14 @@ impl Pipe {
         match end {
             End::Read => {
                 self.readable = false;
+                self.changes.outs = self.changes.outs.wrapping_add(1);
                 for reader in self.readers.drain(..) {
                     cx.complete::<()>(reader.ticket, Err(Errno::EBADF));
                 }
             }
             End::Write => {
                 self.writable = false;
+                self.came();
                 for writer in self.writers.drain(..) {
                     writer.end(cx, Err(Errno::EBADF));
                 }
@@ -294,8 +318,8 @@ impl Pipe {
 
     /// What goes along to another home.
     pub(crate) fn saved(&self) -> Saved {
-        let Self { readable, writable, read_end, .. } = *self;
-        Saved { read_end, readable, writable, bytes: self.ring.to_vec() }
+        let Self { readable, writable, read_end, changes, .. } = *self;
+        Saved { read_end, readable, writable, changes, bytes: self.ring.to_vec() }
     }
 
     /// A pipe that came from another home.
@@ -304,6 +328,7 @@ impl Pipe {
         pipe.ring.extend(&saved.bytes);
         pipe.readable = saved.readable;
         pipe.writable = saved.writable;
+        pipe.changes = saved.changes;
         pipe
     }
 

@@ -9,22 +9,26 @@
 //! than [`SLOT_BYTES_MAX`].
 
 use crate::Ipc;
+use crate::epoll;
 use crate::event::{self, Counter};
 use crate::files::{Kind, OpenFile, PipeNo};
 use crate::home_of;
 use crate::limits::{
-    COUNTERS_MAX, NAMES_MAX, PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX, SOCKETS_MAX,
+    COUNTERS_MAX, EPOLLS_MAX, NAMES_MAX, PIPE_BYTES, PIPES_MAX, RETURNED_BYTES_MAX, SOCKETS_MAX,
+    TIMERS_MAX, WATCHED_MAX,
 };
 use crate::pipe::{End, Pipe, Saved};
 use crate::socket::names::{Key, Named};
 use crate::socket::saved;
 use crate::sysv::{self, Held};
+use crate::timer::{self, Timer};
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use ipc_api::between::{
     Claim, Deliver, Enqueue, Lookup, ReceiveFor, Refuse, Register, Return, SendFrom, Unregister,
 };
+use ipc_api::epoll::{EpollAgain, EpollControl, EpollWait, Nest, Watch};
 use ipc_api::file::{
     FileStat, GetFlags, Hold, Ioctl, Poll, PollWait, Read, Release, SetFlags, TerminalRead, Write,
 };
@@ -33,6 +37,7 @@ use ipc_api::socket::{
     Accept, Bind, Connect, GetName, GetOption, Listen, NAME_BYTES, Name, Receive, Send, SetOption,
     Shutdown,
 };
+use ipc_api::timer::{TimerGet, TimerSet};
 use runtime::limits::SLOT_BYTES_MAX;
 use runtime::{Answer, Client, Cx, Export, Msg, Operation, Wire, encode_head};
 use serde::{Deserialize, Serialize};
@@ -55,13 +60,15 @@ struct State {
     sockets: Vec<saved::Saved>,
     names: Vec<(Key, Named)>,
     files: Vec<SavedFile>,
+    epolls: Vec<epoll::saved::Saved>,
+    timers: Vec<timer::Saved>,
     sysv: sysv::Saved,
 }
 
 impl State {
     /// Whether it can be the state of a slot.
     fn is_sound(&self, slot: SlotNo) -> bool {
-        let Self { pipes, counters, sockets, names, files, sysv } = self;
+        let Self { pipes, counters, sockets, names, files, epolls, timers, sysv } = self;
         let pipe_sound = |pipe: &Saved| {
             pipe.read_end.slot() == slot && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
         };
@@ -74,6 +81,8 @@ impl State {
                     }
                     Kind::Counter => counters.iter().any(|counter| counter.file == file.id),
                     Kind::Socket => sockets.iter().any(|socket| socket.file == file.id),
+                    Kind::Timer => timers.iter().any(|timer| timer.file == file.id),
+                    Kind::Epoll => epolls.iter().any(|epoll| epoll.file == file.id),
                     // Its semaphores may be removed already.
                     Kind::Sysv(Held::Undo(_)) => true,
                     Kind::Terminal | Kind::Sysv(Held::Attachment(_)) => false,
@@ -88,7 +97,14 @@ impl State {
         let socket_sound = |socket: &saved::Saved| {
             socket.is_sound(sockets) && files.iter().any(|file| file.id == socket.file)
         };
+        let epoll_sound = |epoll: &epoll::saved::Saved| {
+            epoll.is_sound() && files.iter().any(|file| file.id == epoll.file)
+        };
         sysv.is_sound(slot, is_undo)
+            && epolls.iter().all(epoll_sound)
+            && timers.iter().all(|it| files.iter().any(|file| file.id == it.file))
+            && distinct(timers.iter().map(|timer| timer.file))
+            && distinct(epolls.iter().map(|epoll| epoll.file))
             && sockets.iter().all(socket_sound)
             && distinct(sockets.iter().map(|socket| socket.file))
             && names.iter().all(|(key, _)| key.slot() == slot && key.0.len() <= NAME_BYTES + 1)
@@ -157,6 +173,13 @@ fn about(op: u16, msg: &Msg) -> Result<About, Errno> {
         Read::NUMBER => Read::get(msg)?.file,
         Write::NUMBER => Write::get(msg)?.file,
         WriteTo::NUMBER => WriteTo::get(msg)?.file,
+        TimerSet::NUMBER => TimerSet::get(msg)?.file,
+        TimerGet::NUMBER => TimerGet::get(msg)?.file,
+        EpollControl::NUMBER => EpollControl::get(msg)?.epoll,
+        EpollWait::NUMBER => EpollWait::get(msg)?.file,
+        EpollAgain::NUMBER => EpollAgain::get(msg)?.file,
+        Watch::NUMBER => Watch::get(msg)?.file,
+        Nest::NUMBER => Nest::get(msg)?.file,
         PutBack::NUMBER => PutBack::get(msg)?.file,
         Poll::NUMBER => Poll::get(msg)?.file,
         PollWait::NUMBER => PollWait::get(msg)?.file,
@@ -207,7 +230,7 @@ impl Ipc {
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
-        if self.has_too_much(slot) || self.has_jobs_in(slot) {
+        if self.has_too_much(slot) || self.has_jobs_in(slot) || self.has_adding_in(slot) {
             return Export::Stays;
         }
         let mut files = Vec::new();
@@ -236,7 +259,14 @@ impl Ipc {
             counters.push(counter.saved(*file));
         }
         let sockets = self.save_sockets(cx, slot);
-        encode_head(&State { pipes, counters, sockets, names, files, sysv })
+        let mut timers = Vec::new();
+        for (_, timer) in self.timers.iter_mut().filter(|(file, _)| file.slot() == slot) {
+            timer.send_away(cx, Errno::ERESTART);
+            timers.push(timer.saved(cx));
+        }
+        self.send_watches_away(cx, slot);
+        let epolls = self.save_epolls(cx, slot);
+        encode_head(&State { pipes, counters, sockets, names, files, epolls, timers, sysv })
             .map_or(Export::Stays, Export::State)
     }
 
@@ -254,9 +284,20 @@ impl Ipc {
 
     /// Whether there is room for it, too.
     pub(crate) fn admits_slot(&self, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
-        let State { pipes, counters, sockets, names, files, sysv } = self.sound(slot, state)?;
+        let State { pipes, counters, sockets, names, files, epolls, timers, sysv } =
+            self.sound(slot, state)?;
         self.sysv.check_room(&sysv)?;
         self.files.check_room(files.len())?;
+        if self.timers.len() + timers.len() > TIMERS_MAX {
+            return Err(Errno::ENFILE);
+        }
+        let watched = self.epolls.values().map(|epoll| epoll.items.len());
+        let coming = epolls.iter().map(epoll::saved::Saved::len);
+        if self.epolls.len() + epolls.len() > EPOLLS_MAX
+            || watched.sum::<usize>() + coming.sum::<usize>() > WATCHED_MAX
+        {
+            return Err(Errno::ENFILE);
+        }
         if self.counters.len() + counters.len() > COUNTERS_MAX
             || self.sockets.len() + sockets.len() > SOCKETS_MAX
             || self.names.len() + names.len() > NAMES_MAX
@@ -268,7 +309,8 @@ impl Ipc {
 
     pub(crate) fn import_slot(&mut self, cx: &mut Cx<'_>, old: &View, slot: SlotNo, state: &[u8]) {
         // It was admitted; that there is less room by now is no reason to lose it.
-        let Ok(State { pipes, counters, sockets, names, files, sysv }) = self.sound(slot, state)
+        let Ok(State { pipes, counters, sockets, names, files, epolls, timers, sysv }) =
+            self.sound(slot, state)
         else {
             return;
         };
@@ -277,6 +319,13 @@ impl Ipc {
         }
         for saved in &counters {
             self.counters.insert(saved.file, Counter::restored(saved));
+        }
+        for saved in &timers {
+            self.timers.insert(saved.file, Timer::restored(cx, saved));
+        }
+        self.arm_timers(cx);
+        for saved in epolls {
+            self.epolls.insert(saved.file, saved.restored());
         }
         self.sysv.restore(sysv);
         for saved in sockets {
@@ -299,6 +348,9 @@ impl Ipc {
         self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
         self.counters.retain(|file, _| file.slot() != slot);
         self.sysv.forget_slot(slot);
+        self.timers.retain(|file, _| file.slot() != slot);
+        self.epolls.retain(|file, _| file.slot() != slot);
+        self.watchers.retain(|source, _| !crate::watch::is_of(*source, slot));
         self.sockets.retain(|file, _| file.slot() != slot);
         self.names.retain(|key, _| key.slot() != slot);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls on files against scripted servers.
 
+mod epoll;
 mod extras;
 mod locks;
 mod poll;

@@ -42,6 +42,8 @@ pub struct Scripted {
 pub struct State {
     pub memory: Vec<u8>,
     pub far: bool,
+    /// The program has no memory any more.
+    pub gone: bool,
     /// Copies from the program until the far pages leave again.
     pub leaves_after_reads: Option<u32>,
     pub fetches: u32,
@@ -373,7 +375,7 @@ fn memory(state: &mut State, op: u16, msg: &mut Msg, bulk: &mut Bulk<'_>) -> Sta
         state.fetches += 1;
         return Status::Done;
     }
-    if at >= MEMORY_BYTES || at + len.min(MEMORY_BYTES) > MEMORY_BYTES {
+    if state.gone || at >= MEMORY_BYTES || at + len.min(MEMORY_BYTES) > MEMORY_BYTES {
         return Status::Failed(Errno::EFAULT);
     }
     if state.far && addr >= FAR {

@@ -43,6 +43,7 @@ impl Ipc {
             return Ok(Answer::Pending(ticket));
         }
         listener.arrivals.push_back(arrival);
+        socket.came();
         self.serve_acceptors(cx, file);
         Ok(Answer::reply(&Joined { name, owner }))
     }
@@ -55,6 +56,7 @@ impl Ipc {
         while listener.arrivals.len() <= listener.backlog {
             let Some(connector) = listener.connectors.pop_front() else { return };
             listener.arrivals.push_back(connector.arrival);
+            socket.changes.ins = socket.changes.ins.wrapping_add(1);
             cx.complete(connector.ticket, Ok(Joined { name: name.clone(), owner }));
         }
     }

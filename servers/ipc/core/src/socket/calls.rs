@@ -391,6 +391,7 @@ impl Ipc {
         let message = Message { bytes, text, owner, rights };
         socket.queued += message.weight();
         socket.queue.push_front(message);
+        socket.came();
         self.pump(cx, file);
         Ok(Answer::reply(&()))
     }

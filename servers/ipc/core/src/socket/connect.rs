@@ -213,6 +213,8 @@ impl Ipc {
                     socket.state = State::Gone;
                     (socket.no_receive, socket.no_send) = (true, true);
                 }
+                socket.came();
+                socket.roomy();
                 cx.complete(ticket, Ok(()));
                 self.pump(cx, file);
                 self.pump(cx, end);

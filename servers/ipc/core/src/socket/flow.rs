@@ -111,6 +111,7 @@ impl Socket {
 
     fn consume(&mut self, messages: usize, bytes: usize) {
         let mut left = bytes;
+        self.drained |= messages > 0;
         for _ in 0..messages {
             left -= self.pop().map_or(0, |message| message.bytes.len().min(left));
         }
@@ -189,7 +190,12 @@ impl Ipc {
     pub(crate) fn pump(&mut self, cx: &mut Cx<'_>, file: FileId) {
         while self.serve_reader(cx, file) || self.serve_writer(cx, file) {}
         self.wake(cx, file);
-        if let Some(peer) = self.sockets.get(&file).and_then(Socket::peer) {
+        let Some(socket) = self.sockets.get_mut(&file) else { return };
+        let drained = core::mem::take(&mut socket.drained);
+        if let Some(peer) = socket.peer() {
+            if let Some(peer) = self.sockets.get_mut(&peer).filter(|_| drained) {
+                peer.roomy();
+            }
             self.wake(cx, peer);
         }
     }
@@ -304,6 +310,8 @@ impl Ipc {
         if unread {
             it.error = Some(Errno::ECONNRESET);
         }
+        it.came();
+        it.roomy();
         self.pump(cx, peer);
     }
 }

@@ -37,6 +37,7 @@ use crate::transfer::Poller;
 use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::epoll::Changes;
 use ipc_api::socket::{Name, Owner, Rights, SocketType};
 use memory::{From, To};
 use runtime::Cx;
@@ -159,6 +160,9 @@ pub(crate) struct Socket {
     pub(crate) readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
     pub(crate) pollers: Vec<Poller>,
+    pub(crate) changes: Changes,
+    /// Messages were taken out since its peer was woken.
+    pub(crate) drained: bool,
 }
 
 impl Socket {
@@ -182,6 +186,8 @@ impl Socket {
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
+            changes: Changes::default(),
+            drained: false,
         }
     }
 
@@ -197,7 +203,18 @@ impl Socket {
         self.kind == SocketType::Datagram
     }
 
+    /// Something came, or will not come any more.
+    pub(crate) fn came(&mut self) {
+        self.changes.ins = self.changes.ins.wrapping_add(1);
+    }
+
+    /// There is room where it sends to, or it sends no more.
+    pub(crate) fn roomy(&mut self) {
+        self.changes.outs = self.changes.outs.wrapping_add(1);
+    }
+
     pub(crate) fn push(&mut self, message: Message) {
+        self.came();
         // Small writes to a stream take no message each.
         if self.kind == SocketType::Stream
             && message.rights.is_none()

@@ -83,6 +83,8 @@ impl Ipc {
         let socket = self.socket(file)?;
         socket.no_receive |= receive;
         socket.no_send |= send;
+        socket.came();
+        socket.roomy();
         let peer = socket.peer().filter(|_| !socket.is_datagram());
         if receive && let State::Listening(listener) = &mut socket.state {
             for acceptor in listener.acceptors.drain(..) {
@@ -92,6 +94,8 @@ impl Ipc {
         if let Some(it) = peer.and_then(|peer| self.sockets.get_mut(&peer)) {
             it.no_receive |= send;
             it.no_send |= receive;
+            it.came();
+            it.roomy();
         }
         if send {
             self.break_writers(cx, file);

@@ -4,6 +4,7 @@
 use super::{Socket, State};
 use crate::Ipc;
 use crate::transfer::wake_pollers;
+use crate::watch::note;
 use abi::linux::general::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM};
 use abi::{Errno, FileId};
 use runtime::Cx;
@@ -57,5 +58,6 @@ impl Ipc {
         if let Some(socket) = self.sockets.get_mut(&file) {
             socket.pollers = pollers;
         }
+        note(cx, file);
     }
 }

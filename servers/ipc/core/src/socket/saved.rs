@@ -11,6 +11,7 @@ use crate::Ipc;
 use crate::limits::{BACKLOG_MAX, RETURNED_BYTES_MAX, SOCKET_BYTES, SOCKET_BYTES_MIN};
 use abi::{Errno, FileId, SlotNo};
 use alloc::vec::Vec;
+use ipc_api::epoll::Changes;
 use ipc_api::file::Ready;
 use ipc_api::socket::{NAME_BYTES, Name, Owner, SocketType};
 use runtime::Cx;
@@ -42,6 +43,7 @@ pub(crate) struct Saved {
     no_receive: bool,
     no_send: bool,
     queue: Vec<Message>,
+    changes: Changes,
 }
 
 impl Saved {
@@ -85,6 +87,7 @@ impl Saved {
         socket.send_limit = self.send_limit;
         socket.error = self.error;
         (socket.no_receive, socket.no_send) = (self.no_receive, self.no_send);
+        socket.changes = self.changes;
         socket.queued = self.queue.iter().map(Message::weight).sum();
         socket.queue = self.queue.into();
         socket
@@ -137,6 +140,7 @@ impl Socket {
             no_receive: self.no_receive,
             no_send: self.no_send,
             queue: self.queue.iter().cloned().collect(),
+            changes: self.changes,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! The ipc server as its clients see it.
 
 mod counters;
+mod epoll;
+mod epoll_apart;
 mod memory;
 mod moves;
 mod pipes;
@@ -10,6 +12,7 @@ mod sockets;
 mod sockets_apart;
 mod sysv;
 mod terminal;
+mod timers;
 mod views;
 
 use crate::testing::{Later, Node, Now, SPACE};

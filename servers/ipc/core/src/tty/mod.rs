@@ -15,12 +15,14 @@ mod termios;
 
 use crate::limits::INPUT_BYTES;
 use crate::transfer::{Poller, Source, Taken, Target, Writer, fetch, wake_pollers};
+use crate::watch::note_terminal;
 use abi::linux::general::{
     ICANON, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, SIGTTIN, VMIN, VTIME,
 };
 use abi::{Errno, FileId, NodeId, ServerId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::epoll::Changes;
 use ipc_api::file::Caller;
 use ipc_api::{
     EVENT_RESCUE, EVENT_RESCUE_INPUT, EVENT_TERMINAL_SIGNAL, RESCUE_KEY, RescueInput,
@@ -64,6 +66,7 @@ pub(crate) struct Terminal {
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
     pub(crate) pollers: Vec<Poller>,
+    pub(crate) changes: Changes,
     /// The shell server has the console.
     rescue: bool,
     /// There is no shell server any more.
@@ -82,6 +85,7 @@ impl Default for Terminal {
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
+            changes: Changes::default(),
             rescue: false,
             no_shell: false,
             no_console: false,
@@ -102,6 +106,7 @@ impl Terminal {
             rest = after;
         }
         self.restart_timers(cx);
+        self.changes.ins = self.changes.ins.wrapping_add(1);
         self.pump(cx);
     }
 
@@ -141,6 +146,7 @@ impl Terminal {
     /// The console driver died: nobody will type any more, and nobody read.
     pub(crate) fn console_down(&mut self, cx: &mut Cx<'_>) {
         self.no_console = true;
+        self.changes.ins = self.changes.ins.wrapping_add(1);
         self.output.clear();
         for reader in core::mem::take(&mut self.readers) {
             end_read(cx, reader, Err(Errno::EIO));
@@ -159,6 +165,7 @@ impl Terminal {
     /// The console driver has room again.
     pub(crate) fn room(&mut self, cx: &mut Cx<'_>) {
         self.output.room_again();
+        self.changes.outs = self.changes.outs.wrapping_add(1);
         self.pump(cx);
     }
 
@@ -357,6 +364,7 @@ impl Terminal {
         let mut pollers = core::mem::take(&mut self.pollers);
         wake_pollers(cx, &mut pollers, |poller| self.poll(poller.events));
         self.pollers = pollers;
+        note_terminal(cx);
     }
 
     /// Which of `events` hold.
@@ -381,6 +389,7 @@ impl Terminal {
             return Err(Errno::ENOSPC);
         }
         self.line.put_back(bytes);
+        self.changes.ins = self.changes.ins.wrapping_add(1);
         self.pump(cx);
         Ok(())
     }
