@@ -10,7 +10,7 @@ mod set;
 
 pub(crate) use calls::*;
 pub(crate) use deliver::Settled;
-pub use queue::{Info, Pending};
+pub use queue::{Info, Pending, SI_KERNEL};
 pub(crate) use send::Target;
 pub use set::{Action, Actions, DEFAULT, Default, IGNORE, SignalSet};
 
