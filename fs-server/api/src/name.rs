@@ -76,6 +76,8 @@ pub enum FileKind {
     Epoll,
     /// A timer, timerfd_create(2), and the clock of its times.
     Timer(TimerClock),
+    /// signalfd(2), and the set of its signals.
+    Signals(u64),
 }
 
 /// What clock a program's times are of.

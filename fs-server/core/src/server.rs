@@ -135,6 +135,7 @@ impl FsCore {
             | FileKind::Socket(_)
             | FileKind::Epoll
             | FileKind::Timer(_)
+            | FileKind::Signals(_)
             | FileKind::Held => false,
         }
     }

@@ -318,6 +318,19 @@ impl Cx<'_> {
         }
     }
 
+    /// Whether a ticket has not ended.
+    pub fn is_open(&self, ticket: Ticket) -> bool {
+        self.tables.tickets.client(ticket).is_some()
+    }
+
+    /// The time of a call is over: if giving it up ends it with ECANCELED, its client gets this error instead. The core gives
+    /// it up itself, after this.
+    pub fn expire(&mut self, ticket: Ticket, errno: Errno) {
+        if self.is_open(ticket) {
+            self.tables.expired.insert(ticket, errno);
+        }
+    }
+
     /// Ends a ticket. A ticket that has ended already is left alone.
     pub fn complete<T: Wire>(&mut self, ticket: Ticket, result: Result<T, Errno>) {
         self.complete_bulk(ticket, result, Vec::new());
@@ -339,7 +352,12 @@ impl Cx<'_> {
         result: Result<Msg, Errno>,
         bulk: Vec<u8>,
     ) {
+        let expired = self.tables.expired.remove(&ticket);
         let Some(client) = self.tables.tickets.close(ticket) else { return };
+        let result = match (result, expired) {
+            (Err(Errno::ECANCELED), Some(errno)) => Err(errno),
+            (result, _) => result,
+        };
         let result = result
             .and_then(|msg| if completion_fits(&msg) { Ok(msg) } else { Err(Errno::EMSGSIZE) });
         match client {

@@ -220,6 +220,8 @@ pub(crate) struct Tables {
     timers: BTreeMap<(u64, u64), ()>,
     pub(crate) armed_ns: Option<u64>,
     pub(crate) actions: VecDeque<Action>,
+    /// Tickets whose time is over, and what they end with: see [`crate::Cx::expire`].
+    pub(crate) expired: BTreeMap<Ticket, Errno>,
     /// See [`crate::Cx::note`].
     pub(crate) notes: VecDeque<u64>,
     /// Servers of this node that died.
@@ -245,6 +247,7 @@ impl Tables {
             timers: BTreeMap::new(),
             armed_ns: None,
             actions: VecDeque::new(),
+            expired: BTreeMap::new(),
             notes: VecDeque::new(),
             dead: BTreeSet::new(),
         }

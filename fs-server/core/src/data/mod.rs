@@ -90,6 +90,7 @@ impl FsCore {
             | FileKind::Socket(_)
             | FileKind::Epoll
             | FileKind::Timer(_)
+            | FileKind::Signals(_)
             | FileKind::Held => self.tree.kind(description.inode),
         }
     }

@@ -6,7 +6,9 @@
 use super::extras::{self, By};
 use super::names::CWD;
 use super::transfer::Way;
-use super::{descriptors, epoll, ioctl, locks, meta, names, poll, seek, socket, timer, transfer};
+use super::{
+    descriptors, epoll, ioctl, locks, meta, names, poll, seek, signalfd, socket, timer, transfer,
+};
 use crate::machine::Machine;
 use crate::syscall::{Call, Next, SysResult};
 use abi::Errno;
@@ -49,6 +51,11 @@ fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult
         __NR_poll => poll::poll(call),
         __NR_ppoll => poll::ppoll(call),
         __NR_select => poll::select(call),
+        __NR_signalfd => signalfd::create(call, 0),
+        __NR_signalfd4 => {
+            let flags = call.args[3] as u32;
+            signalfd::create(call, flags)
+        }
         __NR_timerfd_create => timer::create(call),
         __NR_timerfd_settime => timer::set(call),
         __NR_timerfd_gettime => timer::get(call),

@@ -93,7 +93,10 @@ pub fn control<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     };
     let (of, watched) = (target(call, epoll)?, target(call, fd)?);
     let watched = watched.filter(|file| {
-        !matches!(file.kind, FileKind::Regular | FileKind::Directory | FileKind::Device)
+        !matches!(
+            file.kind,
+            FileKind::Regular | FileKind::Directory | FileKind::Device | FileKind::Signals(_)
+        )
     });
     let watched = watched.ok_or(Errno::EPERM)?;
     let of = of.filter(|file| file.kind == FileKind::Epoll && file.file != watched.file);

@@ -22,6 +22,7 @@ pub(crate) mod names;
 pub mod path;
 mod poll;
 mod seek;
+pub(crate) mod signalfd;
 pub mod socket;
 pub mod table;
 #[cfg(test)]
@@ -124,6 +125,12 @@ pub enum Wait {
         /// Bytes of it.
         bytes: usize,
     },
+    /// A new signalfd(2): its signals, and O_ flags.
+    SignalsMade(crate::signal::SignalSet, u32),
+    /// Whether a read of one may wait.
+    SignalFlags(signalfd::Reading),
+    /// One of its signals.
+    SignalRead(signalfd::Reading),
     /// A new timer: its clock, and O_ flags.
     TimerMade(fs_api::name::TimerClock, u32),
     /// A timer's value, and where it goes.
@@ -155,6 +162,7 @@ pub(crate) fn resume<M: Machine>(
         Wait::Transfer { transfer, asked } => transfer::stepped(call, transfer, asked, result),
         Wait::Again(transfer) => transfer::again(call, transfer, result),
         Wait::Turn(transfer) => transfer::turn(call, transfer, result),
+        Wait::SignalRead(reading) => signalfd::resume(call, reading, result),
         Wait::Epoll(waiting) => epoll::resume(call, waiting, tag, result),
         Wait::Poll(poll) => poll::resume(call, poll, tag, result),
         Wait::Socket(wait) => socket::resume(call, *wait, result),
@@ -182,6 +190,8 @@ fn answered<M: Machine>(
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
         Wait::TestLock(flock) => locks::tested(call, flock, reply),
+        Wait::SignalsMade(set, flags) => signalfd::made(call, set, flags, reply),
+        Wait::SignalFlags(reading) => signalfd::flags_known(call, reading, reply),
         Wait::TimerMade(clock, flags) => timer::made(call, clock, flags, reply),
         Wait::TimerValue(addr) => timer::value_came(call, addr, reply),
         Wait::TimerPut(addr, value) => timer::put(call, addr, value),
@@ -202,6 +212,7 @@ fn answered<M: Machine>(
         | Wait::Turn(_)
         | Wait::Poll(_)
         | Wait::Epoll(_)
+        | Wait::SignalRead(_)
         | Wait::Text(_)
         | Wait::Socket(_) => {
             unreachable!("taken out before")

@@ -67,6 +67,15 @@ pub struct Poll {
     stage: Stage,
     /// When to give up, nanoseconds since boot; `None`: never.
     deadline_ns: Option<u64>,
+    /// Signals of which one would make a descriptor of signalfd(2) readable.
+    signals: SignalSet,
+}
+
+impl Poll {
+    /// Those signals.
+    pub fn signals(&self) -> SignalSet {
+        self.signals
+    }
 }
 
 /// What always holds of files that are never waited for.
@@ -219,7 +228,8 @@ fn begin<M: Machine>(
         return Err(Errno::ENOMEM.into());
     }
     let stage = Stage::Looking { open: 0 };
-    look(call, Box::new(Poll { rows, out, stage, deadline_ns }))
+    let signals = SignalSet::EMPTY;
+    look(call, Box::new(Poll { rows, out, stage, deadline_ns, signals }))
 }
 
 /// Asks about the present.
@@ -235,6 +245,12 @@ fn look<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysResul
             Ok(Target::File(file)) => match file.kind {
                 FileKind::Regular | FileKind::Directory | FileKind::Device => {
                     poll.rows[index].holds = row.wanted & ALWAYS;
+                }
+                FileKind::Signals(set) => {
+                    let set = SignalSet::from_program(set);
+                    let holds = if call.has_signal_of(set) { POLLIN | POLLRDNORM } else { 0 };
+                    poll.rows[index].holds = row.wanted & holds;
+                    poll.signals = poll.signals.union(set);
                 }
                 FileKind::Pipe
                 | FileKind::Terminal
@@ -270,7 +286,9 @@ fn looked<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysRes
     }
     for (index, row) in poll.rows.iter().enumerate() {
         let target = call.process().own.files.get(u64::from(row.fd)).map(|it| &it.target);
-        if let Ok(Target::File(file)) = target {
+        if let Ok(Target::File(file)) = target
+            && !matches!(file.kind, FileKind::Signals(_))
+        {
             let file = *file;
             let op = PollWait { file: file.file, events: row.wanted };
             call.ask_server(file.server(), &op, index as u32, glue::wait(Wait::Zero));
@@ -278,6 +296,25 @@ fn looked<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysRes
     }
     poll.stage = Stage::Waiting;
     Ok(call.keep_waiting(glue::wait(Wait::Poll(poll))))
+}
+
+/// A signal that a descriptor of signalfd(2) waits for has come: the call looks again, if nothing else interrupts it.
+fn has_signal<M: Machine>(call: &Call<'_, '_, M>, poll: &Poll) -> bool {
+    !poll.signals.is_empty() && call.has_signal_of(poll.signals)
+}
+
+/// What that makes readable.
+fn signalled<M: Machine>(call: &mut Call<'_, '_, M>, mut poll: Box<Poll>) -> SysResult {
+    for row in &mut poll.rows {
+        let target = call.process().own.files.get(u64::from(row.fd)).map(|it| &it.target);
+        if let Ok(Target::File(file)) = target
+            && let FileKind::Signals(set) = file.kind
+            && call.has_signal_of(SignalSet::from_program(set))
+        {
+            row.holds = row.wanted & (POLLIN | POLLRDNORM);
+        }
+    }
+    finish(call, &poll)
 }
 
 /// An answer, or the deadline.
@@ -289,12 +326,14 @@ pub fn resume<M: Machine>(
 ) -> SysResult {
     if tag == TAG_TIMER {
         return match result {
+            Err(Errno::ECANCELED) if has_signal(call, &poll) => signalled(call, poll),
             Err(Errno::ECANCELED) => interrupted(call, &poll),
             Ok(_) | Err(_) => finish(call, &poll),
         };
     }
     let holds = match result.and_then(|reply| Ready::get(&reply.msg)) {
         Ok(ready) => ready.events,
+        Err(Errno::ECANCELED) if has_signal(call, &poll) => return signalled(call, poll),
         Err(Errno::ECANCELED) => return interrupted(call, &poll),
         // The file's server does not know it any more, or its node is down.
         Err(_) => POLLERR,

@@ -30,6 +30,7 @@ pub fn lseek<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
             | FileKind::Socket(_)
             | FileKind::Epoll
             | FileKind::Timer(_)
+            | FileKind::Signals(_)
             | FileKind::Held => Err(Errno::ESPIPE.into()),
             FileKind::Regular | FileKind::Directory | FileKind::Device => {
                 if ![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE].contains(&whence) {
@@ -112,6 +113,7 @@ pub fn fallocate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
         | FileKind::Socket(_)
         | FileKind::Epoll
         | FileKind::Timer(_)
+        | FileKind::Signals(_)
         | FileKind::Held => {
             return Err(Errno::ENODEV.into());
         }

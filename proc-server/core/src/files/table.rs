@@ -47,6 +47,7 @@ impl OpenFile {
             | FileKind::Socket(_)
             | FileKind::Epoll
             | FileKind::Timer(_)
+            | FileKind::Signals(_)
             | FileKind::Held => ServerId::Ipc,
         }
     }
@@ -187,6 +188,17 @@ impl FdTable {
             self.rows.pop();
         }
         Ok(removed)
+    }
+
+    /// Changes the kind of a file in all descriptors that name it.
+    pub fn set_kind(&mut self, file: FileId, kind: FileKind) {
+        for descriptor in self.rows.iter_mut().flatten() {
+            if let Target::File(it) = &mut descriptor.target
+                && it.file == file
+            {
+                it.kind = kind;
+            }
+        }
     }
 
     /// Notes an attachment.

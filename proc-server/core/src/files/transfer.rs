@@ -11,7 +11,7 @@
 //! A vector's elements are separate operations: another writer's bytes may come between them.
 
 use super::table::{OpenFile, Target};
-use super::{Wait, glue, local_file, socket};
+use super::{Wait, glue, local_file, signalfd, socket};
 use crate::layout::Layout;
 use crate::layout::io::Iovec;
 use crate::limits::HEAP_RESERVE_BYTES;
@@ -195,6 +195,12 @@ fn begin<M: Machine>(
         return match way {
             Way::Read => socket::receive_plain(call, (file, kind), memory),
             Way::Write => socket::send_plain(call, (file, kind), memory),
+        };
+    }
+    if let FileKind::Signals(set) = file.kind {
+        return match way {
+            Way::Read => signalfd::read(call, (file, set), memory),
+            Way::Write => Err(Errno::EINVAL.into()),
         };
     }
     let done = call.bytes_done().min(memory.total());

@@ -30,6 +30,26 @@ layouts! {
     Sigevent = 64 { value: u64, signal: i32, notify: i32, tid: i32, pad: u32, rest: [u64; 5] }
     /// `siginfo_t`: the head and the 112 bytes that depend on the signal.
     SigInfo = 128 { signal: i32, errno: i32, code: i32, pad: u32, fields: [u64; 14] }
+    /// `struct signalfd_siginfo`.
+    SignalfdInfo = 128 {
+        signal: u32,
+        errno: i32,
+        code: i32,
+        pid: u32,
+        uid: u32,
+        fd: i32,
+        tid: u32,
+        band: u32,
+        overrun: u32,
+        trap: u32,
+        status: i32,
+        int: i32,
+        ptr: u64,
+        utime: u64,
+        stime: u64,
+        addr: u64,
+        rest: [u64; 6],
+    }
     /// `struct sigcontext`: the interrupted registers.
     SigContext = 256 {
         r8: u64,

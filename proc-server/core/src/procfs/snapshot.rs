@@ -236,6 +236,7 @@ fn target_text(target: &Target) -> String {
         Target::File(file) => match file.kind {
             FileKind::Pipe => format!("pipe:[{}]", file.file.raw()),
             FileKind::Terminal => "/dev/console".into(),
+            FileKind::Signals(_) => "anon_inode:[signalfd]".into(),
             FileKind::Timer(_) => "anon_inode:[timerfd]".into(),
             FileKind::Epoll => "anon_inode:[eventpoll]".into(),
             FileKind::Counter => "anon_inode:[eventfd]".into(),

@@ -282,7 +282,13 @@ impl<M: Machine> Call<'_, '_, M> {
         thread.attention = true;
     }
 
-    fn take_signal_of(&mut self, set: SignalSet) -> Option<Info> {
+    /// Whether one of these waits for the thread or its process.
+    pub(crate) fn has_signal_of(&self, set: SignalSet) -> bool {
+        let own = self.thread().own.pending.set();
+        !own.union(self.process().own.pending.set()).meet(set).is_empty()
+    }
+
+    pub(crate) fn take_signal_of(&mut self, set: SignalSet) -> Option<Info> {
         let own = self.thread().own.pending.set().meet(set);
         let shared = self.process().own.pending.set().meet(set);
         let signal = own.union(shared).first()?;

@@ -10,7 +10,7 @@ mod set;
 
 pub(crate) use calls::*;
 pub(crate) use deliver::Settled;
-pub use queue::{Info, Pending, SI_TIMER};
+pub use queue::{Info, Pending, SI_KERNEL, SI_TIMER};
 pub(crate) use send::Target;
 pub use set::{Action, Actions, DEFAULT, Default, IGNORE, SignalSet};
 

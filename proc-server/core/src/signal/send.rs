@@ -3,6 +3,7 @@
 
 use super::{Info, SignalSet, number};
 use crate::ProcCore;
+use crate::files::Wait as FileWait;
 use crate::machine::Machine;
 use crate::process::{ChildState, Phase, ProcessNo};
 use crate::syscall::{Wait, wait_status_signal};
@@ -130,6 +131,8 @@ impl<M: Machine> ProcCore<M> {
         let waits_for = match &thread.run {
             Run::Waiting(waiting) => match waiting.wait {
                 Wait::SignalOf(set) => set.has(signal),
+                Wait::Files(FileWait::SignalRead(ref reading)) => reading.set().has(signal),
+                Wait::Files(FileWait::Poll(ref poll)) => poll.signals().has(signal),
                 _ => false,
             },
             Run::User | Run::Handling | Run::Faulting { .. } | Run::Held | Run::Fenced(_) => false,

@@ -37,6 +37,14 @@ hot! {
     pub struct CounterMade { pub file: FileId }
 }
 hot! {
+    /// signalfd4(2); `flags`: O_NONBLOCK. The calling node holds it. Its signals are proc-server's.
+    pub struct SignalsCreate { pub flags: u32 }
+}
+hot! {
+    /// A description for signalfd(2).
+    pub struct SignalsMade { pub file: FileId }
+}
+hot! {
     /// Opens the console terminal of a node with these status flags; the calling node holds it.
     pub struct TerminalOpen { pub node: NodeId, pub flags: u32 }
 }
@@ -64,6 +72,7 @@ operations! {
     66, slow, once: RescueWrite => ();
     67, slow, repeat: RescueEnd => ();
     68, slow, once: CounterCreate => CounterMade;
+    69, slow, once: SignalsCreate => SignalsMade;
 }
 
 /// Upcall to proc: a terminal sends a signal to a process group.

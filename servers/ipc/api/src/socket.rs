@@ -212,7 +212,7 @@ pub struct GetOption {
     /// SO_ number.
     pub option: u32,
 }
-/// An option's value: one `int` or three.
+/// An option's value: one `int` or three, or the four of a `struct timeval`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OptionValue(pub Vec<u32>);
 /// setsockopt(2) of SOL_SOCKET.
@@ -222,8 +222,8 @@ pub struct SetOption {
     pub file: FileId,
     /// SO_ number.
     pub option: u32,
-    /// Its value.
-    pub value: u32,
+    /// Its value; microseconds, if it is a time.
+    pub value: u64,
 }
 
 cold!(

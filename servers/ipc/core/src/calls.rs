@@ -22,7 +22,7 @@ use ipc_api::file::{
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
 use ipc_api::socket::{Receive, Send, SetOption, SocketCreate};
 use ipc_api::timer::{TimerCreate, TimerGet, TimerSet};
-use ipc_api::{CounterCreate, CounterMade};
+use ipc_api::{CounterCreate, CounterMade, SignalsCreate, SignalsMade};
 use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
 
@@ -68,6 +68,7 @@ impl Ipc {
             TimerCreate::NUMBER => self.timer_create(cx, from, TimerCreate::get(msg)?),
             TimerSet::NUMBER => self.timer_set(cx, from, TimerSet::get(msg)?),
             TimerGet::NUMBER => self.timer_get(cx, from, TimerGet::get(msg)?),
+            SignalsCreate::NUMBER => self.signals_create(cx, from, SignalsCreate::get(msg)?),
             EpollCreate::NUMBER => self.epoll_create(cx, from),
             EpollControl::NUMBER => self.epoll_control(cx, from, EpollControl::get(msg)?),
             EpollWait::NUMBER => self.epoll_wait(cx, from, EpollWait::get(msg)?),
@@ -128,6 +129,22 @@ impl Ipc {
         self.files.open(file, cx.node(), Kind::Counter, O_RDWR | flags);
         self.counters.insert(file, Counter::new(file, count, semaphore));
         Ok(Answer::reply(&CounterMade { file }))
+    }
+
+    fn signals_create(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: SignalsCreate,
+    ) -> Result<Answer, Errno> {
+        local_only(from)?;
+        if request.flags & !O_NONBLOCK != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.files.check_room(1)?;
+        let file = self.files.new_id(cx)?;
+        self.files.open(file, cx.node(), Kind::Signals, O_RDWR | request.flags);
+        Ok(Answer::reply(&SignalsMade { file }))
     }
 
     fn terminal_open(
@@ -220,7 +237,7 @@ impl Ipc {
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             // proc-server asks to receive.
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
-            Kind::Epoll => return Err(Errno::EINVAL),
+            Kind::Epoll | Kind::Signals => return Err(Errno::EINVAL),
             Kind::Counter => self.counter(file)?.read(cx, target, len)?,
             Kind::Timer => {
                 let taken = self.timer(file)?.read(cx, target, len)?;
@@ -249,7 +266,7 @@ impl Ipc {
             Kind::Timer => self.timer(file)?.wait_to_read(ticket, node, target),
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.wait_to_read(cx, (ticket, node, file), target, len),
-            Kind::Sysv(_) | Kind::Epoll => unreachable!("refused above"),
+            Kind::Sysv(_) | Kind::Signals | Kind::Epoll => unreachable!("refused above"),
         }
         Ok(Answer::Pending(ticket))
     }
@@ -316,7 +333,7 @@ impl Ipc {
             }
             // proc-server asks to send.
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
-            Kind::Epoll | Kind::Timer => return Err(Errno::EINVAL),
+            Kind::Epoll | Kind::Timer | Kind::Signals => return Err(Errno::EINVAL),
             Kind::Terminal => self.terminal.write(cx, &source, len)?,
         };
         if done == len || (nonblocking && done > 0) {
@@ -369,7 +386,7 @@ impl Ipc {
         let writer = Writer { ticket, from: node_of(cx, from), file, source, len, done };
         match kind {
             Kind::Pipe { pipe, .. } => self.pipe(pipe)?.writers.push_back(writer),
-            Kind::Counter | Kind::Timer | Kind::Socket => return Err(Errno::EBADF),
+            Kind::Counter | Kind::Timer | Kind::Signals | Kind::Socket => return Err(Errno::EBADF),
             Kind::Terminal => self.terminal.writers.push_back(writer),
             Kind::Sysv(_) | Kind::Epoll => unreachable!("refused above"),
         }
@@ -392,7 +409,7 @@ impl Ipc {
             Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Counter => self.counter(file)?.put_back(cx, bulk.data())?,
             Kind::Timer => self.timer(file)?.put_back(cx, bulk.data())?,
-            Kind::Socket | Kind::Epoll => return Err(Errno::EOPNOTSUPP),
+            Kind::Socket | Kind::Signals | Kind::Epoll => return Err(Errno::EOPNOTSUPP),
             Kind::Terminal => self.terminal.put_back(cx, bulk.data())?,
         }
         Ok(Answer::reply(&()))
@@ -410,7 +427,7 @@ impl Ipc {
                 let epoll = self.epolls.get(&file).ok_or(Errno::EIO)?;
                 Ok(if epoll.has_ready() { (POLLIN | POLLRDNORM) & events } else { 0 })
             }
-            Kind::Sysv(_) => Err(Errno::EBADF),
+            Kind::Sysv(_) | Kind::Signals => Err(Errno::EBADF),
         }
     }
 
@@ -464,7 +481,7 @@ impl Ipc {
             Kind::Timer => &mut self.timer(file)?.pollers,
             Kind::Socket => &mut self.socket(file)?.pollers,
             Kind::Terminal => &mut self.terminal.pollers,
-            Kind::Sysv(_) | Kind::Epoll => return Err(Errno::EBADF),
+            Kind::Sysv(_) | Kind::Signals | Kind::Epoll => return Err(Errno::EBADF),
         })
     }
 
@@ -486,6 +503,7 @@ impl Ipc {
             Kind::Pipe { .. } | Kind::Counter | Kind::Timer | Kind::Socket | Kind::Epoll => {
                 Err(Errno::ENOTTY)
             }
+            Kind::Signals => Err(Errno::ENOTTY),
             Kind::Sysv(_) => Err(Errno::EBADF),
         }
     }

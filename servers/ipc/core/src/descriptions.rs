@@ -54,7 +54,7 @@ impl Ipc {
                 links: 1,
                 ..Stat::default()
             },
-            Kind::Counter | Kind::Timer | Kind::Epoll => {
+            Kind::Counter | Kind::Timer | Kind::Signals | Kind::Epoll => {
                 Stat { inode: request.file.raw(), mode: 0o600, links: 1, ..Stat::default() }
             }
             Kind::Terminal => Stat {

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Counter,
     /// A socket, which has the description's name.
     Socket,
+    /// What signalfd(2) made: proc-server reads and polls.
+    Signals,
     /// A timer, which has the description's name.
     Timer,
     /// An epoll instance, which has the description's name.

@@ -61,6 +61,7 @@ use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use socket::jobs::{Fact, Job};
 use socket::names::{Key, Named};
+use socket::times::{DEADLINE_COOKIE, Deadlines};
 use socket::{Cancelled, Socket};
 use sysv::Sysv;
 use timer::Timer;
@@ -87,6 +88,7 @@ pub struct Ipc {
     timers: HashMap<FileId, Timer>,
     /// When one of them runs out first.
     timer_armed_ns: Option<u64>,
+    deadlines: Deadlines,
     watchers: Watchers,
     epolls: HashMap<FileId, Epoll>,
     epoll_jobs: HashMap<u64, EpollJob>,
@@ -117,6 +119,7 @@ impl Ipc {
     pub(crate) fn closed(&mut self, cx: &mut Cx<'_>, file: FileId, kind: Kind) {
         self.watched_closed(cx, file, kind);
         match kind {
+            Kind::Signals => {}
             Kind::Epoll => self.epoll_closed(cx, file),
             Kind::Timer => {
                 if let Some(mut timer) = self.timers.remove(&file) {
@@ -242,6 +245,9 @@ impl Core for Ipc {
             Some(answer) => answer,
             None => self.call(cx, from, op, msg, bulk),
         };
+        if let Ok(answer) = &answer {
+            self.limit_time(cx, op, msg, answer);
+        }
         answer.unwrap_or_else(Answer::Failed)
     }
 
@@ -268,6 +274,7 @@ impl Core for Ipc {
             Event::ServerDown(ServerId::Console) => self.terminal.console_down(cx),
             Event::ServerDown(_) | Event::Upcall { .. } => {}
             Event::NodeUp(_) => self.tell_again(cx),
+            Event::Timer(DEADLINE_COOKIE) => self.deadlines_due(cx),
             Event::Timer(timer::TIMER_COOKIE) => self.timers_due(cx),
             Event::Timer(RETRY_COOKIE) => self.retry(cx),
             Event::Timer(_) => self.terminal.timer(cx),

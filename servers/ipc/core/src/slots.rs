@@ -81,6 +81,7 @@ impl State {
                     }
                     Kind::Counter => counters.iter().any(|counter| counter.file == file.id),
                     Kind::Socket => sockets.iter().any(|socket| socket.file == file.id),
+                    Kind::Signals => true,
                     Kind::Timer => timers.iter().any(|timer| timer.file == file.id),
                     Kind::Epoll => epolls.iter().any(|epoll| epoll.file == file.id),
                     // Its semaphores may be removed already.

@@ -73,7 +73,12 @@ fn source(file: FileId, kind: Kind) -> FileId {
     match kind {
         Kind::Pipe { pipe, .. } => pipe.0,
         Kind::Terminal => TERMINAL,
-        Kind::Sysv(_) | Kind::Counter | Kind::Timer | Kind::Socket | Kind::Epoll => file,
+        Kind::Sysv(_)
+        | Kind::Signals
+        | Kind::Counter
+        | Kind::Timer
+        | Kind::Socket
+        | Kind::Epoll => file,
     }
 }
 
@@ -165,7 +170,7 @@ impl Ipc {
             Kind::Socket => self.sockets.get(&file).ok_or(Errno::EIO)?.changes,
             Kind::Terminal => self.terminal.changes,
             Kind::Epoll => self.epolls.get(&file).ok_or(Errno::EIO)?.changes,
-            Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Sysv(_) | Kind::Signals => return Err(Errno::EBADF),
         };
         Ok((self.ready(file, kind, u32::MAX)?, changes))
     }

@@ -14,13 +14,14 @@ use super::{Named, Wait, control, owner, socket};
 use crate::files::table::OpenFile;
 use crate::layout::io::Iovec;
 use crate::layout::socket::Msghdr;
+use crate::layout::time::Timeval;
 use crate::machine::Machine;
 use crate::syscall::{Call, Fail, Next, SysResult};
 use abi::linux::general::*;
 use abi::linux::net::{
     AF_UNIX, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_EOR, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC,
-    MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
-    SOL_SOCKET,
+    MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_DGRAM, SOCK_RAW,
+    SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET,
 };
 use abi::{Errno, InodeId};
 use alloc::boxed::Box;
@@ -195,9 +196,25 @@ fn set_option<M: Machine>(
     if (len as u32) < size_of::<u32>() as u32 {
         return Err(Errno::EINVAL.into());
     }
-    let value: u32 = call.read(addr)?;
+    let value = match option as u32 {
+        SO_RCVTIMEO | SO_SNDTIMEO => time_us(call, addr, len)?,
+        _ => u64::from(call.read::<u32>(addr)?),
+    };
     let op = SetOption { file: file.file, option: option as u32, value };
     Ok(call.ask(&op, glue::wait(FileWait::Zero)))
+}
+
+/// The time of SO_RCVTIMEO and SO_SNDTIMEO in microseconds. One below 0 is the shortest that there is, as on Linux.
+fn time_us<M: Machine>(call: &mut Call<'_, '_, M>, addr: u64, len: u64) -> Result<u64, Errno> {
+    if (len as u32) < size_of::<Timeval>() as u32 {
+        return Err(Errno::EINVAL);
+    }
+    let time: Timeval = call.read(addr)?;
+    if !(0..1_000_000).contains(&time.microseconds) {
+        return Err(Errno::EDOM);
+    }
+    let Ok(seconds) = u64::try_from(time.seconds) else { return Ok(1) };
+    Ok(seconds.saturating_mul(1_000_000).saturating_add(time.microseconds.unsigned_abs()))
 }
 
 /// read(2), readv(2) of a socket.

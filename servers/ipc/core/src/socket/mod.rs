@@ -31,6 +31,7 @@ pub(crate) mod names;
 mod options;
 mod poll;
 pub(crate) mod saved;
+pub(crate) mod times;
 
 use crate::limits::{MESSAGE_OVERHEAD_BYTES, SOCKET_BYTES};
 use crate::transfer::Poller;
@@ -160,6 +161,9 @@ pub(crate) struct Socket {
     pub(crate) readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
     pub(crate) pollers: Vec<Poller>,
+    /// Microseconds that a call waits to receive, and to send; 0: for ever.
+    pub(crate) receive_us: u64,
+    pub(crate) send_us: u64,
     pub(crate) changes: Changes,
     /// Messages were taken out since its peer was woken.
     pub(crate) drained: bool,
@@ -186,6 +190,8 @@ impl Socket {
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
+            receive_us: 0,
+            send_us: 0,
             changes: Changes::default(),
             drained: false,
         }

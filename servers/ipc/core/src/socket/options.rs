@@ -6,8 +6,8 @@ use crate::Ipc;
 use crate::limits::{SOCKET_BYTES, SOCKET_BYTES_MIN};
 use abi::linux::net::{
     AF_UNIX, SO_ACCEPTCONN, SO_BROADCAST, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
-    SO_PASSCRED, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_REUSEADDR, SO_SNDBUF,
-    SO_TYPE, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
+    SO_PASSCRED, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVTIMEO, SO_REUSEADDR,
+    SO_SNDBUF, SO_SNDTIMEO, SO_TYPE, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
 };
 use abi::{Errno, FileId};
 use alloc::vec;
@@ -15,9 +15,16 @@ use alloc::vec::Vec;
 use ipc_api::socket::{GetOption, Name, OptionValue, Owner, SetOption, Shutdown, SocketType};
 use runtime::Cx;
 
+/// Microseconds of a second.
+const US_PER_S: u64 = 1_000_000;
+
 impl Ipc {
     pub(crate) fn option_of(&mut self, request: GetOption) -> Result<OptionValue, Errno> {
         let socket = self.socket(request.file)?;
+        let time = |us: u64| {
+            let (s, us) = (us / US_PER_S, us % US_PER_S);
+            Ok(OptionValue(vec![s as u32, (s >> 32) as u32, us as u32, 0]))
+        };
         let one = |value: u32| Ok(OptionValue(vec![value]));
         match request.option {
             SO_TYPE => one(match socket.kind {
@@ -33,6 +40,8 @@ impl Ipc {
             SO_SNDBUF => one(socket.send_limit as u32),
             SO_RCVBUF => one(SOCKET_BYTES as u32),
             SO_REUSEADDR | SO_KEEPALIVE | SO_BROADCAST | SO_PRIORITY => one(0),
+            SO_RCVTIMEO => time(socket.receive_us),
+            SO_SNDTIMEO => time(socket.send_us),
             SO_PEERCRED => {
                 let none = Owner { pid: 0, uid: u32::MAX, gid: u32::MAX };
                 let Owner { pid, uid, gid } = socket.peer_owner.unwrap_or(none);
@@ -46,6 +55,8 @@ impl Ipc {
         let socket = self.socket(request.file)?;
         match request.option {
             SO_PASSCRED => socket.passes = request.value != 0,
+            SO_RCVTIMEO => socket.receive_us = request.value,
+            SO_SNDTIMEO => socket.send_us = request.value,
             // socket(7): twice the value, within what there can be.
             SO_SNDBUF => {
                 let wanted = (request.value as usize).saturating_mul(2);

@@ -44,6 +44,8 @@ pub(crate) struct Saved {
     no_send: bool,
     queue: Vec<Message>,
     changes: Changes,
+    receive_us: u64,
+    send_us: u64,
 }
 
 impl Saved {
@@ -88,6 +90,7 @@ impl Saved {
         socket.error = self.error;
         (socket.no_receive, socket.no_send) = (self.no_receive, self.no_send);
         socket.changes = self.changes;
+        (socket.receive_us, socket.send_us) = (self.receive_us, self.send_us);
         socket.queued = self.queue.iter().map(Message::weight).sum();
         socket.queue = self.queue.into();
         socket
@@ -141,6 +144,8 @@ impl Socket {
             no_send: self.no_send,
             queue: self.queue.iter().cloned().collect(),
             changes: self.changes,
+            receive_us: self.receive_us,
+            send_us: self.send_us,
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::limits::{DATAGRAMS_MAX, SOCKET_BYTES};
 use crate::testing::{Later, Node, Now, SPACE, node_id, single};
 use abi::linux::general::{O_NONBLOCK, POLLHUP, POLLIN, POLLOUT, POLLRDHUP};
 use abi::linux::net::{
-    MSG_DONTWAIT, MSG_PEEK, SO_ACCEPTCONN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_SNDBUF, SO_TYPE,
+    MSG_DONTWAIT, MSG_PEEK, SO_ACCEPTCONN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_RCVTIMEO,
+    SO_SNDBUF, SO_SNDTIMEO, SO_TYPE,
 };
 use abi::{Errno, FileId, Ticket};
 use ipc_api::file::{FileStat, Moved, Poll, PollWait, Ready, Release, SetFlags};
@@ -569,4 +570,38 @@ fn wrong_uses_are_refused() {
     let ranges = vec![(0, 1); 33];
     let many = Receive { file: a, space: SPACE, ranges, flags: 0 };
     assert_eq!(node.call(&many), Now::Failed(Errno::EINVAL));
+}
+
+#[test]
+fn call_whose_time_is_over_ends_and_takes_nothing() {
+    let node = &mut single();
+    let [a, b] = pair(node, SocketType::Stream);
+    for (option, file) in [(SO_RCVTIMEO, a), (SO_SNDTIMEO, b)] {
+        assert_eq!(node.call(&SetOption { file, option, value: 5 }), Now::Done(()));
+        let told = node.call(&GetOption { file, option });
+        assert_eq!(told, Now::Done(OptionValue(vec![0, 0, 5, 0])));
+    }
+    let reader = pending(receive(node, a, 10, 0));
+    node.pass(4_999);
+    assert_eq!(node.take(), []);
+    node.pass(1);
+    assert_eq!(node.take(), [failed(reader, Errno::EAGAIN)]);
+    assert_eq!(send(node, b, b"x"), moved(1), "nobody waits there any more");
+    let Now::Done(_) = receive(node, a, 1, 0) else { panic!("nothing came") };
+    let most = SOCKET_BYTES - crate::limits::MESSAGE_OVERHEAD_BYTES;
+    assert_eq!(send(node, b, &vec![1; most - 10]), moved(most as u64 - 10));
+    let writer = pending(send(node, b, &[2; 100]));
+    node.pass(5_000);
+    let msg = Msg::of(&Moved { bytes: 10 }).expect("a message");
+    assert_eq!(node.take(), [Later::Ended(writer, Ok(msg))], "what was sent was sent");
+    let writer = pending(send(node, b, &[2; 100]));
+    node.cancel(writer);
+    assert_eq!(node.take(), [failed(writer, Errno::ECANCELED)], "a signal is no end of time");
+    let none = SetOption { file: a, option: SO_RCVTIMEO, value: 0 };
+    assert_eq!(node.call(&none), Now::Done(()));
+    let Now::Done(_) = receive(node, a, SOCKET_BYTES as u64, 0) else { panic!("nothing came") };
+    let reader = pending(receive(node, a, 10, 0));
+    node.pass(1_000_000_000);
+    assert_eq!(node.take(), []);
+    node.cancel(reader);
 }
