@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod between;
+pub mod internet;
 pub mod peer;
 pub mod socket;
 pub mod sysv;

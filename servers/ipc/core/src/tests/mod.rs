@@ -2,6 +2,7 @@
 //! The ipc server as its clients see it.
 
 mod counters;
+mod internet;
 mod memory;
 mod moves;
 mod pipes;

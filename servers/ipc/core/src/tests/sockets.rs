@@ -7,6 +7,7 @@ use crate::testing::{Later, Node, Now, SPACE, node_id, single};
 use abi::linux::general::{O_NONBLOCK, POLLHUP, POLLIN, POLLOUT, POLLRDHUP};
 use abi::linux::net::{
     MSG_DONTWAIT, MSG_PEEK, SO_ACCEPTCONN, SO_ERROR, SO_PASSCRED, SO_PEERCRED, SO_SNDBUF, SO_TYPE,
+    SOL_SOCKET,
 };
 use abi::{Errno, FileId, Ticket};
 use ipc_api::file::{FileStat, Moved, Poll, PollWait, Ready, Release, SetFlags};
@@ -122,7 +123,7 @@ fn nonblocking(node: &mut Node, file: FileId) {
 }
 
 fn option(node: &mut Node, file: FileId, option: u32) -> Now<OptionValue> {
-    node.call(&GetOption { file, option })
+    node.call(&GetOption { file, level: SOL_SOCKET, option })
 }
 
 fn one(value: u32) -> Now<OptionValue> {
@@ -242,7 +243,7 @@ fn packet_that_has_no_room_waits_as_a_whole() {
     let Now::Done(first) = receive(node, b, 60_000, 0) else { panic!("nothing there") };
     assert_eq!(first.bytes, 50_000);
     assert_eq!(node.take(), [super::ended(sender, 20_000)]);
-    let small = SetOption { file: a, option: SO_SNDBUF, value: 5000 };
+    let small = SetOption { file: a, level: SOL_SOCKET, option: SO_SNDBUF, value: 5000 };
     assert_eq!(node.call(&small), Now::Done(()));
     assert_eq!(option(node, a, SO_SNDBUF), one(10_000));
     assert_eq!(send(node, a, &vec![2; 20_000]), Now::Failed(Errno::EMSGSIZE));
@@ -425,7 +426,7 @@ fn datagrams_go_to_a_name_and_tell_who_sent_them() {
     let node = &mut single();
     let server = socket(node, SocketType::Datagram);
     assert_eq!(bind(node, server, b"d"), Ok(()));
-    let set = SetOption { file: server, option: SO_PASSCRED, value: 1 };
+    let set = SetOption { file: server, level: SOL_SOCKET, option: SO_PASSCRED, value: 1 };
     assert_eq!(node.call(&set), Now::Done(()));
     let client = socket(node, SocketType::Datagram);
     assert_eq!(bind(node, client, b"c"), Ok(()));
