@@ -98,6 +98,39 @@ pub enum SocketType {
     Datagram,
     /// SOCK_SEQPACKET: messages over connections.
     Packet,
+    /// SOCK_STREAM of the Internet: bytes.
+    Tcp(IpVersion),
+    /// SOCK_DGRAM of the Internet: messages, which may be lost.
+    Udp(IpVersion),
+}
+
+/// Which addresses a socket of the Internet shows to its program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum IpVersion {
+    /// AF_INET.
+    V4,
+    /// AF_INET6.
+    V6,
+}
+
+impl SocketType {
+    /// Bytes without borders, over a connection.
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Tcp(_))
+    }
+
+    /// Messages without connections.
+    pub const fn is_datagram(self) -> bool {
+        matches!(self, Self::Datagram | Self::Udp(_))
+    }
+
+    /// AF_INET or AF_INET6; none: AF_UNIX.
+    pub const fn internet(self) -> Option<IpVersion> {
+        match self {
+            Self::Tcp(version) | Self::Udp(version) => Some(version),
+            Self::Stream | Self::Datagram | Self::Packet => None,
+        }
+    }
 }
 
 /// openat(2): flags and mode as there.

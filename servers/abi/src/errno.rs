@@ -102,6 +102,9 @@ errnos! {
     ETOOMANYREFS = 109, "Too many references: cannot splice";
     ECONNREFUSED = 111, "Connection refused";
     EALREADY = 114, "Operation already in progress";
+    EADDRNOTAVAIL = 99, "Cannot assign requested address";
+    ENETUNREACH = 101, "Network is unreachable";
+    EINPROGRESS = 115, "Operation now in progress";
     EAFNOSUPPORT = 97, "Address family not supported by protocol";
     EHOSTDOWN = 112, "Host is down";
     ENOTSOCK = 88, "Socket operation on non-socket";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ioctl(2).
 
+use super::socket::interface;
 use super::table::Target;
 use super::{Wait, descriptors, glue};
 use crate::layout::ioctl::{Argument, Request, request};
@@ -17,7 +18,11 @@ use runtime::{NodeReply, Wire};
 pub fn ioctl<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     let [fd, number, arg, ..] = call.args;
     let number = number as u32;
-    call.process().own.files.get(fd)?;
+    let target = &call.process().own.files.get(fd)?.target;
+    let is_socket = matches!(target, Target::File(it) if matches!(it.kind, FileKind::Socket(_)));
+    if is_socket && interface::is_about(number) {
+        return interface::ioctl(call, number, arg);
+    }
     let argument = match request(number).ok_or(Errno::ENOTTY)? {
         Request::CloseOnExec(set) => {
             call.process_mut().own.files.get_mut(fd)?.close_on_exec = set;

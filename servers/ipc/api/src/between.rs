@@ -55,7 +55,15 @@ pub struct Register {
     pub file: FileId,
     /// Its type.
     pub kind: SocketType,
+    /// Of names of the Internet: [`SHARES`], [`ONLY_V6`], [`LISTENS`].
+    pub marks: u8,
 }
+/// Who else says so may have the name too: SO_REUSEADDR of who does not listen.
+pub const SHARES: u8 = 1;
+/// The name is none of IPv4: IPV6_V6ONLY.
+pub const ONLY_V6: u8 = 2;
+/// Connections may come.
+pub const LISTENS: u8 = 4;
 /// A socket has its name no more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unregister {
@@ -79,6 +87,8 @@ pub struct Lookup {
 pub struct Found {
     /// It.
     pub file: FileId,
+    /// Its type.
+    pub kind: SocketType,
 }
 /// A connection waits to be accepted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod between;
 pub mod epoll;
+pub mod internet;
 pub mod peer;
 pub mod socket;
 pub mod sysv;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unix sockets, unix(7).
+//! Sockets: unix(7), and those of the loopback, ip(7).
 //!
 //! # Model
 //! A socket is an open file description with a home, like a pipe's end. Both ends of a connection are in
 //! the slot of the one that connected. A name is kept by the home of a slot that is derived from it, so
-//! that every node finds it ([`between`](crate::between) has what homes say to each other about it).
+//! that every node finds it ([`between`](crate::between) has what homes say to each other about it). Names of the Internet
+//! are [`Address`](crate::internet::Address).
 //!
 //! Calls that move bytes name ranges of the program's memory, as a message is one message however many
 //! ranges it comes from.
@@ -12,7 +13,7 @@
 use abi::{FileId, InodeId, NodeId, ServerId, SpaceId};
 use alloc::vec::Vec;
 use fs_api::file::Moved;
-pub use fs_api::name::SocketType;
+pub use fs_api::name::{IpVersion, SocketType};
 use runtime::{cold, operations};
 use serde::{Deserialize, Serialize};
 
@@ -204,25 +205,29 @@ pub struct Shutdown {
     /// No more is sent.
     pub send: bool,
 }
-/// getsockopt(2) of SOL_SOCKET.
+/// getsockopt(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GetOption {
     /// The socket.
     pub file: FileId,
+    /// SOL_ or IPPROTO_ number.
+    pub level: u32,
     /// SO_ number.
     pub option: u32,
 }
 /// An option's value: one `int` or three, or the four of a `struct timeval`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OptionValue(pub Vec<u32>);
-/// setsockopt(2) of SOL_SOCKET.
+/// setsockopt(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SetOption {
     /// The socket.
     pub file: FileId,
+    /// SOL_ or IPPROTO_ number.
+    pub level: u32,
     /// SO_ number.
     pub option: u32,
-    /// Its value; microseconds, if it is a time.
+    /// Its value; microseconds, if it is a time; of SO_LINGER 0, or 1 more than the seconds.
     pub value: u64,
 }
 

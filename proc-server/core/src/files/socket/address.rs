@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Addresses of sockets: `struct sockaddr_un`.
+//! Addresses of sockets: `struct sockaddr_un`, and what [`internet`] has.
 
-use super::Wait;
+use super::{SocketType, Wait, internet};
 use crate::files::{self, glue};
 use crate::machine::Machine;
 use crate::syscall::{AskResult, Call, Next, SysResult};
@@ -26,6 +26,8 @@ pub enum Address {
     Abstract(Name),
     /// A path.
     Path(Vec<u8>),
+    /// Of the Internet.
+    Internet(ipc_api::internet::Address),
 }
 
 /// Where an address goes that a program asks for; nowhere, if it is 0.
@@ -37,11 +39,16 @@ pub struct Place {
     pub len: u64,
 }
 
-/// Reads an address.
+/// Reads an address for a socket of this type.
 ///
 /// # Errors
-/// EINVAL, EFAULT, ERESTART.
-pub fn read<M: Machine>(call: &mut Call<'_, '_, M>, addr: u64, len: u64) -> Result<Address, Errno> {
+/// EINVAL, EAFNOSUPPORT, EFAULT, ERESTART.
+pub fn read<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    kind: SocketType,
+    addr: u64,
+    len: u64,
+) -> Result<Address, Errno> {
     let len = len as u32 as usize;
     if !(FAMILY_BYTES..=FAMILY_BYTES + NAME_BYTES).contains(&len) {
         return Err(Errno::EINVAL);
@@ -51,6 +58,7 @@ pub fn read<M: Machine>(call: &mut Call<'_, '_, M>, addr: u64, len: u64) -> Resu
     let path = &bytes[FAMILY_BYTES..];
     match (u32::from(family), path.first()) {
         _ if family == UNSPECIFIED => Ok(Address::Unspecified),
+        _ if kind.internet().is_some() => Ok(Address::Internet(internet::decode(kind, &bytes)?)),
         (AF_UNIX, None) => Ok(Address::Unnamed),
         (AF_UNIX, Some(0)) => Ok(Address::Abstract(Name { inode: None, text: path.to_vec() })),
         (AF_UNIX, Some(_)) => {
@@ -62,7 +70,10 @@ pub fn read<M: Machine>(call: &mut Call<'_, '_, M>, addr: u64, len: u64) -> Resu
 }
 
 /// An address as programs see it.
-pub fn encode(text: &[u8]) -> Vec<u8> {
+pub fn encode(kind: SocketType, text: &[u8]) -> Vec<u8> {
+    if let Some(version) = kind.internet() {
+        return internet::encode(version, text);
+    }
     let mut bytes = (AF_UNIX as u16).to_le_bytes().to_vec();
     bytes.extend_from_slice(text);
     if text.first().is_some_and(|byte| *byte != 0) {
@@ -75,20 +86,25 @@ pub fn encode(text: &[u8]) -> Vec<u8> {
 pub fn put<M: Machine>(
     call: &mut Call<'_, '_, M>,
     value: u64,
-    text: Vec<u8>,
+    (kind, text): (SocketType, Vec<u8>),
     place: Place,
 ) -> SysResult {
-    match try_put(call, &text, place) {
+    match try_put(call, kind, &text, place) {
         Ok(()) => Ok(Next::Done(value)),
         // What was accepted is not to be lost.
         Err(Errno::ERESTART) => call.fetch_then(glue::wait(files::Wait::Socket(
-            alloc::boxed::Box::new(Wait::PutName { value, text, place }),
+            alloc::boxed::Box::new(Wait::PutName { value, kind, text, place }),
         ))),
         Err(errno) => Err(errno.into()),
     }
 }
 
-fn try_put<M: Machine>(call: &mut Call<'_, '_, M>, text: &[u8], place: Place) -> Result<(), Errno> {
+fn try_put<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    kind: SocketType,
+    text: &[u8],
+    place: Place,
+) -> Result<(), Errno> {
     if place.addr == 0 {
         return Ok(());
     }
@@ -96,7 +112,7 @@ fn try_put<M: Machine>(call: &mut Call<'_, '_, M>, text: &[u8], place: Place) ->
     if room.cast_signed() < 0 {
         return Err(Errno::EINVAL);
     }
-    let bytes = encode(text);
+    let bytes = encode(kind, text);
     call.copy_out(place.addr, &bytes[..bytes.len().min(room as usize)])?;
     call.write(place.len, &(bytes.len() as u32))
 }
@@ -105,12 +121,12 @@ fn try_put<M: Machine>(call: &mut Call<'_, '_, M>, text: &[u8], place: Place) ->
 pub fn put_again<M: Machine>(
     call: &mut Call<'_, '_, M>,
     value: u64,
-    text: Vec<u8>,
+    name: (SocketType, Vec<u8>),
     place: Place,
     result: AskResult,
 ) -> SysResult {
     match result {
-        Ok(_) if call.interrupt.is_none() => put(call, value, text, place),
+        Ok(_) if call.interrupt.is_none() => put(call, value, name, place),
         // The program is to move: it goes without the name rather than without the connection.
         Ok(_) | Err(_) => Ok(Next::Done(value)),
     }

@@ -10,7 +10,7 @@ use super::super::{Wait as FileWait, glue, names};
 use super::address::{self, Address, Place};
 use super::receive::{self, Receiving, Tells};
 use super::send::{self, Sending};
-use super::{Named, Wait, control, owner, socket};
+use super::{Named, Wait, control, internet, owner, socket};
 use crate::files::table::OpenFile;
 use crate::layout::io::Iovec;
 use crate::layout::socket::Msghdr;
@@ -19,9 +19,10 @@ use crate::machine::Machine;
 use crate::syscall::{Call, Fail, Next, SysResult};
 use abi::linux::general::*;
 use abi::linux::net::{
-    AF_UNIX, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_EOR, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC,
-    MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_DGRAM, SOCK_RAW,
-    SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET,
+    AF_INET, AF_INET6, AF_UNIX, MSG_CMSG_CLOEXEC, MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT,
+    MSG_EOR, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR,
+    SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
+    SOL_SOCKET,
 };
 use abi::{Errno, InodeId};
 use alloc::boxed::Box;
@@ -29,15 +30,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::{FileKind, SocketType};
 use ipc_api::socket::{
-    Accept, Accepted, Bind, Connect, GetName, GetOption, Listen, Name, OptionValue, SendHead,
-    SetOption, Shutdown, SocketCreate, SocketEnds, SocketMade, SocketPair,
+    Accept, Accepted, Bind, Connect, GetName, GetOption, IpVersion, Listen, Name, OptionValue,
+    SendHead, SetOption, Shutdown, SocketCreate, SocketEnds, SocketMade, SocketPair,
 };
 use runtime::{NodeReply, Wire};
 
 /// The bits of a socket's type that are a type.
 const TYPE_MASK: u32 = 0xf;
+/// IPPROTO_TCP.
+const TCP: u32 = 6;
+/// IPPROTO_UDP.
+const UDP: u32 = 17;
+/// IPPROTO_IP.
+const IP: u32 = 0;
 /// Flags of sending that change nothing here, or what is done.
-const SEND_FLAGS: u32 = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR;
+const SEND_FLAGS: u32 =
+    MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE | MSG_CONFIRM | MSG_DONTROUTE;
 /// The same of receiving.
 const RECEIVE_FLAGS: u32 =
     MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_WAITALL | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL;
@@ -73,12 +81,25 @@ fn wait(wait: Wait) -> crate::syscall::Wait {
 /// Type and O_ flags of a new socket.
 fn kind_of(domain: u64, kind: u32, protocol: u64) -> Result<(SocketType, u32), Errno> {
     let flags = kind & !TYPE_MASK;
-    if domain as u32 != AF_UNIX {
-        return Err(Errno::EAFNOSUPPORT);
-    }
+    let version = match domain as u32 {
+        AF_UNIX => None,
+        AF_INET => Some(IpVersion::V4),
+        AF_INET6 => Some(IpVersion::V6),
+        _ => return Err(Errno::EAFNOSUPPORT),
+    };
     // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags of these names.
     if flags & !(O_NONBLOCK | O_CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
+    }
+    if let Some(version) = version {
+        let kind = match (kind & TYPE_MASK, protocol as u32) {
+            (SOCK_STREAM, 0 | TCP) => SocketType::Tcp(version),
+            (SOCK_DGRAM, 0 | UDP) => SocketType::Udp(version),
+            // There is nobody outside to send such things to.
+            (SOCK_STREAM | SOCK_DGRAM | SOCK_RAW, _) => return Err(Errno::EPROTONOSUPPORT),
+            (_, _) => return Err(Errno::ESOCKTNOSUPPORT),
+        };
+        return Ok((kind, flags));
     }
     if protocol as u32 != 0 && protocol as u32 != AF_UNIX {
         return Err(Errno::EPROTONOSUPPORT);
@@ -108,14 +129,21 @@ fn pair<M: Machine>(
     [domain, kind, protocol, addr]: [u64; 4],
 ) -> SysResult {
     let (kind, flags) = kind_of(domain, kind as u32, protocol)?;
+    if kind.internet().is_some() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let op = SocketPair { kind, flags: flags & O_NONBLOCK, owner: owner(call) };
     Ok(call.ask(&op, wait(Wait::Pair(kind, flags, addr))))
 }
 
 fn bind<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, addr: u64, len: u64) -> SysResult {
-    let (file, _) = socket(call, fd)?;
-    let name = match address::read(call, addr, len)? {
+    let (file, kind) = socket(call, fd)?;
+    let name = match address::read(call, kind, addr, len)? {
+        Address::Unspecified if kind.internet().is_some() => {
+            return Err(Errno::EAFNOSUPPORT.into());
+        }
         Address::Unspecified => return Err(Errno::EINVAL.into()),
+        Address::Internet(it) => internet::to_bind(call, it)?,
         Address::Unnamed => Name::default(),
         Address::Abstract(name) => name,
         Address::Path(path) => {
@@ -136,8 +164,9 @@ fn listen<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, backlog: u64) -> SysR
 
 fn connect<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, addr: u64, len: u64) -> SysResult {
     let (file, kind) = socket(call, fd)?;
-    let name = match address::read(call, addr, len)? {
-        Address::Unspecified if kind == SocketType::Datagram => Name::default(),
+    let name = match address::read(call, kind, addr, len)? {
+        Address::Unspecified if kind.is_datagram() => Name::default(),
+        Address::Internet(it) => internet::to_reach(it)?,
         Address::Unspecified | Address::Unnamed => return Err(Errno::EINVAL.into()),
         Address::Abstract(name) => name,
         Address::Path(path) => return find(call, path.clone(), Named::Connect(file, path)),
@@ -156,8 +185,8 @@ fn accept<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, place: Place, flags: 
 }
 
 fn name<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, place: Place, peer: bool) -> SysResult {
-    let (file, _) = socket(call, fd)?;
-    Ok(call.ask(&GetName { file: file.file, peer }, wait(Wait::Name(place))))
+    let (file, kind) = socket(call, fd)?;
+    Ok(call.ask(&GetName { file: file.file, peer }, wait(Wait::Name(kind, place))))
 }
 
 fn shutdown<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, how: u32) -> SysResult {
@@ -169,19 +198,30 @@ fn shutdown<M: Machine>(call: &mut Call<'_, '_, M>, fd: u64, how: u32) -> SysRes
     Ok(call.ask(&op, glue::wait(FileWait::Zero)))
 }
 
+/// A socket, and a level that it has options of.
+fn at_level<M: Machine>(
+    call: &Call<'_, '_, M>,
+    fd: u64,
+    level: u64,
+) -> Result<(OpenFile, u32), Fail> {
+    let (file, kind) = socket(call, fd)?;
+    let level = level as u32;
+    if level != SOL_SOCKET && kind.internet().is_none() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    Ok((file, level))
+}
+
 fn get_option<M: Machine>(
     call: &mut Call<'_, '_, M>,
     [fd, level, option, addr, len]: [u64; 5],
 ) -> SysResult {
-    let (file, _) = socket(call, fd)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
+    let (file, level) = at_level(call, fd, level)?;
     let room: u32 = call.read(len)?;
     if room.cast_signed() < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let op = GetOption { file: file.file, option: option as u32 };
+    let op = GetOption { file: file.file, level, option: option as u32 };
     Ok(call.ask(&op, wait(Wait::Option { addr, len })))
 }
 
@@ -189,18 +229,21 @@ fn set_option<M: Machine>(
     call: &mut Call<'_, '_, M>,
     [fd, level, option, addr, len]: [u64; 5],
 ) -> SysResult {
-    let (file, _) = socket(call, fd)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    if (len as u32) < size_of::<u32>() as u32 {
-        return Err(Errno::EINVAL.into());
-    }
-    let value = match option as u32 {
-        SO_RCVTIMEO | SO_SNDTIMEO => time_us(call, addr, len)?,
-        _ => u64::from(call.read::<u32>(addr)?),
+    let (file, level) = at_level(call, fd, level)?;
+    let (size, int) = (len as u32 as usize, size_of::<u32>());
+    let value: u64 = match (level, option as u32) {
+        (SOL_SOCKET, SO_LINGER) if size < 2 * int => return Err(Errno::EINVAL.into()),
+        (SOL_SOCKET, SO_LINGER) => {
+            let [on, seconds]: [u32; 2] = call.read(addr)?;
+            if on == 0 { 0 } else { seconds.saturating_add(1).into() }
+        }
+        // ip(7) takes a byte, too.
+        (IP, _) if (1..int).contains(&size) => call.read::<u8>(addr)?.into(),
+        _ if size < int => return Err(Errno::EINVAL.into()),
+        (SOL_SOCKET, SO_RCVTIMEO | SO_SNDTIMEO) => time_us(call, addr, len)?,
+        _ => call.read::<u32>(addr)?.into(),
     };
-    let op = SetOption { file: file.file, option: option as u32, value };
+    let op = SetOption { file: file.file, level, option: option as u32, value };
     Ok(call.ask(&op, glue::wait(FileWait::Zero)))
 }
 
@@ -278,10 +321,12 @@ fn send_at<M: Machine>(
     mut sending: Sending,
     (addr, len): (u64, u64),
 ) -> SysResult {
-    if addr == 0 || len as u32 == 0 {
+    // Over a connection of TCP an address means nothing.
+    if addr == 0 || len as u32 == 0 || matches!(sending.kind, SocketType::Tcp(_)) {
         return send::begin(call, sending);
     }
-    match address::read(call, addr, len)? {
+    match address::read(call, sending.kind, addr, len)? {
+        Address::Internet(it) => sending.head.to = Some(internet::to_reach(it)?),
         Address::Unspecified | Address::Unnamed => return Err(Errno::EINVAL.into()),
         Address::Abstract(name) => sending.head.to = Some(name),
         // A stream is refused in any case.
@@ -378,7 +423,7 @@ pub fn answered<M: Machine>(
         Wait::Accepted { kind, flags, place } => {
             let Accepted { file, text } = Accepted::get(&reply.msg)?;
             match names::install(call, OpenFile { file, kind: FileKind::Socket(kind) }, flags)? {
-                Next::Done(fd) => address::put(call, fd, text, place),
+                Next::Done(fd) => address::put(call, fd, (kind, text), place),
                 next => Ok(next),
             }
         }
@@ -390,9 +435,9 @@ pub fn answered<M: Machine>(
             let then = Box::new(Named::Bind(file, path));
             names::advance(call, Box::new(NameCall::MakeSocket { place, then }), 0)
         }
-        Wait::Name(place) => {
+        Wait::Name(kind, place) => {
             let text = Name::get(&reply.msg)?.text;
-            address::put(call, 0, text, place)
+            address::put(call, 0, (kind, text), place)
         }
         Wait::Option { addr, len } => {
             let OptionValue(values) = OptionValue::get(&reply.msg)?;

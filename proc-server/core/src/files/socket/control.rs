@@ -95,7 +95,7 @@ pub fn message<M: Machine>(
         let Owner { pid, uid, gid } = received.owner;
         push(&mut control, SCM_CREDENTIALS, Ucred { pid, uid, gid }.as_bytes());
     }
-    let cut = received.full > receiving.done && receiving.kind != super::SocketType::Stream;
+    let cut = received.full > receiving.done && !receiving.kind.is_stream();
     let mut flags = if cut { MSG_TRUNC } else { 0 };
     let wanted = received.rights.map_or(0, |rights| rights.count as usize);
     let numbers = install(call, receiving, control.len(), files);

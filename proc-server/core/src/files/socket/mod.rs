@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System calls on sockets: unix(7).
+//! System calls on sockets: unix(7), ip(7).
 //!
 //! # Model
 //! The ipc server has the sockets. What a call needs beside its answer stands in [`Wait`]. Bytes move
@@ -15,6 +15,8 @@
 pub mod address;
 mod calls;
 mod control;
+pub mod interface;
+mod internet;
 pub mod receive;
 pub mod send;
 
@@ -60,12 +62,14 @@ pub enum Wait {
         /// Where the name goes.
         place: address::Place,
     },
-    /// A name, and where it goes.
-    Name(address::Place),
+    /// A name of a socket of this type, and where it goes.
+    Name(SocketType, address::Place),
     /// The page for a name.
     PutName {
         /// What the call answers.
         value: u64,
+        /// The socket's type.
+        kind: SocketType,
         /// The name.
         text: Vec<u8>,
         /// Where it goes.
@@ -105,8 +109,8 @@ pub(super) fn resume<M: Machine>(
         Wait::ReceiveAgain(receiving) => receive::again(call, receiving, result),
         Wait::Rights(receiving, received) => receive::landed(call, receiving, received, result),
         Wait::Tell(receiving, message) => receive::told(call, receiving, message, result),
-        Wait::PutName { value, text, place } => {
-            address::put_again(call, value, text, place, result)
+        Wait::PutName { value, kind, text, place } => {
+            address::put_again(call, value, (kind, text), place, result)
         }
         wait => calls::answered(call, wait, &result.map_err(lost)?),
     }

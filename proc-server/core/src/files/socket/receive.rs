@@ -87,7 +87,7 @@ pub fn received<M: Machine>(
     };
     let left = receiving.memory.total() - receiving.done;
     receiving.done += received.bytes.min(left);
-    let goes_on = receiving.kind == SocketType::Stream
+    let goes_on = receiving.kind.is_stream()
         && receiving.flags & (MSG_WAITALL | MSG_PEEK) == MSG_WAITALL
         && received.bytes > 0
         && received.rights.is_none()
@@ -158,9 +158,9 @@ fn failed<M: Machine>(call: &mut Call<'_, '_, M>, receiving: Receiving, errno: E
 /// What the call answers.
 fn value(receiving: &Receiving, message: &Message) -> u64 {
     match receiving.kind {
-        SocketType::Stream => receiving.done,
+        SocketType::Stream | SocketType::Tcp(_) => receiving.done,
         _ if receiving.flags & MSG_TRUNC != 0 => message.received.full,
-        SocketType::Datagram | SocketType::Packet => receiving.done,
+        SocketType::Datagram | SocketType::Packet | SocketType::Udp(_) => receiving.done,
     }
 }
 
@@ -178,14 +178,16 @@ fn tell<M: Machine>(
             if text.is_empty() {
                 put_no_name(call, value, place)
             } else {
-                address::put(call, value, text, place)
+                address::put(call, value, (receiving.kind, text), place)
             }
         }
-        Tells::Header(addr, header) => match put_header(call, addr, header, &message) {
-            Ok(()) => Ok(Next::Done(value)),
-            Err(Errno::ERESTART) => call.fetch_then(wait(Wait::Tell(receiving, message))),
-            Err(errno) => Err(errno.into()),
-        },
+        Tells::Header(addr, header) => {
+            match put_header(call, (addr, receiving.kind), header, &message) {
+                Ok(()) => Ok(Next::Done(value)),
+                Err(Errno::ERESTART) => call.fetch_then(wait(Wait::Tell(receiving, message))),
+                Err(errno) => Err(errno.into()),
+            }
+        }
     }
 }
 
@@ -221,7 +223,7 @@ pub fn control_room(header: &Msghdr) -> u64 {
 
 fn put_header<M: Machine>(
     call: &mut Call<'_, '_, M>,
-    addr: u64,
+    (addr, kind): (u64, SocketType),
     mut header: Msghdr,
     message: &Message,
 ) -> Result<(), Errno> {
@@ -229,7 +231,7 @@ fn put_header<M: Machine>(
     let name = if message.received.text.is_empty() {
         Vec::new()
     } else {
-        address::encode(&message.received.text)
+        address::encode(kind, &message.received.text)
     };
     if header.name != 0 {
         let room = (header.name_len as usize).min(name.len());

@@ -40,7 +40,8 @@ pub struct Sending {
 /// Sends, or goes on with what was sent before the program moved.
 pub fn begin<M: Machine>(call: &mut Call<'_, '_, M>, mut sending: Sending) -> SysResult {
     sending.done = call.bytes_done().min(sending.memory.total());
-    if sending.done == 0 {
+    // Only Unix sockets carry descriptors; elsewhere they are left where they are.
+    if sending.done == 0 && sending.kind.internet().is_none() {
         let socket = sending.file.file;
         sending.head.rights = flight::begin(call, socket, &sending.descriptors)?;
     }
@@ -50,11 +51,15 @@ pub fn begin<M: Machine>(call: &mut Call<'_, '_, M>, mut sending: Sending) -> Sy
 fn step<M: Machine>(call: &mut Call<'_, '_, M>, sending: Sending) -> SysResult {
     let space = call.space()?;
     let ranges = match sending.kind {
-        SocketType::Stream => ranges(&sending.memory, sending.done, PACKET_BYTES),
-        SocketType::Datagram | SocketType::Packet => match whole(&sending.memory) {
-            Ok(ranges) => ranges,
-            Err(errno) => return failed(call, sending, errno),
-        },
+        SocketType::Stream | SocketType::Tcp(_) => {
+            ranges(&sending.memory, sending.done, PACKET_BYTES)
+        }
+        SocketType::Datagram | SocketType::Packet | SocketType::Udp(_) => {
+            match whole(&sending.memory) {
+                Ok(ranges) => ranges,
+                Err(errno) => return failed(call, sending, errno),
+            }
+        }
     };
     let asked = ranges.iter().map(|(_, len)| len).sum();
     let op = Send { file: sending.file.file, space, ranges, head: sending.head.clone() };
@@ -80,7 +85,7 @@ pub fn sent<M: Machine>(
     // They went with the first bytes.
     sending.head.rights = None;
     let rest = sending.memory.total() - sending.done;
-    if sending.kind != SocketType::Stream || rest == 0 {
+    if !sending.kind.is_stream() || rest == 0 {
         return Ok(Next::Done(sending.done));
     }
     if call.interrupt.is_some() && sending.done > 0 {
@@ -112,7 +117,9 @@ fn failed<M: Machine>(call: &mut Call<'_, '_, M>, sending: Sending, errno: Errno
         call.core.drop_rights(call.cx, rights);
     }
     let broken = match lost(errno) {
-        Errno::ECONNRESET if sending.kind != SocketType::Datagram => Errno::EPIPE,
+        Errno::ECONNRESET if matches!(sending.kind, SocketType::Stream | SocketType::Packet) => {
+            Errno::EPIPE
+        }
         errno => errno,
     };
     match broken {
@@ -121,7 +128,7 @@ fn failed<M: Machine>(call: &mut Call<'_, '_, M>, sending: Sending, errno: Errno
         Errno::ERESTART | Errno::ECANCELED => Err(broken.into()),
         _ if done > 0 => Ok(Next::Done(done)),
         Errno::EPIPE => {
-            if sending.kind == SocketType::Stream && sending.head.flags & MSG_NOSIGNAL == 0 {
+            if sending.kind.is_stream() && sending.head.flags & MSG_NOSIGNAL == 0 {
                 glue::broken_pipe(call);
             }
             Err(Fail::Errno(Errno::EPIPE))

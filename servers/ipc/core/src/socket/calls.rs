@@ -47,12 +47,16 @@ impl Ipc {
             Listen::NUMBER => {
                 let request = Listen::get(msg)?;
                 self.held(cx, from, request.file)?;
-                Ok(Answer::from_result(self.listen(cx, request)))
+                self.listen(cx, from, request)
             }
             Connect::NUMBER => {
                 let request = Connect::get(msg)?;
                 let waits = !self.held(cx, from, request.file)?;
-                if self.socket(request.file)?.is_datagram() {
+                let socket = self.socket(request.file)?;
+                if socket.is_udp() {
+                    return Ok(Answer::from_result(self.choose_address(cx, request)));
+                }
+                if socket.is_datagram() {
                     return self.choose(cx, from, request);
                 }
                 self.connect(cx, from, waits, request)
@@ -237,6 +241,12 @@ impl Ipc {
         if socket.is_datagram() {
             return self.send_datagram(cx, from, file, (&source, len), head);
         }
+        if socket.is_tcp()
+            && let Some(answer) = self.tcp_sends(cx, file, len, nonblocking)?
+        {
+            return Ok(answer);
+        }
+        let socket = self.socket(file)?;
         let kind = socket.kind;
         if kind == SocketType::Stream && head.to.is_some() {
             let connected = socket.peer().is_some();
@@ -249,11 +259,12 @@ impl Ipc {
         if kind == SocketType::Packet && len > socket.room_when_empty() {
             return Err(Errno::EMSGSIZE);
         }
-        if kind == SocketType::Stream && len == 0 {
+        if kind.is_stream() && len == 0 {
             self.drop_rights(cx, head.rights);
             return Ok(Answer::reply(&Moved { bytes: 0 }));
         }
-        let text = socket.name.text.clone();
+        // Of TCP nobody asks who sent.
+        let text = if socket.is_tcp() { Vec::new() } else { socket.name.text.clone() };
         self.send_connected(cx, from, (file, peer), (source, len), text, &head)
     }
 
@@ -350,8 +361,17 @@ impl Ipc {
         match socket.kind {
             SocketType::Stream if unconnected => return Err(Errno::EINVAL),
             SocketType::Packet if unconnected => return Err(Errno::ENOTCONN),
-            SocketType::Stream if len == 0 => return Ok(Answer::reply(&Received::default())),
-            SocketType::Stream | SocketType::Packet | SocketType::Datagram => {}
+            SocketType::Tcp(_) if unconnected && socket.error.is_none() => {
+                return Err(Errno::ENOTCONN);
+            }
+            SocketType::Stream | SocketType::Tcp(_) if len == 0 => {
+                return Ok(Answer::reply(&Received::default()));
+            }
+            SocketType::Stream
+            | SocketType::Packet
+            | SocketType::Datagram
+            | SocketType::Tcp(_)
+            | SocketType::Udp(_) => {}
         }
         if socket.readers.is_empty()
             && let Some(got) = socket.receive(cx, &to, len, flags)?

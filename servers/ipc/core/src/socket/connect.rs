@@ -3,7 +3,7 @@
 
 use super::jobs::{Connecting, Job};
 use super::names::Key;
-use super::{Listener, Socket, State};
+use super::{Listener, Socket, State, ports};
 use crate::files::{Kind, OpenFile};
 use crate::limits::{BACKLOG_MAX, SOCKETS_MAX};
 use crate::{Ipc, home_of};
@@ -12,7 +12,8 @@ use abi::{Errno, FileId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use ipc_api::between::{Enqueue, Joined, Lookup, Register};
+use ipc_api::between::{Enqueue, Found, Joined, LISTENS, Lookup, Register};
+use ipc_api::internet::Address;
 use ipc_api::socket::{Bind, Connect, Listen, NAME_BYTES, Name, SocketType};
 use runtime::{Answer, Client, Cx};
 
@@ -31,6 +32,16 @@ impl Ipc {
         Key::of(&name, socket.kind)?;
         if !socket.name.text.is_empty() || socket.binding {
             return Err(Errno::EINVAL);
+        }
+        if socket.version().is_some() {
+            let address = Address::of(&name.text)?;
+            if address.as_v4().is_some() && socket.internet.only_v6 {
+                return Err(Errno::EINVAL);
+            }
+            if address.port == 0 {
+                let marks = socket.marks();
+                return Ok(Answer::from_result(self.choose_port(cx, file, address, marks)));
+            }
         }
         let ticket = cx.open_ticket(from)?;
         self.socket(file)?.binding = true;
@@ -53,7 +64,8 @@ impl Ipc {
                 (u64::from(self.names_chosen) << 4 ^ file.raw() ^ file.raw() >> 40) & 0xf_ffff;
             name.text = format!("\0{number:05x}").into_bytes();
         }
-        let Some(kind) = self.sockets.get(&file).map(|socket| socket.kind) else {
+        let about = |socket: &Socket| (socket.kind, socket.marks());
+        let Some((kind, marks)) = self.sockets.get(&file).map(about) else {
             return cx.complete::<()>(ticket, Err(Errno::EBADF));
         };
         let key = match Key::of(&name, kind) {
@@ -61,7 +73,7 @@ impl Ipc {
             Err(errno) => return cx.complete::<()>(ticket, Err(errno)),
         };
         let home = cx.view().home(key.slot());
-        let request = Register { name: name.clone(), file, kind };
+        let request = Register { name: name.clone(), file, kind, marks };
         self.begin(cx, home, &request, Vec::new(), Job::Bind { ticket, file, kind, name, tries });
     }
 
@@ -90,16 +102,54 @@ impl Ipc {
         cx.complete(ticket, result);
     }
 
-    pub(crate) fn listen(&mut self, cx: &mut Cx<'_>, request: Listen) -> Result<(), Errno> {
-        let Listen { file, backlog, owner } = request;
-        let backlog = (backlog as usize).min(BACKLOG_MAX);
-        let socket = self.socket(file)?;
+    pub(crate) fn listen(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: Listen,
+    ) -> Result<Answer, Errno> {
+        let socket = self.socket(request.file)?;
         if socket.is_datagram() {
             return Err(Errno::EOPNOTSUPP);
         }
-        if socket.name.text.is_empty() {
-            return Err(Errno::EINVAL);
+        match (socket.version(), socket.name.text.is_empty(), &socket.state) {
+            (None, true, _) => return Err(Errno::EINVAL),
+            (Some(version), true, State::Idle) => {
+                let marks = socket.marks() | LISTENS;
+                self.choose_port(cx, request.file, ports::any(version), marks)?;
+            }
+            (Some(_), false, State::Idle) => return self.register_listener(cx, from, request),
+            (_, _, _) => {}
         }
+        Ok(Answer::from_result(self.begin_listening(cx, request)))
+    }
+
+    /// The home of its port must know that a socket listens.
+    fn register_listener(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Client,
+        request: Listen,
+    ) -> Result<Answer, Errno> {
+        let file = request.file;
+        let ticket = cx.open_ticket(from)?;
+        let socket = self.socket(file)?;
+        let (name, kind) = (socket.name.clone(), socket.kind);
+        let marks = socket.marks() | LISTENS;
+        let home = cx.view().home(Key::of(&name, kind)?.slot());
+        let op = Register { name, file, kind, marks };
+        self.begin(cx, home, &op, Vec::new(), Job::Listen { ticket, request });
+        Ok(Answer::Pending(ticket))
+    }
+
+    pub(super) fn begin_listening(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: Listen,
+    ) -> Result<(), Errno> {
+        let Listen { file, backlog, owner } = request;
+        let backlog = (backlog as usize).min(BACKLOG_MAX);
+        let socket = self.socket(file)?;
         match &mut socket.state {
             State::Idle => {
                 socket.state = State::Listening(Listener { backlog, ..Listener::default() });
@@ -124,26 +174,49 @@ impl Ipc {
         let Connect { file, name, owner } = request;
         let socket = self.socket(file)?;
         let kind = socket.kind;
-        let key = Key::of(&name, kind)?;
+        Key::of(&name, kind)?;
+        let is_tcp = socket.is_tcp();
         match socket.state {
             State::Idle => {}
+            State::Listening(_) if is_tcp => return Err(Errno::EISCONN),
             State::Listening(_) => return Err(Errno::EINVAL),
+            State::Connecting(_) if is_tcp && waits => {
+                return self.await_connection(cx, from, file);
+            }
             State::Connecting(_) => return Err(Errno::EALREADY),
             State::Connected(_) | State::Gone => return Err(Errno::EISCONN),
         }
         if name.text.is_empty() {
             return Err(Errno::EINVAL);
         }
+        if is_tcp && let Some(errno) = socket.error.take() {
+            return Err(errno);
+        }
         self.check_sockets(1)?;
-        let end = self.files.new_id_in(cx, file.slot())?;
-        let ticket = cx.open_ticket(from)?;
-        let socket = self.socket(file)?;
-        socket.owner = owner;
-        socket.state = State::Connecting(end);
-        let home = cx.view().home(key.slot());
-        let job = Job::Find(Connecting { ticket, file, waits, given_up: false });
-        self.begin(cx, home, &Lookup { name, kind }, Vec::new(), job);
-        Ok(Answer::Pending(ticket))
+        if is_tcp {
+            let own = self.source_for(cx, file, &name, false)?;
+            self.socket(file)?.name = own;
+        }
+        let ticket = if is_tcp && !waits { None } else { Some(cx.open_ticket(from)?) };
+        self.socket(file)?.owner = owner;
+        let (waits, tries, given_up) = (waits || is_tcp, TRIES, false);
+        let connecting = Connecting { ticket, file, name, kind, waits, tries, given_up };
+        self.find_listener(cx, connecting);
+        ticket.map(Answer::Pending).ok_or(Errno::EINPROGRESS)
+    }
+
+    /// Asks the home of the name whom to connect to.
+    pub(super) fn find_listener(&mut self, cx: &mut Cx<'_>, connecting: Connecting) {
+        let Connecting { file, ref name, kind, .. } = connecting;
+        let found = Key::of(name, kind).and_then(|key| {
+            let end = self.files.new_id_in(cx, file.slot())?;
+            self.socket(file)?.state = State::Connecting(end);
+            Ok((cx.view().home(key.slot()), Lookup { name: name.clone(), kind }))
+        });
+        match found {
+            Ok((home, op)) => self.begin(cx, home, &op, Vec::new(), Job::Find(connecting)),
+            Err(errno) => self.not_connected(cx, connecting, errno),
+        }
     }
 
     /// Whom to connect to is known: makes the other end, and queues it there.
@@ -151,26 +224,35 @@ impl Ipc {
         &mut self,
         cx: &mut Cx<'_>,
         connecting: Connecting,
-        found: Result<FileId, Errno>,
+        found: Result<Found, Errno>,
     ) {
-        let Connecting { ticket, file, waits, given_up } = connecting;
-        let found = if given_up { Err(Errno::ECANCELED) } else { found };
-        let listener = match found.and_then(|listener| Ok((listener, home_of(cx, listener)?))) {
-            Ok(it) => it,
-            Err(errno) => return self.not_connected(cx, ticket, file, errno),
+        let file = connecting.file;
+        let found = if connecting.given_up { Err(Errno::ECANCELED) } else { found };
+        let fits = |it: Found| {
+            let same_protocol = it.kind.internet().is_some() && it.kind.is_stream();
+            let fits =
+                it.kind == connecting.kind || same_protocol && connecting.kind.internet().is_some();
+            if fits { Ok((it, home_of(cx, it.file)?)) } else { Err(Errno::EPROTO) }
         };
-        let (listener, home) = listener;
+        let (Found { file: listener, kind }, home) = match found.and_then(fits) {
+            Ok(it) => it,
+            Err(errno) => return self.not_connected(cx, connecting, errno),
+        };
         let Some(socket) = self.sockets.get_mut(&file) else {
-            return cx.complete::<()>(ticket, Err(Errno::EBADF));
+            return connecting.end(cx, Err(Errno::EBADF));
         };
         let State::Connecting(end) = socket.state else {
-            return cx.complete::<()>(ticket, Err(Errno::EINVAL));
+            return connecting.end(cx, Err(Errno::EINVAL));
         };
-        let (kind, text) = (socket.kind, socket.name.text.clone());
+        let text = socket.name.text.clone();
         let mut other = Socket::new(kind, socket.owner);
         other.state = State::Connected(file);
-        other.peer_owner = Some(socket.owner);
         other.peer_text = Some(text.clone());
+        if kind.internet().is_some() {
+            other.name = connecting.name.clone();
+        } else {
+            other.peer_owner = Some(socket.owner);
+        }
         self.sockets.insert(end, other);
         let waiting = OpenFile {
             kind: Kind::Socket,
@@ -179,33 +261,35 @@ impl Ipc {
             listener: Some(listener),
         };
         self.files.insert(end, waiting);
-        let request = Enqueue { listener, end, kind, text, waits };
-        let job = Job::Join { connecting: Connecting { ticket, file, waits, given_up }, end };
-        self.begin(cx, home, &request, Vec::new(), job);
+        let request = Enqueue { listener, end, kind, text, waits: connecting.waits };
+        self.begin(cx, home, &request, Vec::new(), Job::Join { connecting, end });
     }
 
     /// The listener's home has answered.
     pub(super) fn joined(
         &mut self,
         cx: &mut Cx<'_>,
-        connecting: &Connecting,
+        connecting: Connecting,
         end: FileId,
         joined: Result<Joined, Errno>,
     ) {
-        let Connecting { ticket, file, .. } = *connecting;
+        let file = connecting.file;
+        let is_tcp = connecting.kind.internet().is_some();
         let sound = |it: &Joined| it.name.text.len() <= NAME_BYTES;
         match joined.and_then(|it| if sound(&it) { Ok(it) } else { Err(Errno::EPROTO) }) {
             Ok(Joined { name, owner }) => {
+                // Of the Internet it is whom the program named, not all that the listener hears of.
+                let text = if is_tcp { connecting.name.text.clone() } else { name.text };
                 if let Some(it) = self.sockets.get_mut(&end) {
-                    it.name = Name { inode: None, text: name.text.clone() };
+                    it.name = Name { inode: None, text: text.clone() };
                     it.owner = owner;
                 }
                 let there = self.sockets.contains_key(&end);
                 let Some(socket) = self.sockets.get_mut(&file) else {
-                    return cx.complete::<()>(ticket, Err(Errno::EBADF));
+                    return connecting.end(cx, Err(Errno::EBADF));
                 };
-                socket.peer_text = Some(name.text);
-                socket.peer_owner = Some(owner);
+                socket.peer_text = Some(text);
+                socket.peer_owner = Some(owner).filter(|_| !is_tcp);
                 if there {
                     socket.state = State::Connected(end);
                 } else {
@@ -215,20 +299,20 @@ impl Ipc {
                 }
                 socket.came();
                 socket.roomy();
-                cx.complete(ticket, Ok(()));
+                connecting.end(cx, Ok(()));
                 self.pump(cx, file);
                 self.pump(cx, end);
             }
             Err(errno) => {
                 self.remove_end(cx, end);
                 self.end_gone(cx, file, end, false);
-                self.not_connected(cx, ticket, file, errno);
+                self.not_connected(cx, connecting, errno);
             }
         }
     }
 
-    fn not_connected(&mut self, cx: &mut Cx<'_>, ticket: Ticket, file: FileId, errno: Errno) {
-        if let Some(socket) = self.sockets.get_mut(&file) {
+    fn not_connected(&mut self, cx: &mut Cx<'_>, connecting: Connecting, errno: Errno) {
+        if let Some(socket) = self.sockets.get_mut(&connecting.file) {
             socket.state = State::Idle;
         }
         let errno = match errno {
@@ -236,7 +320,11 @@ impl Ipc {
             Errno::EIO | Errno::EBADF => Errno::ECONNREFUSED,
             errno => errno,
         };
-        cx.complete::<()>(ticket, Err(errno));
+        if connecting.kind.internet().is_some() {
+            self.tcp_not_connected(cx, connecting, errno);
+        } else {
+            connecting.end(cx, Err(errno));
+        }
     }
 
     /// An end that nobody has accepted is gone.

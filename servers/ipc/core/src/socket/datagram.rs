@@ -4,7 +4,7 @@
 use super::jobs::Job;
 use super::memory::From;
 use super::names::Key;
-use super::{Message, State, Writer, flow::Part};
+use super::{Message, Socket, State, Writer, flow::Part};
 use crate::{Ipc, home_of, node_of};
 use abi::linux::net::MSG_DONTWAIT;
 use abi::{Errno, FileId, Ticket};
@@ -18,11 +18,15 @@ use runtime::{Answer, Client, Cx};
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) ticket: Ticket,
-    file: FileId,
+    pub(super) file: FileId,
     bytes: Vec<u8>,
+    /// How many there were.
+    pub(super) len: usize,
     head: SendHead,
     /// It goes to whom the socket is connected to.
-    connected: bool,
+    pub(super) connected: bool,
+    /// The sender's name.
+    text: Vec<u8>,
     /// Its caller has given it up.
     pub(crate) given_up: bool,
 }
@@ -79,7 +83,7 @@ impl Ipc {
         from: Client,
         file: FileId,
         (source, len): (&From, usize),
-        head: SendHead,
+        mut head: SendHead,
     ) -> Result<Answer, Errno> {
         let socket = self.socket(file)?;
         if let Some(errno) = socket.error.take() {
@@ -91,10 +95,16 @@ impl Ipc {
         if len > socket.room_when_empty() {
             return Err(Errno::EMSGSIZE);
         }
-        let peer = socket.peer();
+        let (peer, kind) = (socket.peer(), socket.kind);
         let connected = head.to.is_none();
-        let key = head.to.as_ref().map(|to| Key::of(to, SocketType::Datagram)).transpose()?;
-        if connected && peer.is_none() {
+        let mut text = socket.name.text.clone();
+        if socket.is_udp() {
+            let to = self.receiver_of(file, head.to.take())?;
+            text = self.source_for(cx, file, &to, true)?.text;
+            head.to = Some(to);
+        }
+        let key = head.to.as_ref().map(|to| Key::of(to, kind)).transpose()?;
+        if key.is_none() && peer.is_none() {
             return Err(Errno::ENOTCONN);
         }
         let kept: usize = self.jobs.values().map(Job::kept).sum();
@@ -103,11 +113,11 @@ impl Ipc {
         }
         let bytes = source.fetch(cx, 0, len)?;
         let ticket = cx.open_ticket(from)?;
-        let sending = Sending { ticket, file, bytes, head, connected, given_up: false };
+        let sending = Sending { ticket, file, bytes, len, head, connected, text, given_up: false };
         match (key, peer, sending.head.to.clone()) {
             (Some(key), _, Some(name)) => {
                 let home = cx.view().home(key.slot());
-                let request = Lookup { name, kind: SocketType::Datagram };
+                let request = Lookup { name, kind };
                 self.begin(cx, home, &request, Vec::new(), Job::Address(sending));
             }
             (_, Some(peer), _) => self.addressed(cx, sending, Ok(peer)),
@@ -129,13 +139,13 @@ impl Ipc {
             Err(errno) => return self.not_sent(cx, &sending, errno),
         };
         let (to, home) = to;
-        let Some(socket) = self.sockets.get(&sending.file) else {
+        if !self.sockets.contains_key(&sending.file) {
             return self.not_sent(cx, &sending, Errno::EBADF);
-        };
+        }
         let request = Deliver {
             to,
             from: sending.file,
-            text: socket.name.text.clone(),
+            text: core::mem::take(&mut sending.text),
             owner: sending.head.owner,
             waits: sending.head.flags & MSG_DONTWAIT == 0,
             rights: sending.head.rights,
@@ -158,6 +168,9 @@ impl Ipc {
     }
 
     fn not_sent(&mut self, cx: &mut Cx<'_>, sending: &Sending, errno: Errno) {
+        if self.sockets.get(&sending.file).is_some_and(Socket::is_udp) {
+            return self.udp_not_sent(cx, sending, errno);
+        }
         let errno = match errno {
             // Whoever received is gone.
             Errno::EIO | Errno::ECONNREFUSED => Errno::ECONNREFUSED,
@@ -188,6 +201,9 @@ impl Ipc {
         let socket = self.sockets.get_mut(&to).ok_or(Errno::ECONNREFUSED)?;
         if !socket.is_datagram() {
             return Err(Errno::EPROTOTYPE);
+        }
+        if socket.is_udp() {
+            return self.deliver_udp(cx, (sender, to), text, bytes);
         }
         // One that is connected receives from its peer only.
         if socket.peer().is_some_and(|peer| peer != sender) {

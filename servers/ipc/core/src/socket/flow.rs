@@ -51,7 +51,9 @@ impl Socket {
         flags: u32,
     ) -> Result<Option<Got>, Errno> {
         if self.queue.is_empty() {
-            if let Some(errno) = self.error.take() {
+            // Behind the end there is no error.
+            let ended = self.is_tcp() && self.error == Some(Errno::EPIPE);
+            if !ended && let Some(errno) = self.error.take() {
                 return Err(errno);
             }
             let nothing = Got { received: Received::default(), bytes: Vec::new() };
@@ -61,8 +63,7 @@ impl Socket {
         let first = &self.queue[0];
         let received = Received {
             bytes: bytes.len() as u64,
-            full: if self.kind == SocketType::Stream { bytes.len() } else { first.bytes.len() }
-                as u64,
+            full: if self.kind.is_stream() { bytes.len() } else { first.bytes.len() } as u64,
             text: first.text.clone(),
             owner: first.owner,
             passes: self.passes,
@@ -95,7 +96,7 @@ impl Socket {
             }
             let part = message.bytes.len().min(len - bytes.len());
             bytes.extend_from_slice(&message.bytes[..part]);
-            if self.kind != SocketType::Stream {
+            if !self.kind.is_stream() {
                 return (1, bytes);
             }
             if part < message.bytes.len() {
@@ -115,7 +116,7 @@ impl Socket {
         for _ in 0..messages {
             left -= self.pop().map_or(0, |message| message.bytes.len().min(left));
         }
-        if self.kind == SocketType::Stream
+        if self.kind.is_stream()
             && left > 0
             && let Some(front) = self.queue.front_mut()
         {
@@ -165,15 +166,15 @@ impl Ipc {
         let left = part.len - part.done;
         let room = socket.room(limit);
         let take = match socket.kind {
-            SocketType::Stream => left.min(room),
+            SocketType::Stream | SocketType::Tcp(_) => left.min(room),
             SocketType::Datagram if socket.is_full_for(part.sender) => return Ok(None),
             // An empty queue takes any message that could be sent: its sender may have lowered its limit.
-            SocketType::Datagram | SocketType::Packet
+            SocketType::Datagram | SocketType::Packet | SocketType::Udp(_)
                 if socket.queued > 0 && (room == 0 || left > room) =>
             {
                 return Ok(None);
             }
-            SocketType::Datagram | SocketType::Packet => left,
+            SocketType::Datagram | SocketType::Packet | SocketType::Udp(_) => left,
         };
         if take == 0 && left > 0 {
             return Ok(None);
@@ -219,7 +220,8 @@ impl Ipc {
 
     fn serve_writer(&mut self, cx: &mut Cx<'_>, file: FileId) -> bool {
         let Some(socket) = self.sockets.get_mut(&file) else { return false };
-        let refuses = socket.no_receive;
+        // Who calls shutdown(2) of TCP still takes what comes.
+        let refuses = socket.no_receive && !socket.is_tcp();
         let Some(mut writer) = socket.writers.pop_front() else { return false };
         if refuses {
             self.drop_rights(cx, writer.rights);
@@ -269,11 +271,15 @@ impl Ipc {
         if socket.registered {
             self.unregister(cx, (&socket.name, socket.kind), file);
         }
-        let unread = !socket.queue.is_empty();
+        let unread = !socket.queue.is_empty() || socket.closes_hard();
         for message in socket.queue.drain(..) {
             self.drop_rights(cx, message.rights);
         }
-        let gone = if socket.is_datagram() { Errno::ECONNREFUSED } else { Errno::EPIPE };
+        let gone = match socket.kind {
+            SocketType::Datagram | SocketType::Udp(_) => Errno::ECONNREFUSED,
+            SocketType::Stream | SocketType::Packet => Errno::EPIPE,
+            SocketType::Tcp(_) => Errno::ECONNRESET,
+        };
         for writer in socket.writers.drain(..) {
             self.drop_rights(cx, writer.rights);
             writer.end(cx, Err(gone));
@@ -286,7 +292,7 @@ impl Ipc {
         }
         match socket.state {
             State::Listening(listener) => self.listener_closed(cx, file, listener),
-            State::Connected(peer) if socket.kind != SocketType::Datagram => {
+            State::Connected(peer) if !socket.kind.is_datagram() => {
                 self.end_gone(cx, file, peer, unread);
             }
             State::Connecting(end) => {
@@ -306,7 +312,8 @@ impl Ipc {
         }
         it.state = State::Gone;
         it.no_receive = true;
-        it.no_send = true;
+        // TCP learns of the end only when it sends.
+        it.no_send |= unread || !it.is_tcp();
         if unread {
             it.error = Some(Errno::ECONNRESET);
         }

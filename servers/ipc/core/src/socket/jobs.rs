@@ -4,6 +4,7 @@
 //! # Model
 //! ```text
 //! Bind:     Register ---> the socket has its name
+//! Listen:   Register ---> the port's home knows; TCP only
 //! Connect:  Lookup -----> Enqueue (may wait) ---> connected
 //! Accept:   Claim ------> the end is the acceptor's
 //! Send:     (Lookup) ---> Deliver (may wait) ---> sent
@@ -12,7 +13,7 @@
 //!
 //! # Failure
 //! A home that does not answer ends the call with EHOSTDOWN; a call that is given up gives up what it asks,
-//! but for a Claim, which ends soon. What no call waits for ([`Fact`]) is told when the link is up again, or to who is
+//! but for a Claim, which ends soon, and for connections of TCP, which are made without it. What no call waits for ([`Fact`]) is told when the link is up again, or to who is
 //! home in the next view.
 
 use super::datagram::Sending;
@@ -23,7 +24,7 @@ use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::vec::Vec;
 use ipc_api::between::{Found, Joined, Refuse, Register, Unregister};
 use ipc_api::file::Moved;
-use ipc_api::socket::{Name, SocketType};
+use ipc_api::socket::{Listen, Name, SocketType};
 use runtime::{Cx, NodeReply, Operation, Wire};
 
 use super::{Acceptor, Arrival};
@@ -31,9 +32,15 @@ use super::{Acceptor, Arrival};
 /// A connection that is being made.
 #[derive(Debug)]
 pub(crate) struct Connecting {
-    pub(crate) ticket: Ticket,
+    /// The call, if one waits.
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) file: FileId,
+    /// Whom to.
+    pub(crate) name: Name,
+    pub(crate) kind: SocketType,
     pub(crate) waits: bool,
+    /// How often it is begun again when slots move, while no call waits.
+    pub(crate) tries: u32,
     /// Its caller has given it up.
     pub(crate) given_up: bool,
 }
@@ -68,6 +75,8 @@ pub(crate) enum Job {
     Tell(Fact),
     /// A name was registered; `tries` more are chosen here if it is another's.
     Bind { ticket: Ticket, file: FileId, kind: SocketType, name: Name, tries: u32 },
+    /// The port's home knows that the socket listens.
+    Listen { ticket: Ticket, request: Listen },
     /// The socket to connect to was looked up.
     Find(Connecting),
     /// The end was queued there.
@@ -86,8 +95,10 @@ impl Job {
     /// The call that waits for it, if it can be given up.
     fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Bind { ticket, .. } | Self::Choose { ticket, .. } => Some(*ticket),
-            Self::Find(it) | Self::Join { connecting: it, .. } => Some(it.ticket),
+            Self::Bind { ticket, .. }
+            | Self::Choose { ticket, .. }
+            | Self::Listen { ticket, .. } => Some(*ticket),
+            Self::Find(it) | Self::Join { connecting: it, .. } => it.ticket,
             Self::Address(it) | Self::Deliver(it) => Some(it.ticket),
             Self::Claim { .. } | Self::Tell(_) => None,
         }
@@ -98,6 +109,7 @@ impl Job {
         match self {
             Self::Address(it) | Self::Deliver(it) => it.kept(),
             Self::Bind { .. }
+            | Self::Listen { .. }
             | Self::Find(_)
             | Self::Join { .. }
             | Self::Choose { .. }
@@ -111,6 +123,7 @@ impl Job {
         match self {
             Self::Bind { file, .. } | Self::Choose { file, .. } => Some(*file),
             Self::Find(it) | Self::Join { connecting: it, .. } => Some(it.file),
+            Self::Listen { request, .. } => Some(request.file),
             Self::Claim { listener, .. } => Some(*listener),
             Self::Address(_) | Self::Deliver(_) | Self::Tell(_) => None,
         }
@@ -178,13 +191,17 @@ impl Ipc {
             Job::Bind { ticket, file, kind, name, tries } => {
                 self.named(cx, ticket, (file, kind, name, tries), msg.map(|_| ()));
             }
+            Job::Listen { ticket, request } => {
+                let result = msg.and_then(|_| self.begin_listening(cx, request));
+                cx.complete(ticket, result);
+            }
             Job::Find(connecting) => {
                 let found = msg.and_then(|msg| Found::get(&msg));
-                self.found(cx, connecting, found.map(|found| found.file));
+                self.found(cx, connecting, found);
             }
             Job::Join { connecting, end } => {
                 let joined = msg.and_then(|msg| Joined::get(&msg));
-                self.joined(cx, &connecting, end, joined);
+                self.joined(cx, connecting, end, joined);
             }
             Job::Choose { ticket, file, name } => {
                 let found = msg.and_then(|msg| Found::get(&msg));
@@ -217,6 +234,11 @@ impl Ipc {
         let found = self.jobs.iter_mut().find(|(_, job)| job.ticket() == Some(ticket));
         let Some((cookie, job)) = found else { return false };
         match job {
+            Job::Find(it) | Job::Join { connecting: it, .. } if it.kind.internet().is_some() => {
+                it.ticket = None;
+                cx.complete::<()>(ticket, Err(Errno::ECANCELED));
+                return true;
+            }
             // The answer may be on its way: then the next stage does not begin.
             Job::Find(connecting) => connecting.given_up = true,
             Job::Address(sending) => sending.given_up = true,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unix sockets whose home is this node.
+//! Sockets whose home is this node: Unix sockets, and those of the Internet whose both ends are in the cluster.
 //!
 //! # Model
 //! ```text
@@ -12,13 +12,16 @@
 //! Each socket has the queue of what it receives; who sends to it and finds no room waits there. Both ends
 //! of a connection are in one slot: that of the socket that connected, whose home makes the other end, which
 //! nobody holds until it is accepted (`OpenFile::listener`). What needs another home is a [`jobs::Job`].
+//! TCP is the same with other names ([`ports`]) and other words for its end ([`tcp`]): between programs of the
+//! cluster nothing is lost on the way, so there is nothing for the protocol to do. Datagrams of UDP find
+//! their receiver one by one ([`udp`]).
 //!
 //! # Invariants
 //! Readers wait only while the queue is empty, writers only while there is no room for the first of them;
 //! each is served in the order of arrival. Of two connected ends neither outlives the slot of the other.
 //!
 //! # Source
-//! unix(7), socket(7), send(2), recv(2), poll(2); what they leave open is as Linux 6.1 does it.
+//! unix(7), ip(7), tcp(7), udp(7), socket(7), send(2), recv(2), poll(2); what they leave open is as Linux 6.1 does it.
 
 mod accept;
 pub(crate) mod calls;
@@ -30,8 +33,11 @@ pub(crate) mod memory;
 pub(crate) mod names;
 mod options;
 mod poll;
+mod ports;
 pub(crate) mod saved;
+mod tcp;
 pub(crate) mod times;
+mod udp;
 
 use crate::limits::{MESSAGE_OVERHEAD_BYTES, SOCKET_BYTES};
 use crate::transfer::Poller;
@@ -39,7 +45,7 @@ use abi::{Errno, FileId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ipc_api::epoll::Changes;
-use ipc_api::socket::{Name, Owner, Rights, SocketType};
+use ipc_api::socket::{IpVersion, Name, Owner, Rights, SocketType};
 use memory::{From, To};
 use runtime::Cx;
 use serde::{Deserialize, Serialize};
@@ -135,6 +141,19 @@ pub(crate) enum State {
     Gone,
 }
 
+/// What only sockets of the Internet have.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Internet {
+    /// SO_REUSEADDR.
+    pub(crate) reuses: bool,
+    /// IPV6_V6ONLY.
+    pub(crate) only_v6: bool,
+    /// SO_LINGER, as in `SetOption`.
+    pub(crate) linger: u32,
+    /// Options that are only remembered: their place among [`options`]' and value.
+    pub(crate) kept: Vec<(u8, u32)>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) kind: SocketType,
@@ -153,6 +172,7 @@ pub(crate) struct Socket {
     pub(crate) passes: bool,
     pub(crate) send_limit: usize,
     pub(crate) error: Option<Errno>,
+    pub(crate) internet: Internet,
     pub(crate) no_receive: bool,
     pub(crate) no_send: bool,
     pub(crate) queue: VecDeque<Message>,
@@ -183,6 +203,7 @@ impl Socket {
             passes: false,
             send_limit: SOCKET_BYTES,
             error: None,
+            internet: Internet::default(),
             no_receive: false,
             no_send: false,
             queue: VecDeque::new(),
@@ -206,7 +227,20 @@ impl Socket {
     }
 
     pub(crate) fn is_datagram(&self) -> bool {
-        self.kind == SocketType::Datagram
+        self.kind.is_datagram()
+    }
+
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self.kind, SocketType::Tcp(_))
+    }
+
+    pub(crate) fn is_udp(&self) -> bool {
+        matches!(self.kind, SocketType::Udp(_))
+    }
+
+    /// Its version of the Internet.
+    pub(crate) fn version(&self) -> Option<IpVersion> {
+        self.kind.internet()
     }
 
     /// Something came, or will not come any more.
@@ -222,7 +256,7 @@ impl Socket {
     pub(crate) fn push(&mut self, message: Message) {
         self.came();
         // Small writes to a stream take no message each.
-        if self.kind == SocketType::Stream
+        if self.kind.is_stream()
             && message.rights.is_none()
             && let Some(last) = self.queue.back_mut()
             && last.rights.is_none()

@@ -7,7 +7,7 @@
 //! home registers its sockets' names anew ([`Ipc::names_lost`]). An entry whose socket is lost counts as
 //! none.
 
-use super::jobs::Fact;
+use super::{jobs::Fact, ports};
 use crate::Ipc;
 use crate::limits::NAMES_MAX;
 use abi::id::SLOTS;
@@ -15,11 +15,13 @@ use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
 use ipc_api::between::{Found, Lookup, Register, Unregister};
+use ipc_api::internet::Address;
 use ipc_api::socket::{NAME_BYTES, Name, SocketType};
 use runtime::Cx;
 use serde::{Deserialize, Serialize};
 
-/// What names a socket: an inode, or a type and an abstract name, as on Linux.
+/// What names a socket: an inode, or a type and an abstract name, as on Linux; or protocol and port, with what
+/// [`ports`] adds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Key(pub(crate) Vec<u8>);
 
@@ -34,6 +36,11 @@ impl Key {
             SocketType::Stream => 1,
             SocketType::Datagram => 2,
             SocketType::Packet => 3,
+            // Who has no name yet has no port.
+            SocketType::Tcp(_) | SocketType::Udp(_) if name.text.is_empty() => 4,
+            SocketType::Tcp(_) | SocketType::Udp(_) => {
+                return Ok(Self(ports::port_key(kind, Address::of(&name.text)?.port)));
+            }
         };
         Ok(Self(name.inode.map_or_else(
             || [&[kind][..], &name.text].concat(),
@@ -43,9 +50,10 @@ impl Key {
 
     /// The slot in which it has its home: FNV-1a of its bytes.
     pub(crate) fn slot(&self) -> SlotNo {
-        let hash = self.0.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash =
+            ports::slot_part(&self.0).iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         let number = (hash ^ hash >> 32) % u64::from(SLOTS);
         SlotNo::new(number as u16).expect("it is below the number of slots")
     }
@@ -66,10 +74,13 @@ impl Ipc {
         node: NodeId,
         request: &Register,
     ) -> Result<(), Errno> {
-        let Register { name, file, kind } = request;
+        let Register { name, file, kind, .. } = request;
         let key = Key::of(name, *kind)?;
         if name.text.is_empty() || cx.view().home(file.slot()) != node {
             return Err(Errno::EINVAL);
+        }
+        if kind.internet().is_some() {
+            return self.register_port(cx, request);
         }
         match self.names.get(&key) {
             Some(it) if it.file != *file && is_there(cx, it.file) => Err(Errno::EADDRINUSE),
@@ -90,6 +101,12 @@ impl Ipc {
     ) -> Result<(), Errno> {
         let Unregister { name, file, kind } = request;
         let key = Key::of(name, *kind)?;
+        if kind.internet().is_some() {
+            if cx.view().home(file.slot()) == node {
+                self.forget_port(name, *kind, *file);
+            }
+            return Ok(());
+        }
         let has = self.names.get(&key).is_some_and(|it| it.file == *file);
         if has && cx.view().home(file.slot()) == node {
             self.names.remove(&key);
@@ -99,10 +116,13 @@ impl Ipc {
 
     /// Performs [`Lookup`].
     pub(crate) fn look_up(&self, cx: &Cx<'_>, request: &Lookup) -> Result<Found, Errno> {
+        if request.kind.internet().is_some() {
+            return self.look_up_port(cx, &request.name, request.kind);
+        }
         match self.names.get(&Key::of(&request.name, request.kind)?) {
             Some(it) if !is_there(cx, it.file) => Err(Errno::ECONNREFUSED),
             Some(it) if it.kind != request.kind => Err(Errno::EPROTOTYPE),
-            Some(it) => Ok(Found { file: it.file }),
+            Some(it) => Ok(Found { file: it.file, kind: it.kind }),
             None => Err(Errno::ECONNREFUSED),
         }
     }
@@ -126,7 +146,8 @@ impl Ipc {
             let (before, now) = (old.slot(slot).broken, cx.view().slot(slot).broken);
             if socket.registered && before != now {
                 let name = socket.name.clone();
-                lost.push(Register { name, file: *file, kind: socket.kind });
+                let (kind, marks) = (socket.kind, socket.marks());
+                lost.push(Register { name, file: *file, kind, marks });
             }
         }
         for request in lost {
@@ -136,6 +157,6 @@ impl Ipc {
 }
 
 /// Whether a socket was not lost with its home.
-fn is_there(cx: &Cx<'_>, file: FileId) -> bool {
+pub(super) fn is_there(cx: &Cx<'_>, file: FileId) -> bool {
     !cx.view().has_broken(file.slot(), file.serial())
 }

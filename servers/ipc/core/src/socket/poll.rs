@@ -22,13 +22,20 @@ impl Ipc {
         if socket.no_receive {
             ready |= POLLRDHUP;
         }
-        let unconnected = !socket.is_datagram()
-            && matches!(socket.state, State::Idle | State::Connecting(_) | State::Gone);
+        let unconnected = match socket.state {
+            State::Idle => !socket.is_datagram(),
+            State::Connecting(_) => !socket.is_tcp(),
+            State::Gone => !socket.is_datagram() && !socket.is_tcp(),
+            State::Listening(_) | State::Connected(_) => false,
+        };
         if socket.no_receive && socket.no_send || unconnected {
             ready |= POLLHUP;
         }
         if socket.error.is_some() {
             ready |= POLLERR;
+            if socket.version().is_some() {
+                ready |= POLLIN | POLLRDNORM;
+            }
         }
         if self.takes_more(file, socket) {
             ready |= POLLOUT | POLLWRNORM;
@@ -38,8 +45,10 @@ impl Ipc {
 
     /// Whether something can be sent without waiting. What another home has is not asked.
     fn takes_more(&self, file: FileId, socket: &Socket) -> bool {
-        if matches!(socket.state, State::Listening(_)) {
-            return false;
+        match socket.state {
+            State::Listening(_) => return false,
+            State::Connecting(_) if socket.is_tcp() => return false,
+            State::Idle | State::Connecting(_) | State::Connected(_) | State::Gone => {}
         }
         let Some(peer) = socket.peer().and_then(|peer| self.sockets.get(&peer)) else {
             return true;

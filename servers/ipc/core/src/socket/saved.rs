@@ -6,7 +6,7 @@
 //! of another home stays, for the moment that it takes. Descriptors in flight stay with their sender's node.
 
 use super::jobs::Job;
-use super::{Arrival, Listener, Message, Socket, State};
+use super::{Arrival, Internet, Listener, Message, Socket, State, options};
 use crate::Ipc;
 use crate::limits::{BACKLOG_MAX, RETURNED_BYTES_MAX, SOCKET_BYTES, SOCKET_BYTES_MIN};
 use abi::{Errno, FileId, SlotNo};
@@ -40,6 +40,7 @@ pub(crate) struct Saved {
     passes: bool,
     send_limit: usize,
     error: Option<Errno>,
+    internet: Internet,
     no_receive: bool,
     no_send: bool,
     queue: Vec<Message>,
@@ -58,12 +59,13 @@ impl Saved {
             SavedState::Listening { backlog, arrivals } => {
                 *backlog <= BACKLOG_MAX && arrivals.len() <= BACKLOG_MAX + 1
             }
-            SavedState::Connected(peer) if self.kind != SocketType::Datagram => {
+            SavedState::Connected(peer) if !self.kind.is_datagram() => {
                 all.iter().any(|it| it.file == *peer)
             }
             SavedState::Idle | SavedState::Connected(_) | SavedState::Gone => true,
         };
         state
+            && self.internet.kept.len() <= options::KEPT.len()
             && weight <= SOCKET_BYTES + RETURNED_BYTES_MAX
             && texts.all(|text| text.len() <= NAME_BYTES)
             && (SOCKET_BYTES_MIN..=SOCKET_BYTES).contains(&self.send_limit)
@@ -88,6 +90,7 @@ impl Saved {
         socket.passes = self.passes;
         socket.send_limit = self.send_limit;
         socket.error = self.error;
+        socket.internet = self.internet;
         (socket.no_receive, socket.no_send) = (self.no_receive, self.no_send);
         socket.changes = self.changes;
         (socket.receive_us, socket.send_us) = (self.receive_us, self.send_us);
@@ -140,6 +143,7 @@ impl Socket {
             passes: self.passes,
             send_limit: self.send_limit,
             error: self.error,
+            internet: self.internet.clone(),
             no_receive: self.no_receive,
             no_send: self.no_send,
             queue: self.queue.iter().cloned().collect(),

@@ -32,13 +32,13 @@ fn name_at(node: u16) -> Vec<u8> {
     (0..).map(|number| format!("name{number}").into_bytes()).find(is_there).expect("one of many")
 }
 
-fn two() -> View {
+pub(crate) fn two() -> View {
     View::fixed([1, 2].map(node_id).into()).expect("a view")
 }
 
 /// A call of a node that may need others.
 #[track_caller]
-fn call<O: Operation>(pair: &mut Pair, at: usize, op: &O) -> Result<O::Reply, Errno> {
+pub(crate) fn call<O: Operation>(pair: &mut Pair, at: usize, op: &O) -> Result<O::Reply, Errno> {
     match pair.0[at].call(op) {
         Now::Done(reply) => Ok(reply),
         Now::Failed(errno) => Err(errno),
@@ -54,7 +54,7 @@ fn call<O: Operation>(pair: &mut Pair, at: usize, op: &O) -> Result<O::Reply, Er
     }
 }
 
-fn socket_at(pair: &mut Pair, at: usize, kind: SocketType) -> FileId {
+pub(crate) fn socket_at(pair: &mut Pair, at: usize, kind: SocketType) -> FileId {
     let request = SocketCreate { kind, flags: 0, owner: OWNER };
     let SocketMade { file } = call(pair, at, &request).expect("a socket");
     file
@@ -75,7 +75,7 @@ fn connect_at(pair: &mut Pair, at: usize, file: FileId, text: &[u8]) -> Result<(
     call(pair, at, &Connect { file, name: named(text), owner: OWNER })
 }
 
-fn accept_at(pair: &mut Pair, at: usize, file: FileId) -> Result<Accepted, Errno> {
+pub(crate) fn accept_at(pair: &mut Pair, at: usize, file: FileId) -> Result<Accepted, Errno> {
     call(pair, at, &Accept { file, flags: 0 })
 }
 
@@ -90,7 +90,11 @@ fn connected(pair: &mut Pair) -> (FileId, FileId, FileId) {
 
 /// Sends from one node, and receives on the other.
 #[track_caller]
-fn passes(pair: &mut Pair, (from, sender): (usize, FileId), (to, receiver): (usize, FileId)) {
+pub(crate) fn passes(
+    pair: &mut Pair,
+    (from, sender): (usize, FileId),
+    (to, receiver): (usize, FileId),
+) {
     let now = send(&mut pair.0[from], sender, b"across");
     if now != moved(6) {
         let ticket = pending(now);
@@ -283,11 +287,11 @@ fn listener_that_left_with_its_home_resets_who_waits_there() {
     assert_eq!(super::sockets::bind(&mut pair.0[0], other, &text), Ok(()), "the name is free");
 }
 
-fn slot() -> SlotNo {
+pub(crate) fn slot() -> SlotNo {
     SlotNo::new(0).expect("a slot")
 }
 
-fn moves(pair: &mut Pair, named: &View) {
+pub(crate) fn moves(pair: &mut Pair, named: &View) {
     let Status::Pending(_) = pair.0[0].give(0, 2) else { panic!("nothing to give") };
     pair.settle();
     assert!(pair.0[0].given());
@@ -389,7 +393,7 @@ fn other_nodes_cannot_name_or_claim_what_is_not_theirs() {
     assert_eq!(connect(&mut pair.0[0], client, &text), Ok(()));
     let [a, _] = super::sockets::pair(&mut pair.0[0], SocketType::Stream);
     let kind = SocketType::Stream;
-    let register = Register { name: named(&text), file: server, kind };
+    let register = Register { name: named(&text), file: server, kind, marks: 0 };
     assert_eq!(hostile(pair, &register), Errno::EINVAL);
     let claim = Claim { end: a, listener: server, node: node_id(2), flags: 0 };
     assert_eq!(hostile(pair, &claim), Errno::EPERM);
