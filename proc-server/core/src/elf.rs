@@ -238,11 +238,11 @@ impl Load {
         let mapped_end = if self.file_bytes == 0 { start } else { page_up(file_end) };
         let file =
             (mapped_end > start).then(|| (start..mapped_end, self.offset - self.offset % PAGE));
-        // A program cannot read zeroes where it may not write: as on Linux, the rest of the page
-        // then shows what the file holds there.
+        // All of the page, as on Linux: the dynamic loader's first heap is what is left behind its data. A program
+        // cannot read zeroes where it may not write: the rest of the page then shows what the file holds there.
         let zero =
             (self.memory_bytes > self.file_bytes && self.protection.write && file_end < mapped_end)
-                .then(|| file_end..mapped_end.min(end));
+                .then_some(file_end..mapped_end);
         let anonymous = (page_up(end) > mapped_end).then(|| mapped_end..page_up(end));
         Ok(Segment { file, zero, anonymous, protection: self.protection })
     }

@@ -62,6 +62,16 @@ fn image_with_bss_zeroes_the_rest_of_its_last_file_page() {
     assert_eq!(data.anonymous, Some(0x40_4000..0x40_7000));
 }
 
+/// ld.so takes what is left of the page behind its data for its first heap.
+#[test]
+fn page_is_zeroed_to_its_end_beyond_a_short_bss() {
+    let data = load(PF_R | PF_W, 0x900, 0x40_0900, 0x100, 0x180);
+    let image = Image::parse(&file(ET_EXEC, 0x40_0900, &[data]), 0x4000).unwrap();
+    let plan = image.plan(PIE_BASE).unwrap();
+    assert_eq!(plan.segments[0].zero, Some(0x40_0a00..0x40_1000));
+    assert_eq!(plan.segments[0].anonymous, None);
+}
+
 #[test]
 fn relocatable_image_stands_at_the_base() {
     let image = Image::parse(&two_segments(ET_DYN, 0), 0x4000).unwrap();
