@@ -221,6 +221,22 @@ pub struct MakeSocket {
     /// Permission bits, before the mask.
     pub mode: u32,
 }
+/// An inode that only names something of the ipc server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Special {
+    /// A socket.
+    Socket,
+    /// A FIFO.
+    Fifo,
+}
+/// mknod(2) of a FIFO. [`Open`] of one answers its inode's number as the file, and [`FileKind::Pipe`]: nothing is open yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MakeFifo {
+    /// The name.
+    pub at: At,
+    /// Permission bits, before the mask.
+    pub mode: u32,
+}
 /// connect(2) to a path: the inode, if it is a socket's that may be written to. ECONNREFUSED: it is none.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FindSocket {
@@ -339,6 +355,7 @@ cold!(
     MakeLink,
     MakeSocket,
     FindSocket,
+    MakeFifo,
     ReadLink,
     ChangeName,
     TruncateName,
@@ -371,4 +388,5 @@ operations! {
     48, slow, once: RemoveExtra => Named<()>;
     49, slow, once: MakeSocket => Named<InodeId>;
     50, slow, repeat: FindSocket => Named<InodeId>;
+    54, slow, once: MakeFifo => Named<InodeId>;
 }

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::file::Attributes;
 use fs_api::name::Credentials;
+use fs_api::name::Special;
 use serde::{Deserialize, Serialize};
 
 /// Owner, permissions and times.
@@ -116,8 +117,8 @@ pub enum Body {
     Directory(Folder),
     /// A symbolic link.
     Link(String),
-    /// The name of a socket; the ipc server knows which.
-    Socket,
+    /// The name of a socket or a FIFO; the ipc server knows which.
+    Special(Special),
 }
 
 /// A regular file's data.

@@ -9,6 +9,7 @@ use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::file::{Attributes, Stat};
+use fs_api::name::Special;
 use fs_api::name::{At, Credentials, FileKind};
 use mem_api::Access;
 use serde::{Deserialize, Serialize};
@@ -203,8 +204,10 @@ pub enum NameOp {
         /// The present name.
         from: Spot,
     },
-    /// The name of a socket, bind(2).
-    MakeSocket {
+    /// The name of a socket, bind(2), or a FIFO, mknod(2).
+    MakeSpecial {
+        /// Which.
+        special: Special,
         /// Permissions, without the mask's.
         mode: u32,
     },

@@ -111,7 +111,7 @@ impl FsCore {
         let len = len.min(if sink == Sink::Reply { REMOTE_BYTES } else { COPY_BYTES });
         let (object, size) = match self.kind_behind(file)? {
             Kind::Directory => return Err(Errno::EISDIR.into()),
-            Kind::Link(_) | Kind::Socket | Kind::Elsewhere => return Err(Errno::EBADF.into()),
+            Kind::Link(_) | Kind::Special(_) | Kind::Elsewhere => return Err(Errno::EBADF.into()),
             Kind::Device(device) => {
                 let mut data = vec![0; len as usize];
                 let got = device.read(&mut self.random, &mut data);
@@ -168,7 +168,7 @@ impl FsCore {
             Kind::Directory
             | Kind::LowerFile(_)
             | Kind::Link(_)
-            | Kind::Socket
+            | Kind::Special(_)
             | Kind::Elsewhere => {
                 return Err(Errno::EBADF.into());
             }

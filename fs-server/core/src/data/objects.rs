@@ -95,7 +95,7 @@ impl FsCore {
         let number = match self.tree.kind(inode)? {
             Kind::LowerFile(number) => number,
             Kind::Link(target) => return Ok(self.tree.add(slot, meta, Body::Link(target))?),
-            Kind::Device(_) | Kind::Directory | Kind::File | Kind::Socket | Kind::Elsewhere => {
+            Kind::Device(_) | Kind::Directory | Kind::File | Kind::Special(_) | Kind::Elsewhere => {
                 return Err(Errno::EPERM.into());
             }
         };

@@ -128,7 +128,7 @@ impl FsCore {
         let size = match self.kind_behind(file)? {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Device(_) => return Ok(0),
-            Kind::Directory | Kind::Link(_) | Kind::Socket | Kind::Elsewhere => {
+            Kind::Directory | Kind::Link(_) | Kind::Special(_) | Kind::Elsewhere => {
                 return Err(Errno::EINVAL);
             }
         };

@@ -2,6 +2,7 @@
 //! What is asked and changed of a file that a path leads to.
 
 use super::open::wanted;
+use super::taken;
 use super::{Flow, Last};
 use crate::FsCore;
 use crate::inode::{MAY_EXECUTE, MAY_READ, MAY_WRITE};
@@ -11,6 +12,7 @@ use crate::walk::{Found, NameOp, Step, Stop, Walk};
 use abi::linux::general::{O_CREAT, O_EXCL, O_TMPFILE};
 use abi::{Errno, InodeId, NodeId};
 use alloc::string::String;
+use fs_api::name::Special;
 use fs_api::name::{Credentials, FileKind};
 use fs_api::peer::ITSELF;
 use runtime::Cx;
@@ -72,7 +74,7 @@ impl FsCore {
                     Kind::Device(_)
                     | Kind::Directory
                     | Kind::Link(_)
-                    | Kind::Socket
+                    | Kind::Special(_)
                     | Kind::Elsewhere => {
                         return Err(Errno::EINVAL.into());
                     }
@@ -82,13 +84,13 @@ impl FsCore {
             }
             NameOp::FindSocket => {
                 self.tree.meta(inode)?.check(who, MAY_WRITE, false)?;
-                if self.tree.kind(inode)? != Kind::Socket {
+                if self.tree.kind(inode)? != Kind::Special(Special::Socket) {
                     return Err(Errno::ECONNREFUSED.into());
                 }
                 Ok(Found::Inode(inode).into())
             }
             NameOp::ReadLink
-            | NameOp::MakeSocket { .. }
+            | NameOp::MakeSpecial { .. }
             | NameOp::Open { .. }
             | NameOp::MakeDirectory { .. }
             | NameOp::Unlink { .. }
@@ -186,7 +188,7 @@ impl FsCore {
                 Err(Errno::EISDIR.into())
             }
             NameOp::Unlink { directory: true, .. } | NameOp::ReadLink => Err(Errno::EINVAL.into()),
-            NameOp::MakeSocket { .. } => Err(Errno::EADDRINUSE.into()),
+            NameOp::MakeSpecial { special, .. } => Err(taken(*special).into()),
             NameOp::FindSocket => Err(Errno::ECONNREFUSED.into()),
             NameOp::MakeDirectory { .. }
             | NameOp::MakeLink { .. }

@@ -18,6 +18,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::Credentials;
+use fs_api::name::Special;
 use runtime::Cx;
 
 /// How a walk goes on.
@@ -128,7 +129,7 @@ impl FsCore {
         match self.tree.kind(inode)? {
             Kind::Directory | Kind::Elsewhere => walk.enter(inode, part.tail.clone()),
             Kind::Link(target) => walk.follow(&target, &part.tail)?,
-            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Socket => {
+            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Special(_) => {
                 return Err(Errno::ENOTDIR);
             }
         }
@@ -199,7 +200,9 @@ impl FsCore {
                 self.create(cx, &walk.who, last, *mode, body)?;
                 Ok(Found::Unit.into())
             }
-            NameOp::MakeSocket { mode } => self.last_socket(cx, &walk.who, last, *mode),
+            NameOp::MakeSpecial { special, mode } => {
+                self.last_special(cx, &walk.who, last, (*special, *mode))
+            }
             NameOp::MakeLink { target } => {
                 let target = target.clone();
                 if last.slash() && last.found.is_none() {
@@ -233,22 +236,29 @@ impl FsCore {
         }
     }
 
-    fn last_socket(
+    fn last_special(
         &mut self,
         cx: &mut Cx<'_>,
         who: &Credentials,
         last: &Last,
-        mode: u32,
+        (special, mode): (Special, u32),
     ) -> Result<Flow, Stop> {
-        // bind(2) says so.
         if last.found.is_some() {
-            return Err(Errno::EADDRINUSE.into());
+            return Err(taken(special).into());
         }
         if last.slash() {
             return Err(Errno::ENOENT.into());
         }
-        let inode = self.create(cx, who, last, mode, |_| Body::Socket)?;
+        let inode = self.create(cx, who, last, mode, |_| Body::Special(special))?;
         Ok(Found::Inode(inode).into())
+    }
+}
+
+/// What bind(2) and mknod(2) say of a name that is there.
+fn taken(special: Special) -> Errno {
+    match special {
+        Special::Socket => Errno::EADDRINUSE,
+        Special::Fifo => Errno::EEXIST,
     }
 }
 
@@ -268,7 +278,7 @@ fn follows(op: &NameOp, slash: bool) -> bool {
         }
         NameOp::ReadLink => slash,
         NameOp::MakeDirectory { .. }
-        | NameOp::MakeSocket { .. }
+        | NameOp::MakeSpecial { .. }
         | NameOp::MakeLink { .. }
         | NameOp::Unlink { .. }
         | NameOp::RenameFrom { .. }

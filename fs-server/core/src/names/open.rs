@@ -9,8 +9,9 @@ use crate::walk::{Found, Stop, Walk};
 use abi::linux::general::{
     O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC,
 };
-use abi::{Errno, InodeId, NodeId};
+use abi::{Errno, FileId, InodeId, NodeId};
 use alloc::string::String;
+use fs_api::name::Special;
 use fs_api::name::{Credentials, FileKind, Opened};
 use runtime::{Cx, Mutant};
 
@@ -46,7 +47,7 @@ impl FsCore {
                 walk.enter(inode, String::new());
                 Ok(Flow::On)
             }
-            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Socket => {
+            Kind::File | Kind::LowerFile(_) | Kind::Device(_) | Kind::Special(_) => {
                 if last.slash() || flags & O_DIRECTORY != 0 {
                     return Err(Errno::ENOTDIR.into());
                 }
@@ -84,7 +85,12 @@ impl FsCore {
                 }
                 Ok(self.open_upper(cx, node, inode, flags)?.into())
             }
-            Kind::Socket => Err(Errno::ENXIO.into()),
+            Kind::Special(Special::Fifo) if flags & O_PATH == 0 => {
+                // The ipc server opens it.
+                let file = FileId::from_raw(inode.raw());
+                Ok(Found::Opened(Opened { file, kind: FileKind::Pipe }).into())
+            }
+            Kind::Special(_) => Err(Errno::ENXIO.into()),
             Kind::Directory | Kind::Link(_) | Kind::Elsewhere => Err(Errno::EINVAL.into()),
         }
     }

@@ -78,7 +78,7 @@ impl FsCore {
         self.writable(cx, from.dir, &from.name)?;
         let now_ns = self.now_ns(cx);
         let moved = match kind {
-            Kind::Directory | Kind::File | Kind::Socket => source,
+            Kind::Directory | Kind::File | Kind::Special(_) => source,
             Kind::Link(_) if !Lower::is_lower(source) => source,
             Kind::Link(_) | Kind::LowerFile(_) | Kind::Device(_) | Kind::Elsewhere => {
                 self.copy_up(cx, from.dir.slot(), source, true)?

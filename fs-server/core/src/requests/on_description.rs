@@ -104,7 +104,7 @@ impl FsCore {
             Kind::File | Kind::LowerFile(_) => self.tree.stat(inode)?.size,
             Kind::Directory => i64::MAX as u64,
             Kind::Device(_) => return Ok(0),
-            Kind::Link(_) | Kind::Socket | Kind::Elsewhere => return Err(Errno::ESPIPE),
+            Kind::Link(_) | Kind::Special(_) | Kind::Elsewhere => return Err(Errno::ESPIPE),
         };
         let base = match seek.whence {
             0 => 0,

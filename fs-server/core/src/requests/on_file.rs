@@ -225,9 +225,11 @@ impl FsCore {
                 cx.leaf(&ObjectHold { object, node })?;
                 Ok(BehindFile::Object { object, size, writable })
             }
-            Kind::Directory | Kind::Link(_) | Kind::Device(_) | Kind::Socket | Kind::Elsewhere => {
-                Err(Errno::ENODEV)
-            }
+            Kind::Directory
+            | Kind::Link(_)
+            | Kind::Device(_)
+            | Kind::Special(_)
+            | Kind::Elsewhere => Err(Errno::ENODEV),
         }
     }
 }

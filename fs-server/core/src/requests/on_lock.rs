@@ -176,7 +176,7 @@ impl FsCore {
     ) -> Result<Want, Errno> {
         match self.tree.kind(inode)? {
             Kind::File | Kind::LowerFile(_) | Kind::Directory => {}
-            Kind::Device(_) | Kind::Link(_) | Kind::Socket | Kind::Elsewhere => {
+            Kind::Device(_) | Kind::Link(_) | Kind::Special(_) | Kind::Elsewhere => {
                 return Err(Errno::ENOLCK);
             }
         }

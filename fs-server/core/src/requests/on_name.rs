@@ -134,7 +134,13 @@ pub(super) fn name_work(op: u16, msg: &Msg) -> Result<(Walk, NameOp), Errno> {
         }
         name::MakeSocket::NUMBER => {
             let name::MakeSocket { at, mode } = name::MakeSocket::get(msg)?;
-            (named(&at)?, NameOp::MakeSocket { mode: mode & 0o777 })
+            let special = name::Special::Socket;
+            (named(&at)?, NameOp::MakeSpecial { special, mode: mode & 0o777 })
+        }
+        name::MakeFifo::NUMBER => {
+            let name::MakeFifo { at, mode } = name::MakeFifo::get(msg)?;
+            let special = name::Special::Fifo;
+            (named(&at)?, NameOp::MakeSpecial { special, mode: mode & 0o777 })
         }
         name::FindSocket::NUMBER => (named(&name::FindSocket::get(msg)?.at)?, NameOp::FindSocket),
         name::ReadLink::NUMBER => (Walk::new(&name::ReadLink::get(msg)?.at)?, NameOp::ReadLink),

@@ -95,6 +95,7 @@ fn build(w: &World) -> (FileId, Vec<u8>) {
         w.link(at, &format!("{dir}/short"), &format!("{dir}/d/again")).expect("linked");
         w.symlink(at, "d/long", &format!("{dir}/link")).expect("made");
         w.socket(at, &format!("{dir}/socket")).expect("made");
+        w.fifo(at, &format!("{dir}/fifo")).expect("made");
         w.chmod(at, &format!("{dir}/short"), 0o640).expect("root may");
         w.put(at, &format!("{dir}/gone"), b"gone").expect("made");
         w.unlink((at + 2) % 3, &format!("{dir}/gone")).expect("there");

@@ -9,8 +9,8 @@ use fs_api::file::{
 };
 use fs_api::name::{
     ChangeName, CheckAccess, Credentials, Enter, FileKind, FindSocket, Link, MakeDirectory,
-    MakeLink, MakeSocket, NameStat, Named, Open, PathOf, ReadLink, Rename, TreeUse, TruncateName,
-    Unlink,
+    MakeFifo, MakeLink, MakeSocket, NameStat, Named, Open, PathOf, ReadLink, Rename, TreeUse,
+    TruncateName, Unlink,
 };
 use std::string::{String, ToString};
 use std::vec;
@@ -50,6 +50,10 @@ impl World {
 
     pub fn socket(&self, at: usize, path: &str) -> Result<InodeId, Errno> {
         here(self.call(at, &MakeSocket { at: path_of(path), mode: 0o777 })?)
+    }
+
+    pub fn fifo(&self, at: usize, path: &str) -> Result<InodeId, Errno> {
+        here(self.call(at, &MakeFifo { at: path_of(path), mode: 0o640 })?)
     }
 
     pub fn find_socket(&self, at: usize, path: &str, uid: u32) -> Result<InodeId, Errno> {
@@ -109,6 +113,28 @@ fn socket_is_a_name_that_is_found_by_who_may_write_to_it() {
     assert_eq!(w.find_socket(0, "/tmp/d/t", 0), Ok(made));
     w.unlink(0, "/tmp/d/t").expect("there");
     assert_eq!(w.find_socket(0, "/tmp/d/t", 0), Err(Errno::ENOENT));
+}
+
+#[test]
+fn fifo_is_a_name_that_is_opened_elsewhere() {
+    let w = World::new(2);
+    w.mkdir(0, "/tmp/d").expect("made");
+    let made = w.fifo(0, "/tmp/d/f").expect("made");
+    assert_eq!(w.fifo(1, "/tmp/d/f"), Err(Errno::EEXIST));
+    assert_eq!(w.fifo(0, "/tmp/d"), Err(Errno::EEXIST));
+    for at in 0..2 {
+        let stat = w.stat(at, "/tmp/d/f").expect("there");
+        assert_eq!((stat.mode, stat.links, stat.inode), (0o010_640, 1, made.raw()));
+        assert_eq!(w.find_socket(at, "/tmp/d/f", 0), Err(Errno::ECONNREFUSED));
+        for flags in [0, 1, 0o2002, 0o100] {
+            let open = Open { at: path_of("/tmp/d/f"), flags, mode: 0o600 };
+            let opened = here(w.call(at, &open).expect("it may be opened")).expect("here");
+            assert_eq!((opened.file.raw(), opened.kind), (made.raw(), FileKind::Pipe));
+        }
+    }
+    w.rename(1, "/tmp/d/f", "/tmp/d/g").expect("one slot");
+    w.unlink(0, "/tmp/d/g").expect("there");
+    assert_eq!(w.stat(1, "/tmp/d/g").map(|_| ()), Err(Errno::ENOENT));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Tree {
         match &mut self.inode_here(dir)?.body {
             Body::Directory(folder) if folder.dead => Err(Errno::ENOENT),
             Body::Directory(folder) => Ok(folder),
-            Body::File(_) | Body::Link(_) | Body::Socket => Err(Errno::ENOTDIR),
+            Body::File(_) | Body::Link(_) | Body::Special(_) => Err(Errno::ENOTDIR),
         }
     }
 
@@ -53,7 +53,7 @@ impl Tree {
     pub fn is_empty(&self, dir: InodeId) -> Result<bool, Errno> {
         let folder = match self.inodes.get(&dir).map(|inode| &inode.body) {
             Some(Body::Directory(folder)) => Some(folder),
-            Some(Body::File(_) | Body::Link(_) | Body::Socket) => return Err(Errno::ENOTDIR),
+            Some(Body::File(_) | Body::Link(_) | Body::Special(_)) => return Err(Errno::ENOTDIR),
             None => None,
         };
         let present = |entry: &Entry| matches!(entry, Entry::Present { .. });
@@ -214,7 +214,7 @@ impl Tree {
                 self.freed_objects.extend(file.object);
             }
             Some(Body::Directory(folder)) => self.names -= folder.entries.len(),
-            Some(Body::Link(_) | Body::Socket) | None => {}
+            Some(Body::Link(_) | Body::Special(_)) | None => {}
         }
     }
 

@@ -9,10 +9,11 @@
 use crate::inode::{Body, Entry, Folder, LOWER_COOKIES, UPPER_COOKIES};
 use crate::lower::{Lower, LowerNo};
 use crate::tree::{Kind, Tree};
-use abi::linux::general::{DT_CHR, DT_DIR, DT_LNK, DT_REG, DT_SOCK};
+use abi::linux::general::{DT_CHR, DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK};
 use abi::{Errno, InodeId};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
+use fs_api::name::Special;
 
 /// Records, and the cookie of the last one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,7 +64,7 @@ impl Tree {
         let folder = match self.inode(dir).map(|inode| &inode.body) {
             Ok(Body::Directory(folder)) if folder.dead => return Err(Errno::ENOENT),
             Ok(Body::Directory(folder)) => Some(folder),
-            Ok(Body::File(_) | Body::Link(_) | Body::Socket) | Err(_) => None,
+            Ok(Body::File(_) | Body::Link(_) | Body::Special(_)) | Err(_) => None,
         };
         let mut out = Writer { data: Vec::new(), len_max, last: after, refused: false };
         let parent = self.parent(dir)?;
@@ -128,7 +129,8 @@ impl Tree {
             Ok(Kind::Directory) => DT_DIR,
             Ok(Kind::File | Kind::LowerFile(_)) => DT_REG,
             Ok(Kind::Link(_)) => DT_LNK,
-            Ok(Kind::Socket) => DT_SOCK,
+            Ok(Kind::Special(Special::Socket)) => DT_SOCK,
+            Ok(Kind::Special(Special::Fifo)) => DT_FIFO,
             Ok(Kind::Device(_)) => DT_CHR,
             Ok(Kind::Elsewhere) => self.stat(inode).map_or(0, |stat| stat.mode >> 12),
             Err(_) => 0,

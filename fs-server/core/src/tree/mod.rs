@@ -27,13 +27,14 @@ use crate::inode::{Body, Entry, FileBody, Inode, Meta};
 use crate::limits::{DEPTH_MAX, INODES_MAX};
 use crate::lower::{Lower, LowerKind, LowerNo, ROOT};
 use abi::limits::PAGE_BYTES;
-use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK};
+use abi::linux::general::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK};
 use abi::{Errno, InodeId, NodeId, ObjectId};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use cluster::View;
 use fs_api::file::Stat;
+use fs_api::name::Special;
 use fs_api::name::TreeFigures;
 use runtime::collections::{HashMap, HashSet};
 
@@ -81,8 +82,8 @@ pub enum Kind {
     Device(Device),
     /// proc-server's.
     Elsewhere,
-    /// The name of a socket.
-    Socket,
+    /// The name of a socket or a FIFO.
+    Special(Special),
 }
 
 impl Tree {
@@ -144,7 +145,7 @@ impl Tree {
     pub fn file(&self, id: InodeId) -> Result<&FileBody, Errno> {
         match &self.inode(id)?.body {
             Body::File(file) => Ok(file),
-            Body::Directory(_) | Body::Link(_) | Body::Socket => Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Special(_) => Err(Errno::ESTALE),
         }
     }
 
@@ -156,7 +157,7 @@ impl Tree {
         let inode = self.inode_mut(id)?;
         match &mut inode.body {
             Body::File(file) => Ok((file, &mut inode.meta)),
-            Body::Directory(_) | Body::Link(_) | Body::Socket => Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Special(_) => Err(Errno::ESTALE),
         }
     }
 
@@ -179,7 +180,7 @@ impl Tree {
             Body::File(_) => Kind::File,
             Body::Directory(_) => Kind::Directory,
             Body::Link(target) => Kind::Link(target.clone()),
-            Body::Socket => Kind::Socket,
+            Body::Special(special) => Kind::Special(*special),
         })
     }
 
@@ -212,7 +213,8 @@ impl Tree {
         let (kind, links, rdev, size, pages) = match self.inodes.get(&id) {
             Some(inode) => match &inode.body {
                 Body::File(file) => (S_IFREG, inode.links, 0, file.size, file.extents.pages()),
-                Body::Socket => (S_IFSOCK, inode.links, 0, 0, 0),
+                Body::Special(Special::Socket) => (S_IFSOCK, inode.links, 0, 0, 0),
+                Body::Special(Special::Fifo) => (S_IFIFO, inode.links, 0, 0, 0),
                 Body::Link(target) => (S_IFLNK, inode.links, 0, target.len() as u64, 0),
                 Body::Directory(folder) => {
                     (S_IFDIR, if folder.dead { 0 } else { inode.links }, 0, PAGE_BYTES as u64, 1)
@@ -287,7 +289,7 @@ impl Tree {
         }
         match &self.inode(dir)?.body {
             Body::Directory(folder) => Ok(folder.parent),
-            Body::File(_) | Body::Link(_) | Body::Socket => Err(Errno::ENOTDIR),
+            Body::File(_) | Body::Link(_) | Body::Special(_) => Err(Errno::ENOTDIR),
         }
     }
 

@@ -13,6 +13,7 @@ use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+use fs_api::name::Special;
 use serde::{Deserialize, Serialize};
 
 /// What a step has changed. Something may stand here twice: most steps have no backup to tell, and should not
@@ -77,8 +78,8 @@ pub enum Shape {
     },
     /// A symbolic link.
     Link(String),
-    /// The name of a socket.
-    Socket,
+    /// The name of a socket or a FIFO.
+    Special(Special),
 }
 
 impl Tree {
@@ -90,7 +91,7 @@ impl Tree {
                 Shape::File { size: file.size, mapped: file.mapped, linkable: file.linkable }
             }
             Body::Link(target) => Shape::Link(target.clone()),
-            Body::Socket => Shape::Socket,
+            Body::Special(special) => Shape::Special(*special),
             Body::Directory(folder) => Shape::Directory {
                 parent: folder.parent,
                 next_cookie: folder.next_cookie(),
@@ -104,7 +105,7 @@ impl Tree {
     pub fn entry(&self, dir: InodeId, name: &str) -> Option<Entry> {
         match &self.inodes.get(&dir)?.body {
             Body::Directory(folder) => folder.entries.get(name).copied(),
-            Body::File(_) | Body::Link(_) | Body::Socket => None,
+            Body::File(_) | Body::Link(_) | Body::Special(_) => None,
         }
     }
 
@@ -128,7 +129,7 @@ impl Tree {
             let body = match &shape {
                 Shape::File { .. } => Body::File(FileBody::default()),
                 Shape::Link(target) => Body::Link(target.clone()),
-                Shape::Socket => Body::Socket,
+                Shape::Special(special) => Body::Special(*special),
                 Shape::Directory { parent, .. } => {
                     Body::Directory(Folder::new(*parent, self.lower.number(id)))
                 }
@@ -151,12 +152,12 @@ impl Tree {
                 *link = target;
                 Ok(None)
             }
-            (Body::Socket, Shape::Socket) => Ok(None),
+            (Body::Special(special), Shape::Special(other)) if *special == other => Ok(None),
             (Body::Directory(folder), Shape::Directory { parent, next_cookie, dead }) => {
                 folder.replaced(parent, next_cookie, dead);
                 Ok(None)
             }
-            (Body::File(_) | Body::Link(_) | Body::Directory(_) | Body::Socket, _) => {
+            (Body::File(_) | Body::Link(_) | Body::Directory(_) | Body::Special(_), _) => {
                 Err(Errno::EPROTO)
             }
         }
@@ -167,7 +168,7 @@ impl Tree {
         match shape {
             Shape::File { size, .. } => !Lower::is_lower(id) && *size <= FILE_BYTES_MAX,
             Shape::Link(target) => !Lower::is_lower(id) && target.len() < PATH_BYTES,
-            Shape::Socket => !Lower::is_lower(id),
+            Shape::Special(_) => !Lower::is_lower(id),
             Shape::Directory { .. } => {
                 let is_directory =
                     |number| matches!(self.lower.node(number).kind, LowerKind::Directory(_));
@@ -219,7 +220,7 @@ impl Tree {
                 self.freed_objects.extend(file.object);
             }
             Some(Body::Directory(folder)) => self.names -= folder.entries.len(),
-            Some(Body::Link(_) | Body::Socket) | None => {}
+            Some(Body::Link(_) | Body::Special(_)) | None => {}
         }
     }
 
@@ -321,7 +322,7 @@ impl Tree {
     pub fn set_object(&mut self, id: InodeId, object: ObjectId) -> Result<(), Errno> {
         match &mut self.inode_here(id)?.body {
             Body::File(file) => file.object = Some(object),
-            Body::Directory(_) | Body::Link(_) | Body::Socket => return Err(Errno::ESTALE),
+            Body::Directory(_) | Body::Link(_) | Body::Special(_) => return Err(Errno::ESTALE),
         }
         Ok(())
     }
@@ -330,7 +331,7 @@ impl Tree {
     pub fn objects(&self) -> Vec<(InodeId, ObjectId)> {
         let all = self.inodes.iter().filter_map(|(id, inode)| match &inode.body {
             Body::File(FileBody { object: Some(object), .. }) => Some((*id, *object)),
-            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Socket => None,
+            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Special(_) => None,
         });
         all.collect()
     }

@@ -13,6 +13,7 @@ use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
+use fs_api::name::Special;
 use runtime::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -30,7 +31,7 @@ enum SavedBody {
     File { size: u64, written: Vec<(u64, u64)>, mapped: bool, linkable: bool },
     Directory { links: u32, folder: SavedFolder },
     Link(String),
-    Socket,
+    Special(Special),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl SavedInode {
     pub fn file_size(&self) -> Option<(InodeId, u64)> {
         match &self.body {
             SavedBody::File { size, .. } => (*size > 0).then_some((self.id, *size)),
-            SavedBody::Directory { .. } | SavedBody::Link(_) | SavedBody::Socket => None,
+            SavedBody::Directory { .. } | SavedBody::Link(_) | SavedBody::Special(_) => None,
         }
     }
 }
@@ -97,7 +98,7 @@ impl Tree {
             Body::File(FileBody { object: Some(object), size, .. }) if *size > 0 => {
                 Some(FileBytes { inode: *id, object: *object, size: *size })
             }
-            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Socket => None,
+            Body::File(_) | Body::Directory(_) | Body::Link(_) | Body::Special(_) => None,
         })
     }
 
@@ -118,7 +119,7 @@ impl Tree {
                     pages += written.iter().map(|(start, end)| end - start).sum::<u64>();
                 }
                 SavedBody::Directory { folder, .. } => names += folder.entries.len(),
-                SavedBody::Link(_) | SavedBody::Socket => {}
+                SavedBody::Link(_) | SavedBody::Special(_) => {}
             }
         }
         let extras: usize = saved.iter().map(|it| it.extras.bytes()).sum();
@@ -142,7 +143,7 @@ impl Tree {
                 lower.is_none() && *size <= FILE_BYTES_MAX && apart && written.iter().all(inside)
             }
             SavedBody::Link(target) => lower.is_none() && target.len() < PATH_BYTES,
-            SavedBody::Socket => lower.is_none(),
+            SavedBody::Special(_) => lower.is_none(),
             SavedBody::Directory { folder, .. } => {
                 let mut names = HashSet::default();
                 folder.entries.iter().all(|(name, entry)| {
@@ -194,7 +195,7 @@ impl Tree {
     ) -> (u32, Body) {
         match body {
             SavedBody::Link(target) => (named, Body::Link(target)),
-            SavedBody::Socket => (named, Body::Socket),
+            SavedBody::Special(special) => (named, Body::Special(special)),
             SavedBody::File { size, written, mapped, linkable } => {
                 let mut extents = Extents::default();
                 for (start, end) in written {
@@ -225,7 +226,7 @@ impl Tree {
                     self.freed_objects.extend(file.object);
                 }
                 Body::Directory(folder) => self.names -= folder.entries.len(),
-                Body::Link(_) | Body::Socket => {}
+                Body::Link(_) | Body::Special(_) => {}
             }
         }
     }
@@ -248,7 +249,7 @@ fn save(id: InodeId, inode: &Inode) -> SavedInode {
             SavedBody::File { size: file.size, written, mapped, linkable }
         }
         Body::Link(target) => SavedBody::Link(target.clone()),
-        Body::Socket => SavedBody::Socket,
+        Body::Special(special) => SavedBody::Special(*special),
         Body::Directory(folder) => {
             let entries = folder.entries.iter().map(|(name, entry)| (name.clone(), *entry));
             let folder = SavedFolder {

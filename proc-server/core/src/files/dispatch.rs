@@ -103,6 +103,7 @@ fn at_names<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysRe
         __NR_statx => names::statx(call),
         __NR_faccessat | __NR_faccessat2 => names::access(call, a, b, c),
         __NR_readlinkat => names::readlink(call, [a, b, c, d]),
+        __NR_mknodat => names::mknod(call, a, b, c),
         __NR_mkdirat => names::mkdir(call, a, b, c),
         __NR_unlinkat => names::unlink(call, a, b, c as u32),
         __NR_renameat => names::rename(call, [a, b, c, d, 0]),
@@ -126,6 +127,7 @@ fn plain_names<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<Sy
         __NR_lstat => names::stat(call, false),
         __NR_access => names::access(call, CWD, a, b),
         __NR_readlink => names::readlink(call, [CWD, a, b, c]),
+        __NR_mknod => names::mknod(call, CWD, a, b),
         __NR_mkdir => names::mkdir(call, CWD, a, b),
         __NR_rmdir => names::unlink(call, CWD, a, AT_REMOVEDIR),
         __NR_unlink => names::unlink(call, CWD, a, 0),
@@ -167,8 +169,6 @@ fn absent(number: u32) -> Option<SysResult> {
     let errno = match number {
         // Programs copy in a loop of their own then.
         __NR_sendfile | __NR_splice | __NR_tee | __NR_vmsplice => Errno::EINVAL,
-        // No device files and no FIFOs can be made.
-        __NR_mknod | __NR_mknodat => Errno::EPERM,
         _ => return None,
     };
     Some(Err(errno.into()))

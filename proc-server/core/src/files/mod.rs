@@ -125,6 +125,8 @@ pub enum Wait {
         /// Bytes of it.
         bytes: usize,
     },
+    /// A FIFO, which may wait for its other end: O_ flags.
+    Fifo(u32),
     /// A new signalfd(2): its signals, and O_ flags.
     SignalsMade(crate::signal::SignalSet, u32),
     /// Whether a read of one may wait.
@@ -190,6 +192,7 @@ fn answered<M: Machine>(
         }
         Wait::Pipe { addr, flags } => descriptors::pipe_made(call, addr, flags, reply),
         Wait::TestLock(flock) => locks::tested(call, flock, reply),
+        Wait::Fifo(flags) => names::fifo_opened(call, flags, reply),
         Wait::SignalsMade(set, flags) => signalfd::made(call, set, flags, reply),
         Wait::SignalFlags(reading) => signalfd::flags_known(call, reading, reply),
         Wait::TimerMade(clock, flags) => timer::made(call, clock, flags, reply),

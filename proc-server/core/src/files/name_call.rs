@@ -218,6 +218,13 @@ pub enum NameCall {
         /// What is done with it.
         then: Box<Named>,
     },
+    /// mknod(2) of a FIFO.
+    MakeFifo {
+        /// The name.
+        place: Place,
+        /// Permission bits.
+        mode: u32,
+    },
     /// A call on the socket of a path.
     FindSocket {
         /// The name.
@@ -244,6 +251,7 @@ impl NameCall {
             | Self::Unlink { place, .. }
             | Self::MakeLink { place, .. }
             | Self::MakeSocket { place, .. }
+            | Self::MakeFifo { place, .. }
             | Self::FindSocket { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }
@@ -264,6 +272,7 @@ impl NameCall {
             | Self::Unlink { place, .. }
             | Self::MakeLink { place, .. }
             | Self::MakeSocket { place, .. }
+            | Self::MakeFifo { place, .. }
             | Self::FindSocket { place, .. }
             | Self::Change { place, .. }
             | Self::Truncate { place, .. }

@@ -11,8 +11,9 @@ use crate::machine::Machine;
 use crate::procfs;
 use crate::syscall::{Call, Fail, Next, SysResult};
 use abi::linux::general::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, O_CLOEXEC,
-    O_CREAT, O_TRUNC, O_WRONLY,
+    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, O_ACCMODE,
+    O_APPEND, O_CLOEXEC, O_CREAT, O_NONBLOCK, O_TRUNC, O_WRONLY, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT,
+    S_IFREG, S_IFSOCK,
 };
 use abi::{Errno, InodeId};
 use alloc::boxed::Box;
@@ -20,9 +21,10 @@ use alloc::string::String;
 use fs_api::file::{Inode, InodeOf, Stat};
 use fs_api::name::{
     ChangeName, CheckAccess, Credentials, Enter, FileKind, FindSocket, GetExtra, Link,
-    MakeDirectory, MakeLink, MakeSocket, NameStat, Named, Open, Opened, ReadLink, RemoveExtra,
-    Rename, SetExtra, TruncateName, Unlink,
+    MakeDirectory, MakeFifo, MakeLink, MakeSocket, NameStat, Named, Open, Opened, ReadLink,
+    RemoveExtra, Rename, SetExtra, TruncateName, Unlink,
 };
+use ipc_api::{FifoOpen, FifoOpened};
 use runtime::{NodeReply, Wire};
 
 /// `AT_FDCWD` as it arrives in a register's lower half.
@@ -138,6 +140,9 @@ fn change<M: Machine>(
             let op = MakeSocket { at: at(place)?, mode: 0o777 };
             call.ask(&op, wait(name))
         }
+        NameCall::MakeFifo { place, mode } => {
+            call.ask(&MakeFifo { at: at(place)?, mode: *mode }, wait(name))
+        }
         NameCall::MakeLink { place, target } => {
             let op = MakeLink { at: at(place)?, target: target.clone() };
             call.ask(&op, wait(name))
@@ -199,6 +204,10 @@ pub fn answered<M: Machine>(
     let elsewhere = match &*name {
         NameCall::Open { flags, .. } => match Named::<Opened>::get(msg)? {
             Named::Here(opened) => {
+                // A FIFO of this inode; its pipe is elsewhere.
+                if opened.kind == FileKind::Pipe {
+                    return open_fifo(call, InodeId::from_raw(opened.file.raw()), *flags);
+                }
                 let file = OpenFile { file: opened.file, kind: opened.kind };
                 return install(call, file, *flags);
             }
@@ -220,6 +229,10 @@ pub fn answered<M: Machine>(
             Named::Here(inode) => return super::meta::enter(call, inode),
             Named::Elsewhere(path) => path,
         },
+        NameCall::MakeFifo { .. } => match Named::<InodeId>::get(msg)? {
+            Named::Here(_) => return Ok(Next::Done(0)),
+            Named::Elsewhere(path) => path,
+        },
         NameCall::MakeSocket { then, .. } | NameCall::FindSocket { then, .. } => {
             match Named::<InodeId>::get(msg)? {
                 Named::Here(inode) => return super::socket::named(call, (**then).clone(), inode),
@@ -232,6 +245,38 @@ pub fn answered<M: Machine>(
         },
     };
     procfs::named(call, name, hops, elsewhere)
+}
+
+fn open_fifo<M: Machine>(call: &mut Call<'_, '_, M>, inode: InodeId, flags: u32) -> SysResult {
+    let op = FifoOpen { inode, flags: flags & (O_ACCMODE | O_NONBLOCK | O_APPEND) };
+    Ok(call.ask(&op, glue::wait(Wait::Fifo(flags & O_CLOEXEC))))
+}
+
+/// A FIFO is open.
+pub fn fifo_opened<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    flags: u32,
+    reply: &NodeReply,
+) -> SysResult {
+    let file = FifoOpened::get(&reply.msg)?.file;
+    install(call, OpenFile { file, kind: FileKind::Pipe }, flags)
+}
+
+/// mknod(2), mknodat(2): FIFOs only.
+pub fn mknod<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    dirfd: u64,
+    addr: u64,
+    mode: u64,
+) -> SysResult {
+    let mode = mode as u32;
+    match mode & S_IFMT {
+        S_IFIFO => {}
+        0 | S_IFREG | S_IFSOCK | S_IFCHR | S_IFBLK => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    let place = place(call, dirfd, addr)?;
+    advance(call, Box::new(NameCall::MakeFifo { place, mode: mode & 0o7777 }), 0)
 }
 
 /// A link of proc-server leads on to `path`.

@@ -93,7 +93,10 @@ pub(crate) fn named<M: Machine>(
     if matches!(*name_call, NameCall::MakeSocket { .. } | NameCall::FindSocket { .. }) {
         return Err(Errno::EACCES.into());
     }
-    if matches!(*name_call, NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. }) {
+    if matches!(
+        *name_call,
+        NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. } | NameCall::MakeFifo { .. }
+    ) {
         return Err(Errno::EEXIST.into());
     }
     if let (Name::Descriptor(pid, fd), true) = (name, rest.is_empty() && follows(&name_call))
@@ -118,6 +121,7 @@ fn follows(call: &NameCall) -> bool {
         NameCall::ReadLink { .. }
         | NameCall::MakeDirectory { .. }
         | NameCall::MakeSocket { .. }
+        | NameCall::MakeFifo { .. }
         | NameCall::FindSocket { .. }
         | NameCall::Unlink { .. }
         | NameCall::Rename { .. }
@@ -324,6 +328,7 @@ fn finish<M: Machine>(
         NameCall::Truncate { .. }
         | NameCall::MakeDirectory { .. }
         | NameCall::MakeSocket { .. }
+        | NameCall::MakeFifo { .. }
         | NameCall::FindSocket { .. }
         | NameCall::Unlink { .. }
         | NameCall::Rename { .. }
@@ -426,7 +431,9 @@ fn terminal_named<M: Machine>(
         NameCall::Access { .. } => Ok(Next::Done(0)),
         NameCall::Enter { .. } => Err(Errno::ENOTDIR.into()),
         NameCall::ReadLink { .. } => Err(Errno::EINVAL.into()),
-        NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. } => Err(Errno::EEXIST.into()),
+        NameCall::MakeDirectory { .. } | NameCall::MakeLink { .. } | NameCall::MakeFifo { .. } => {
+            Err(Errno::EEXIST.into())
+        }
         NameCall::MakeSocket { .. } => Err(Errno::EADDRINUSE.into()),
         NameCall::FindSocket { .. } => Err(Errno::ECONNREFUSED.into()),
         NameCall::Unlink { .. }

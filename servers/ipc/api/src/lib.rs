@@ -15,7 +15,7 @@ pub mod socket;
 pub mod sysv;
 pub mod timer;
 
-use abi::{FileId, NodeId, ServerId};
+use abi::{FileId, InodeId, NodeId, ServerId};
 use alloc::vec::Vec;
 pub use fs_api::file;
 use runtime::{cold, hot, operations};
@@ -46,6 +46,15 @@ hot! {
     pub struct SignalsMade { pub file: FileId }
 }
 hot! {
+    /// open(2) of a FIFO, whose inode is this: at the home of the inode's slot, where the pipe is. `flags`: access mode,
+    /// O_NONBLOCK. The calling node holds it. It waits for the other end, or ENXIO.
+    pub struct FifoOpen { pub inode: InodeId, pub flags: u32 }
+}
+hot! {
+    /// An open FIFO.
+    pub struct FifoOpened { pub file: FileId }
+}
+hot! {
     /// Opens the console terminal of a node with these status flags; the calling node holds it.
     pub struct TerminalOpen { pub node: NodeId, pub flags: u32 }
 }
@@ -74,6 +83,7 @@ operations! {
     67, slow, repeat: RescueEnd => ();
     68, slow, once: CounterCreate => CounterMade;
     69, slow, once: SignalsCreate => SignalsMade;
+    114, slow, once: FifoOpen => FifoOpened;
 }
 
 /// Upcall to proc: a terminal sends a signal to a process group.

@@ -22,7 +22,7 @@ use ipc_api::file::{
 use ipc_api::peer::{PutBack, REMOTE_BYTES, ReadFrom, WriteTo};
 use ipc_api::socket::{Receive, Send, SetOption, SocketCreate};
 use ipc_api::timer::{TimerCreate, TimerGet, TimerSet};
-use ipc_api::{CounterCreate, CounterMade, SignalsCreate, SignalsMade};
+use ipc_api::{CounterCreate, CounterMade, FifoOpen, SignalsCreate, SignalsMade};
 use ipc_api::{PipeCreate, PipeEnds, RescueEnd, RescueWrite, TerminalOpen, TerminalOpened};
 use runtime::{Answer, Bulk, Client, Cx, Msg, Operation, Wire};
 
@@ -69,6 +69,7 @@ impl Ipc {
             TimerSet::NUMBER => self.timer_set(cx, from, TimerSet::get(msg)?),
             TimerGet::NUMBER => self.timer_get(cx, from, TimerGet::get(msg)?),
             SignalsCreate::NUMBER => self.signals_create(cx, from, SignalsCreate::get(msg)?),
+            FifoOpen::NUMBER => self.fifo_open(cx, from, FifoOpen::get(msg)?),
             EpollCreate::NUMBER => self.epoll_create(cx, from),
             EpollControl::NUMBER => self.epoll_control(cx, from, EpollControl::get(msg)?),
             EpollWait::NUMBER => self.epoll_wait(cx, from, EpollWait::get(msg)?),
@@ -233,8 +234,8 @@ impl Ipc {
         let nonblocking = open.flags & O_NONBLOCK != 0;
         let kind = open.kind;
         let taken: Option<Taken> = match kind {
-            Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.read(cx, target, len)?,
-            Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Pipe { pipe, end } if end.reads() => self.pipe(pipe)?.read(cx, target, len)?,
+            Kind::Pipe { .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             // proc-server asks to receive.
             Kind::Socket => return Err(Errno::EOPNOTSUPP),
             Kind::Epoll | Kind::Signals => return Err(Errno::EINVAL),
@@ -260,7 +261,7 @@ impl Ipc {
         let ticket = cx.open_ticket(from)?;
         match kind {
             Kind::Pipe { pipe, .. } => {
-                self.pipe(pipe)?.wait_to_read(ticket, node, target, len);
+                self.pipe(pipe)?.wait_to_read((ticket, node, file), target, len);
             }
             Kind::Counter => self.counter(file)?.wait_to_read(ticket, node, target),
             Kind::Timer => self.timer(file)?.wait_to_read(ticket, node, target),
@@ -327,8 +328,8 @@ impl Ipc {
             return Err(Errno::ENOMEM);
         }
         let done = match kind {
-            Kind::Pipe { pipe, end: End::Write } => self.pipe(pipe)?.write(cx, &source, len)?,
-            Kind::Pipe { end: End::Read, .. } | Kind::Sysv(_) | Kind::Counter => {
+            Kind::Pipe { pipe, end } if end.writes() => self.pipe(pipe)?.write(cx, &source, len)?,
+            Kind::Pipe { .. } | Kind::Sysv(_) | Kind::Counter => {
                 return Err(Errno::EBADF);
             }
             // proc-server asks to send.
@@ -405,8 +406,10 @@ impl Ipc {
             return Err(Errno::EMSGSIZE);
         }
         match self.files.get(file, node_of(cx, from))?.kind {
-            Kind::Pipe { pipe, end: End::Read } => self.pipe(pipe)?.put_back(cx, bulk.data())?,
-            Kind::Pipe { end: End::Write, .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
+            Kind::Pipe { pipe, end } if end.reads() => {
+                self.pipe(pipe)?.put_back(cx, bulk.data())?;
+            }
+            Kind::Pipe { .. } | Kind::Sysv(_) => return Err(Errno::EBADF),
             Kind::Counter => self.counter(file)?.put_back(cx, bulk.data())?,
             Kind::Timer => self.timer(file)?.put_back(cx, bulk.data())?,
             Kind::Socket | Kind::Signals | Kind::Epoll => return Err(Errno::EOPNOTSUPP),
@@ -470,7 +473,8 @@ impl Ipc {
             return Err(Errno::EAGAIN);
         }
         let ticket = cx.open_ticket(from)?;
-        pollers.push(Poller { ticket, from: node, file, events });
+        let end = if let Kind::Pipe { end, .. } = kind { end } else { End::Both };
+        pollers.push(Poller { ticket, from: node, file, events, end });
         Ok(Answer::Pending(ticket))
     }
 

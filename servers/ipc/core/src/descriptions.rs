@@ -46,7 +46,10 @@ impl Ipc {
         }
         let stat = match self.files.get(request.file, node_of(cx, from))?.kind {
             Kind::Pipe { pipe, .. } => {
-                Stat { inode: pipe.0.raw(), mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
+                // A FIFO's inode has its number; the rest is a pipe's.
+                let inode = self.pipes.get(&pipe).and_then(|it| it.inode);
+                let inode = inode.map_or(pipe.0.raw(), |inode| inode.raw());
+                Stat { inode, mode: S_IFIFO | 0o600, links: 1, ..Stat::default() }
             }
             Kind::Socket => Stat {
                 inode: request.file.raw(),

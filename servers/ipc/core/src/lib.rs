@@ -25,6 +25,7 @@ mod calls;
 mod descriptions;
 mod epoll;
 mod event;
+mod fifo;
 mod files;
 mod forward;
 pub mod limits;
@@ -41,7 +42,7 @@ mod transfer;
 mod tty;
 mod watch;
 
-use abi::{Errno, FileId, NodeId, ServerId, SlotNo, Ticket};
+use abi::{Errno, FileId, InodeId, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use cluster::View;
@@ -73,6 +74,8 @@ use watch::{Key as Watched, Watchers};
 pub struct Ipc {
     files: Files,
     pipes: HashMap<PipeNo, Pipe>,
+    /// The pipes of FIFOs, by their inodes.
+    fifos: HashMap<InodeId, PipeNo>,
     counters: HashMap<FileId, Counter>,
     sockets: HashMap<FileId, Socket>,
     names: HashMap<Key, Named>,
@@ -128,9 +131,9 @@ impl Ipc {
                 self.arm_timers(cx);
             }
             Kind::Pipe { pipe, end } => {
-                let gone = self.pipes.get_mut(&pipe).is_some_and(|it| it.close(cx, end));
+                let gone = self.pipes.get_mut(&pipe).is_some_and(|it| it.close(cx, file, end));
                 if gone {
-                    self.pipes.remove(&pipe);
+                    self.pipe_gone(pipe);
                 }
             }
             Kind::Counter => {
@@ -337,6 +340,7 @@ impl Core for Ipc {
             || self.cancel_at_sockets(cx, ticket)
             || self.cancel_at_epolls(cx, ticket)
             || self.cancel_watch(cx, ticket)
+            || self.cancel_opening(cx, ticket)
         {
             return;
         }

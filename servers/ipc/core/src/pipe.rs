@@ -13,9 +13,10 @@ use crate::limits::{ATOMIC_BYTES, PIPE_BYTES, RETURNED_BYTES_MAX};
 use crate::transfer::{Buffer, Poller, Source, Taken, Target, Writer, fetch, wake_pollers};
 use crate::watch::note;
 use abi::linux::general::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
-use abi::{Errno, FileId, NodeId, Ticket};
+use abi::{Errno, FileId, InodeId, NodeId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use ipc_api::FifoOpened;
 use ipc_api::epoll::Changes;
 use ipc_api::file::Ready;
 use runtime::Cx;
@@ -26,14 +27,27 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum End {
     Read,
     Write,
+    /// A FIFO that is open for both.
+    Both,
+}
+
+impl End {
+    pub(crate) fn reads(self) -> bool {
+        self != Self::Write
+    }
+
+    pub(crate) fn writes(self) -> bool {
+        self != Self::Read
+    }
 }
 
 /// A pipe on its way to another home.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) read_end: FileId,
-    readable: bool,
-    writable: bool,
+    /// The inode of a FIFO.
+    pub(crate) inode: Option<InodeId>,
+    written: bool,
     changes: Changes,
     pub(crate) bytes: Vec<u8>,
 }
@@ -43,16 +57,33 @@ pub(crate) struct Saved {
 struct Reader {
     ticket: Ticket,
     from: NodeId,
+    file: FileId,
     target: Target,
     len: usize,
+}
+
+/// An open(2) of a FIFO that waits for the other end; its description is there already.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) ticket: Ticket,
+    pub(crate) from: NodeId,
+    pub(crate) file: FileId,
+    pub(crate) end: End,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pipe {
     ring: Buffer,
-    readable: bool,
-    writable: bool,
+    /// Descriptions from which it can be read, and to which it can be written.
+    read_ends: u32,
+    write_ends: u32,
+    /// There has been somebody who could write.
+    written: bool,
+    /// What names it: the end for reading, or an id that is nobody's, of a FIFO.
     read_end: FileId,
+    /// The inode of a FIFO.
+    pub(crate) inode: Option<InodeId>,
+    pub(crate) openings: Vec<Opening>,
     pub(crate) changes: Changes,
     readers: VecDeque<Reader>,
     pub(crate) writers: VecDeque<Writer>,
@@ -63,13 +94,59 @@ impl Pipe {
     pub(crate) fn new(read_end: FileId) -> Self {
         Self {
             ring: Buffer::default(),
-            readable: true,
-            writable: true,
+            read_ends: 1,
+            write_ends: 1,
+            written: true,
             read_end,
+            inode: None,
+            openings: Vec::new(),
             changes: Changes::default(),
             readers: VecDeque::new(),
             writers: VecDeque::new(),
             pollers: Vec::new(),
+        }
+    }
+
+    /// That of a FIFO, which nobody has open yet.
+    pub(crate) fn fifo(read_end: FileId, inode: InodeId) -> Self {
+        let inode = Some(inode);
+        Self { read_ends: 0, write_ends: 0, written: false, inode, ..Self::new(read_end) }
+    }
+
+    fn readable(&self) -> bool {
+        self.read_ends > 0
+    }
+
+    fn writable(&self) -> bool {
+        self.write_ends > 0
+    }
+
+    /// A FIFO is open once more: who waited for this end has it.
+    pub(crate) fn opened(&mut self, cx: &mut Cx<'_>, end: End) {
+        self.count(end);
+        self.openings.retain(|it| {
+            let meets = if it.end == End::Read { end.writes() } else { end.reads() };
+            if meets {
+                cx.complete(it.ticket, Ok(FifoOpened { file: it.file }));
+            }
+            !meets
+        });
+        self.wake(cx);
+    }
+
+    /// One more description.
+    pub(crate) fn count(&mut self, end: End) {
+        self.read_ends += u32::from(end.reads());
+        self.write_ends += u32::from(end.writes());
+        self.written |= end.writes();
+    }
+
+    /// Whether an open(2) for this end has to wait for the other.
+    pub(crate) fn lacks_other(&self, end: End) -> bool {
+        match end {
+            End::Read => !self.writable(),
+            End::Write => !self.readable(),
+            End::Both => false,
         }
     }
 
@@ -90,7 +167,7 @@ impl Pipe {
         target: Target,
         len: usize,
     ) -> Result<Option<Taken>, Errno> {
-        if len == 0 || (self.ring.is_empty() && !self.writable) {
+        if len == 0 || (self.ring.is_empty() && !self.writable()) {
             return Ok(Some(Taken::nothing()));
         }
         if self.ring.is_empty() || !self.readers.is_empty() {
@@ -117,12 +194,11 @@ impl Pipe {
 
     pub(crate) fn wait_to_read(
         &mut self,
-        ticket: Ticket,
-        from: NodeId,
+        (ticket, from, file): (Ticket, NodeId, FileId),
         target: Target,
         len: usize,
     ) {
-        self.readers.push_back(Reader { ticket, from, target, len });
+        self.readers.push_back(Reader { ticket, from, file, target, len });
     }
 
     /// Writes what goes in now; the number of bytes.
@@ -132,7 +208,7 @@ impl Pipe {
         source: &Source,
         len: usize,
     ) -> Result<usize, Errno> {
-        if !self.readable {
+        if !self.readable() {
             return Err(Errno::EPIPE);
         }
         if !self.writers.is_empty() {
@@ -181,7 +257,7 @@ impl Pipe {
     }
 
     fn serve_reader(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.ring.is_empty() && self.writable {
+        if self.ring.is_empty() && self.writable() {
             return false;
         }
         let Some(reader) = self.readers.pop_front() else { return false };
@@ -194,7 +270,7 @@ impl Pipe {
 
     fn serve_writer(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(mut writer) = self.writers.pop_front() else { return false };
-        if !self.readable {
+        if !self.readable() {
             writer.end(cx, Err(Errno::EPIPE));
             return true;
         }
@@ -221,10 +297,7 @@ impl Pipe {
 
     fn wake(&mut self, cx: &mut Cx<'_>) {
         let mut pollers = core::mem::take(&mut self.pollers);
-        wake_pollers(cx, &mut pollers, |poller| {
-            let end = if poller.file == self.read_end { End::Read } else { End::Write };
-            self.poll(end, poller.events)
-        });
+        wake_pollers(cx, &mut pollers, |poller| self.poll(poller.end, poller.events));
         self.pollers = pollers;
         note(cx, self.read_end);
     }
@@ -232,55 +305,63 @@ impl Pipe {
     /// Which of `events` hold; POLLERR and POLLHUP always count.
     pub(crate) fn poll(&self, end: End, events: u32) -> u32 {
         let mut ready = 0;
-        match end {
-            End::Read => {
-                if !self.ring.is_empty() {
-                    ready |= POLLIN | POLLRDNORM;
-                }
-                if !self.writable {
-                    ready |= POLLHUP;
-                }
+        if end.reads() {
+            if !self.ring.is_empty() {
+                ready |= POLLIN | POLLRDNORM;
             }
-            End::Write => {
-                if self.room() >= ATOMIC_BYTES {
-                    ready |= POLLOUT | POLLWRNORM;
-                }
-                if !self.readable {
-                    ready |= POLLERR;
-                }
+            if !self.writable() && self.written {
+                ready |= POLLHUP;
+            }
+        }
+        if end.writes() {
+            if self.room() >= ATOMIC_BYTES {
+                ready |= POLLOUT | POLLWRNORM;
+            }
+            if !self.readable() {
+                ready |= POLLERR;
             }
         }
         ready & (events | POLLERR | POLLHUP)
     }
 
-    /// An end has no holder any more. True if the pipe is gone.
-    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, end: End) -> bool {
-        let file = self.read_end;
-        match end {
-            End::Read => {
-                self.readable = false;
-                self.changes.outs = self.changes.outs.wrapping_add(1);
-                for reader in self.readers.drain(..) {
-                    cx.complete::<()>(reader.ticket, Err(Errno::EBADF));
-                }
+    /// A description has no holder any more. True if the pipe is gone.
+    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, file: FileId, end: End) -> bool {
+        if end.reads() {
+            self.read_ends = self.read_ends.saturating_sub(1);
+            self.changes.outs = self.changes.outs.wrapping_add(u32::from(!self.readable()));
+        }
+        if end.writes() {
+            self.write_ends = self.write_ends.saturating_sub(1);
+            self.changes.ins = self.changes.ins.wrapping_add(u32::from(!self.writable()));
+        }
+        self.readers.retain(|reader| {
+            if reader.file == file {
+                cx.complete::<()>(reader.ticket, Err(Errno::EBADF));
             }
-            End::Write => {
-                self.writable = false;
-                self.came();
-                for writer in self.writers.drain(..) {
-                    writer.end(cx, Err(Errno::EBADF));
-                }
+            reader.file != file
+        });
+        let writers = core::mem::take(&mut self.writers);
+        for writer in writers {
+            if writer.file == file {
+                writer.end(cx, Err(Errno::EBADF));
+            } else {
+                self.writers.push_back(writer);
             }
         }
         self.pollers.retain(|poller| {
-            let closed = (poller.file == file) == (end == End::Read);
-            if closed {
+            if poller.file == file {
                 cx.complete::<()>(poller.ticket, Err(Errno::EBADF));
             }
-            !closed
+            poller.file != file
+        });
+        self.openings.retain(|it| {
+            if it.file == file {
+                cx.complete::<()>(it.ticket, Err(Errno::EBADF));
+            }
+            it.file != file
         });
         self.pump(cx);
-        !self.readable && !self.writable
+        !self.readable() && !self.writable()
     }
 
     /// Ends a waiting call, if it waits here.
@@ -318,16 +399,17 @@ impl Pipe {
 
     /// What goes along to another home.
     pub(crate) fn saved(&self) -> Saved {
-        let Self { readable, writable, read_end, changes, .. } = *self;
-        Saved { read_end, readable, writable, changes, bytes: self.ring.to_vec() }
+        let Self { read_end, inode, written, changes, .. } = *self;
+        Saved { read_end, inode, written, changes, bytes: self.ring.to_vec() }
     }
 
     /// A pipe that came from another home.
     pub(crate) fn restored(saved: &Saved) -> Self {
         let mut pipe = Self::new(saved.read_end);
         pipe.ring.extend(&saved.bytes);
-        pipe.readable = saved.readable;
-        pipe.writable = saved.writable;
+        // Its descriptions are counted as they come.
+        (pipe.read_ends, pipe.write_ends) = (0, 0);
+        (pipe.inode, pipe.written) = (saved.inode, saved.written);
         pipe.changes = saved.changes;
         pipe
     }

@@ -25,6 +25,7 @@ use crate::timer::{self, Timer};
 use abi::{Errno, FileId, NodeId, SlotNo};
 use alloc::vec::Vec;
 use cluster::View;
+use ipc_api::FifoOpen;
 use ipc_api::between::{
     Claim, Deliver, Enqueue, Lookup, ReceiveFor, Refuse, Register, Return, SendFrom, Unregister,
 };
@@ -70,14 +71,21 @@ impl State {
     fn is_sound(&self, slot: SlotNo) -> bool {
         let Self { pipes, counters, sockets, names, files, epolls, timers, sysv } = self;
         let pipe_sound = |pipe: &Saved| {
-            pipe.read_end.slot() == slot && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
+            pipe.read_end.slot() == slot
+                && pipe.inode.is_none_or(|inode| inode.slot() == slot)
+                && pipe.bytes.len() <= PIPE_BYTES + RETURNED_BYTES_MAX
         };
         let file_sound = |file: &SavedFile| {
             file.id.slot() == slot
                 && match file.kind {
                     Kind::Pipe { pipe, end } => {
-                        pipes.iter().any(|it| PipeNo(it.read_end) == pipe)
-                            && (end == End::Read) == (file.id == pipe.0)
+                        let found = pipes.iter().find(|it| PipeNo(it.read_end) == pipe);
+                        found.is_some_and(|it| {
+                            // Other ids than its own name those who have a FIFO open.
+                            let named = file.id == pipe.0;
+                            let unnamed = end != End::Both && (end == End::Read) == named;
+                            if it.inode.is_some() { !named } else { unnamed }
+                        })
                     }
                     Kind::Counter => counters.iter().any(|counter| counter.file == file.id),
                     Kind::Socket => sockets.iter().any(|socket| socket.file == file.id),
@@ -143,6 +151,7 @@ fn about(op: u16, msg: &Msg) -> Result<About, Errno> {
             let Register { name: it, kind, .. } = Register::get(msg)?;
             return name(&it, kind);
         }
+        FifoOpen::NUMBER => return Ok(About::Name(FifoOpen::get(msg)?.inode.slot())),
         Unregister::NUMBER => {
             let Unregister { name: it, kind, .. } = Unregister::get(msg)?;
             return name(&it, kind);
@@ -234,6 +243,7 @@ impl Ipc {
         if self.has_too_much(slot) || self.has_jobs_in(slot) || self.has_adding_in(slot) {
             return Export::Stays;
         }
+        self.send_openings_away(cx, slot);
         let mut files = Vec::new();
         for (id, file) in self.files.in_slot(slot) {
             if file.kind == Kind::Terminal {
@@ -316,7 +326,11 @@ impl Ipc {
             return;
         };
         for saved in &pipes {
-            self.pipes.insert(PipeNo(saved.read_end), Pipe::restored(saved));
+            let number = PipeNo(saved.read_end);
+            self.pipes.insert(number, Pipe::restored(saved));
+            if let Some(inode) = saved.inode {
+                self.fifos.insert(inode, number);
+            }
         }
         for saved in &counters {
             self.counters.insert(saved.file, Counter::restored(saved));
@@ -336,6 +350,11 @@ impl Ipc {
         for SavedFile { id, kind, flags, holders, listener } in files {
             // Who left with this view holds nothing any more.
             let stays = |node| old.keeps(cx.view(), node);
+            if let Kind::Pipe { pipe, end } = kind
+                && let Some(pipe) = self.pipes.get_mut(&pipe)
+            {
+                pipe.count(end);
+            }
             let holders = holders.into_iter().filter(|(node, _)| stays(*node)).collect();
             self.files.insert(id, OpenFile { kind, flags, holders, listener });
         }
@@ -347,6 +366,7 @@ impl Ipc {
     pub(crate) fn forget_slot(&mut self, slot: SlotNo) {
         self.files.forget_slot(slot);
         self.pipes.retain(|pipe, _| pipe.0.slot() != slot);
+        self.fifos.retain(|inode, _| inode.slot() != slot);
         self.counters.retain(|file, _| file.slot() != slot);
         self.sysv.forget_slot(slot);
         self.timers.retain(|file, _| file.slot() != slot);

@@ -2,6 +2,7 @@
 //! Moving bytes between a buffer and a program, which may be on another node.
 
 use crate::limits::{KEPT_BYTES_MAX, TRANSFER_BYTES};
+use crate::pipe::End;
 use abi::{Errno, FileId, NodeId, SpaceId, Ticket};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -216,6 +217,8 @@ pub(crate) struct Poller {
     pub(crate) from: NodeId,
     pub(crate) file: FileId,
     pub(crate) events: u32,
+    /// Which end of a pipe it looks at; of other files both.
+    pub(crate) end: End,
 }
 
 /// Ends the polls that `ready` satisfies.

@@ -6,6 +6,7 @@ mod extras;
 mod locks;
 mod poll;
 mod procfs;
+mod signals;
 mod sockets;
 mod sysv;
 mod transfer;

@@ -4,6 +4,7 @@
 mod counters;
 mod epoll;
 mod epoll_apart;
+mod fifos;
 mod internet;
 mod memory;
 mod moves;
