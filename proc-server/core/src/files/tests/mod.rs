@@ -2,6 +2,7 @@
 //! Calls on files against scripted servers.
 
 mod extras;
+mod internet;
 mod locks;
 mod poll;
 mod procfs;
