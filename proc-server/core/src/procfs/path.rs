@@ -23,6 +23,10 @@ pub enum Name {
     Descriptors(u32),
     /// `/proc/PID/fd/N`.
     Descriptor(u32, u64),
+    /// `/proc/net`.
+    Net,
+    /// A file of `/proc/net`.
+    InNet(InNet),
     /// `/sys/cluster`.
     Cluster,
     /// A file of `/sys/cluster`.
@@ -109,6 +113,17 @@ names! {
     }
 }
 names! {
+    /// Files of `/proc/net`.
+    InNet {
+        /// Interfaces.
+        Dev = "dev",
+        /// Their addresses of IPv6.
+        IfInet6 = "if_inet6",
+        /// Routes.
+        Route = "route",
+    }
+}
+names! {
     /// Files of `/sys/cluster`.
     InCluster {
         /// Calls that are not implemented, and how often they were made on this node.
@@ -130,6 +145,10 @@ pub fn parse(path: &str) -> Result<(Name, String), Errno> {
         Some("proc") => match parts.next() {
             None => Name::Root,
             Some("self") => Name::Myself,
+            Some("net") => match parts.next() {
+                None => Name::Net,
+                Some(part) => Name::InNet(InNet::from_name(part).ok_or(Errno::ENOENT)?),
+            },
             Some(part) => match number(part) {
                 Some(pid) => in_process(pid, &mut parts)?,
                 None => Name::Top(Top::from_name(part).ok_or(Errno::ENOENT)?),
@@ -149,8 +168,10 @@ pub fn parse(path: &str) -> Result<(Name, String), Errno> {
     match name {
         Name::Myself | Name::Link(..) | Name::Descriptor(..) => Ok((name, rest)),
         _ if rest.is_empty() => Ok((name, rest)),
-        Name::Root | Name::Process(_) | Name::Descriptors(_) | Name::Cluster => Err(Errno::ENOENT),
-        Name::Top(_) | Name::Of(..) | Name::InCluster(_) => Err(Errno::ENOTDIR),
+        Name::Root | Name::Process(_) | Name::Descriptors(_) | Name::Cluster | Name::Net => {
+            Err(Errno::ENOENT)
+        }
+        Name::Top(_) | Name::Of(..) | Name::InCluster(_) | Name::InNet(_) => Err(Errno::ENOTDIR),
     }
 }
 
@@ -185,13 +206,22 @@ impl Name {
             | Self::Link(pid, _)
             | Self::Descriptors(pid)
             | Self::Descriptor(pid, _) => Some(pid),
-            Self::Root | Self::Myself | Self::Top(_) | Self::Cluster | Self::InCluster(_) => None,
+            Self::Root
+            | Self::Myself
+            | Self::Top(_)
+            | Self::Net
+            | Self::InNet(_)
+            | Self::Cluster
+            | Self::InCluster(_) => None,
         }
     }
 
     /// Whether it is a directory.
     pub const fn is_directory(self) -> bool {
-        matches!(self, Self::Root | Self::Process(_) | Self::Descriptors(_) | Self::Cluster)
+        matches!(
+            self,
+            Self::Root | Self::Process(_) | Self::Descriptors(_) | Self::Cluster | Self::Net
+        )
     }
 
     /// Whether it is a symbolic link.
@@ -210,8 +240,10 @@ impl Name {
             Self::Root => (0, 1),
             Self::Myself => (0, 2),
             Self::Cluster => (0, 3),
+            Self::Net => (0, 4),
             Self::Top(top) => (0, 0x100 + top.number()),
             Self::InCluster(file) => (0, 0x200 + file.number()),
+            Self::InNet(file) => (0, 0x300 + file.number()),
             Self::Process(pid) => (pid, 1),
             Self::Descriptors(pid) => (pid, 2),
             Self::Of(pid, file) => (pid, 0x100 + file.number()),
@@ -231,6 +263,8 @@ mod tests {
         let named = |path| parse(path).map(|(name, _)| name);
         assert_eq!(named("/proc"), Ok(Name::Root));
         assert_eq!(named("/proc/meminfo"), Ok(Name::Top(Top::Meminfo)));
+        assert_eq!(named("/proc/net"), Ok(Name::Net));
+        assert_eq!(named("/proc/net/dev"), Ok(Name::InNet(InNet::Dev)));
         assert_eq!(named("/proc/12/"), Ok(Name::Process(12)));
         assert_eq!(named("/proc/12/stat"), Ok(Name::Of(12, Of::Stat)));
         assert_eq!(named("/proc/12/fd"), Ok(Name::Descriptors(12)));
@@ -244,7 +278,15 @@ mod tests {
 
     #[test]
     fn names_that_do_not_exist_are_errors() {
-        for path in ["/proc/x", "/proc/012", "/proc/-1", "/proc/1/x", "/sys/cluster/x", "/etc"] {
+        for path in [
+            "/proc/x",
+            "/proc/012",
+            "/proc/-1",
+            "/proc/1/x",
+            "/proc/net/x",
+            "/sys/cluster/x",
+            "/etc",
+        ] {
             assert_eq!(parse(path), Err(Errno::ENOENT), "{path}");
         }
         assert_eq!(parse("/proc/meminfo/x"), Err(Errno::ENOTDIR));

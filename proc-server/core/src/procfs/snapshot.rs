@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What names below `/proc` hold at this moment, on the node that knows it.
 
-use super::path::{InCluster, Link, Name, Of, Top};
+use super::path::{InCluster, InNet, Link, Name, Of, Top};
 use super::text::{self, Facts};
 use crate::ProcCore;
 use crate::cluster::Place;
@@ -60,6 +60,12 @@ impl<M: Machine> ProcCore<M> {
                 };
                 Ok(Snapshot::Directory(InCluster::ALL.iter().map(entry).collect()))
             }
+            Name::Net => {
+                let entry =
+                    |(name, file): &(&str, InNet)| entry(Name::InNet(*file).inode(), DT_REG, name);
+                Ok(Snapshot::Directory(InNet::ALL.iter().map(entry).collect()))
+            }
+            Name::InNet(file) => Ok(Snapshot::Text(text::net(file).into())),
             Name::Top(top) => Ok(Snapshot::Text(self.top(cx, top)?.into_bytes())),
             Name::InCluster(InCluster::Nodes) => Ok(Snapshot::Text(nodes(cx).into_bytes())),
             Name::InCluster(InCluster::Unimplemented) => {
@@ -112,9 +118,13 @@ impl<M: Machine> ProcCore<M> {
                 Directory::Elsewhere(path) => Snapshot::Link(path.clone()),
             }),
             Name::Of(_, file) => self.file_of(cx, process, file),
-            Name::Root | Name::Myself | Name::Top(_) | Name::Cluster | Name::InCluster(_) => {
-                Err(Errno::ENOENT)
-            }
+            Name::Root
+            | Name::Myself
+            | Name::Top(_)
+            | Name::Net
+            | Name::InNet(_)
+            | Name::Cluster
+            | Name::InCluster(_) => Err(Errno::ENOENT),
         }
     }
 
@@ -210,8 +220,10 @@ fn entry(inode: u64, kind: u8, name: &str) -> Entry {
 /// The entries of `/proc` that are not processes.
 fn top_entries() -> Vec<Entry> {
     let dots = [".", ".."].map(|name| entry(Name::Root.inode(), DT_DIR, name));
+    let net = entry(Name::Net.inode(), DT_DIR, "net");
     let files = Top::ALL.iter().map(|(name, top)| entry(Name::Top(*top).inode(), DT_REG, name));
-    dots.into_iter().chain([entry(Name::Myself.inode(), DT_LNK, "self")]).chain(files).collect()
+    let own = entry(Name::Myself.inode(), DT_LNK, "self");
+    dots.into_iter().chain([own, net]).chain(files).collect()
 }
 
 /// The entry of a process in `/proc`.

@@ -4,6 +4,7 @@
 //! # Source
 //! proc(5). Fields that we do not know read 0, as that page says of many of them.
 
+use super::path::InNet;
 use crate::layout::time::{NS_PER_S, TICKS_PER_S};
 use abi::limits::PAGE_BYTES;
 use alloc::format;
@@ -274,6 +275,23 @@ pub const MOUNTS: &str = "korrigan / korrigan rw 0 0\nproc /proc proc rw 0 0\n";
 
 /// `/proc/filesystems`.
 pub const FILESYSTEMS: &str = "nodev\tproc\nnodev\tkorrigan\n";
+
+/// `/proc/net`: the loopback. What goes over it is counted nowhere.
+pub const fn net(file: InNet) -> &'static str {
+    match file {
+        InNet::Dev => {
+            "Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls \
+             carrier compressed
+    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+"
+        }
+        InNet::IfInet6 => "00000000000000000000000000000001 01 80 10 80       lo\n",
+        InNet::Route => {
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+        }
+    }
+}
 
 /// Appends; a string takes everything.
 pub fn put(out: &mut String, text: core::fmt::Arguments<'_>) {

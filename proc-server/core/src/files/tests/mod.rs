@@ -3,6 +3,7 @@
 
 mod epoll;
 mod extras;
+mod internet;
 mod locks;
 mod poll;
 mod procfs;

@@ -46,7 +46,9 @@ fn socketpair_makes_two_descriptors() {
     let made = world.last::<SocketPair>();
     assert_eq!((made.kind, made.flags), (SocketType::Packet, O_NONBLOCK));
     for (args, errno) in [
-        ([16, 3, 0], Errno::EAFNOSUPPORT),
+        ([17, 1, 0], Errno::EAFNOSUPPORT),
+        ([2, 1, 17], Errno::EPROTONOSUPPORT),
+        ([2, 3, 1], Errno::EPROTONOSUPPORT),
         ([1, 0x101, 0], Errno::EINVAL),
         ([1, 1, 6], Errno::EPROTONOSUPPORT),
         ([1, 9, 0], Errno::ESOCKTNOSUPPORT),
