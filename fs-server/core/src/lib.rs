@@ -20,7 +20,6 @@ extern crate std;
 
 mod data;
 mod device;
-mod extents;
 mod extras;
 mod files;
 mod inode;
