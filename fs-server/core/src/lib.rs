@@ -20,6 +20,7 @@ extern crate std;
 
 mod data;
 mod device;
+mod disk;
 mod extras;
 mod files;
 mod inode;

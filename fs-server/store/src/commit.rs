@@ -54,6 +54,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) filled: &'a mut Option<bool>,
     /// There was no block for some page.
     pub(crate) short: &'a mut bool,
+    /// The client wants all to be said again.
+    pub(crate) anew: &'a mut bool,
 }
 
 /// The disk failed, or what there is does not fit an area.
@@ -183,11 +185,15 @@ impl Desk<'_> {
 
     /// Fills a batch; whether it commits, as nothing is left.
     fn fill(&mut self, outside: &mut impl Outside) -> Result<bool, Failed> {
-        if !self.log.has_room(self.layout) {
-            if !self.log.counts {
+        let anew = core::mem::take(self.anew);
+        if anew || !self.log.has_room(self.layout) {
+            if self.log.counts {
+                self.log.turn();
+            } else if anew {
+                self.log.again();
+            } else {
                 return Err(Failed);
             }
-            self.log.turn();
             self.files.say_all();
             outside.all_again();
         }

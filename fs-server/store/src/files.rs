@@ -297,7 +297,7 @@ impl Files {
                 claimed
             });
         }
-        self.files.retain(|_, file| !file.runs.is_empty());
+        self.files.retain(|_, file| !file.runs.is_empty() || file.dirty.pages() > 0);
         dropped
     }
 

@@ -43,6 +43,11 @@ impl Log {
         };
     }
 
+    /// Begins the area anew, of which nothing counts yet.
+    pub(crate) fn again(&mut self) {
+        *self = Self { epoch: self.epoch + 1, at: 0, number: 0, flushed: 0, ..*self };
+    }
+
     /// The header of the next batch.
     pub(crate) fn header(&self, commits: bool) -> Header {
         let Self { epoch, nonce, number, flushed, .. } = *self;

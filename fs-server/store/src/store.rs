@@ -42,6 +42,9 @@ pub trait Outside {
     /// The journal begins anew: all records are wanted again.
     fn all_again(&mut self);
 
+    /// A pass begins: pages that are dirty now are written before any record that is wanted next.
+    fn begins(&mut self) {}
+
     /// A record that was found, in the order in which they were written.
     ///
     /// # Errors
@@ -81,6 +84,7 @@ pub struct Store {
     /// The last one for which blocks were missing, and whether they are for the one under way.
     ended_short: u64,
     short: bool,
+    anew: bool,
     buf: Vec<u8>,
     filled: Option<bool>,
 }
@@ -103,10 +107,16 @@ impl Store {
             wanted: false,
             ended_short: 0,
             short: false,
+            anew: false,
             // For as long as the store lives: later the heap may have no room for it in one piece.
             buf: Vec::with_capacity(WINDOW_BYTES),
             filled: None,
         }
+    }
+
+    /// The journal is to begin anew with the next batch, and all be said again.
+    pub fn begin_anew(&mut self) {
+        self.anew = true;
     }
 
     /// Whether pages wait to be written.
@@ -241,6 +251,7 @@ impl Store {
         let State::Open { log, pass } = &mut self.state else { return false };
         if matches!(pass, Pass::Idle) && core::mem::take(&mut self.wanted) {
             self.begun += 1;
+            outside.begins();
             *pass = Pass::Writing { from: (0, 0), wrote: false };
         }
         let mut desk = Desk {
@@ -251,6 +262,7 @@ impl Store {
             buf: &mut self.buf,
             filled: &mut self.filled,
             short: &mut self.short,
+            anew: &mut self.anew,
         };
         let failed = *pass != Pass::Over && pass.advance(&mut desk, outside).is_err();
         let over = *pass == Pass::Over;

@@ -208,6 +208,7 @@ impl Run {
         let kind = self.world.below(10);
         for _ in 0..=if kind < 5 { self.world.below(3) } else { 0 } {
             match kind {
+                0 if self.world.below(20) == 0 => self.store.begin_anew(),
                 0..4 => {
                     let key = self.world.below(40) as u32;
                     let len = self.world.below(3000) as usize;

@@ -12,6 +12,7 @@ mod run;
 
 use crate::FsCore;
 use crate::data::{Sink, Source};
+use crate::disk::DiskWork;
 use crate::limits::{JOBS_MAX, TURNS_MAX};
 use crate::tree::Listing;
 use crate::walk::{NameOp, Stop, Walk};
@@ -109,6 +110,10 @@ pub(crate) enum Waiting {
     ReadBack { ticket: Ticket, file: FileId, space: SpaceId, addr: u64 },
     /// ObjectOf.
     Behind(Ticket, SlotNo),
+    /// The disk server, for the store; or a page for it.
+    Disk(DiskWork),
+    /// Another node's disk, for a call that waits for it.
+    Synced(u64, NodeId),
 }
 
 /// A directory of the image gets a writable part; the job goes on when everyone has heard.
@@ -212,6 +217,17 @@ impl FsCore {
         }
     }
 
+    /// Whether a job with this ticket waits for a view, or for a file to be read: it does no more.
+    pub(crate) fn cancel_waiting(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Job(job, Stop::View) if job.ticket == Some(ticket));
+        let found = self.waiting.iter().find(|(_, waiting)| is_it(waiting));
+        let Some(cookie) = found.map(|(cookie, _)| *cookie) else { return false };
+        if let Some(Waiting::Job(job, _)) = self.waiting.remove(&cookie) {
+            fail(cx, &job, Errno::ECANCELED);
+        }
+        true
+    }
+
     fn wait_for(&mut self, cx: &mut Cx<'_>, job: Box<Job>, stop: Stop, cookie: u64) {
         match &stop {
             // Asked already, or over: nothing more to ask.
@@ -251,7 +267,11 @@ impl FsCore {
     }
 }
 
-fn end(cx: &mut Cx<'_>, ticket: impl Into<Option<Ticket>>, result: Result<Reply, Errno>) {
+pub(crate) fn end(
+    cx: &mut Cx<'_>,
+    ticket: impl Into<Option<Ticket>>,
+    result: Result<Reply, Errno>,
+) {
     let Some(ticket) = ticket.into() else { return };
     match result {
         Ok(reply) => cx.complete_bulk(ticket, Ok(Raw(reply.msg)), reply.data),

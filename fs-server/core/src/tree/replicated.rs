@@ -10,9 +10,11 @@ use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOU
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+use fs_api::peer::ITSELF;
 use serde::{Deserialize, Serialize};
 
 /// What a step has changed. Something may stand here twice: most steps have no backup to tell, and should not
@@ -136,6 +138,7 @@ impl Tree {
             self.inodes
                 .insert(id, Inode { meta, links, opens: 0, body, extras: Extras::default() });
         }
+        self.touched.inode(id);
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
         match (&mut inode.body, shape) {
@@ -201,6 +204,7 @@ impl Tree {
         let inode = self.inodes.get_mut(&dir).ok_or(Errno::EPROTO)?;
         let Body::Directory(folder) = &mut inode.body else { return Err(Errno::EPROTO) };
         let before = folder.entries.len();
+        self.touched.names.push((dir, name.clone()));
         folder.set(name, entry)?;
         self.names = self.names + folder.entries.len() - before;
         if Lower::is_lower(dir) {
@@ -211,6 +215,7 @@ impl Tree {
 
     /// An inode of another home is no more.
     pub fn drop_copy(&mut self, id: InodeId) {
+        self.touched.inode(id);
         let gone = self.inodes.remove(&id);
         self.extra_bytes -= gone.as_ref().map_or(0, |inode| inode.extras.bytes());
         match gone.map(|inode| inode.body) {
@@ -238,6 +243,7 @@ impl Tree {
         let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::EPROTO) };
         let more = file.extents.add(pages);
         self.charge(more, 0);
+        self.touched.written.push((id, range));
         Ok(())
     }
 
@@ -324,6 +330,49 @@ impl Tree {
             Body::Directory(_) | Body::Link(_) | Body::Socket => return Err(Errno::ESTALE),
         }
         Ok(())
+    }
+
+    /// All inodes here, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (InodeId, &Inode)> {
+        self.inodes.iter().map(|(id, inode)| (*id, inode))
+    }
+
+    /// The inodes of a slot, in no order.
+    pub fn ids_in(&self, slot: SlotNo) -> Vec<InodeId> {
+        self.inodes.keys().filter(|id| id.slot() == slot).copied().collect()
+    }
+
+    /// The slots that have inodes.
+    pub fn slots(&self) -> BTreeSet<SlotNo> {
+        self.inodes.keys().map(|id| id.slot()).collect()
+    }
+
+    /// Files that programs have mapped to write, and have their bytes here.
+    pub fn mapped(&self) -> Vec<InodeId> {
+        let mapped = |inode: &Inode| matches!(&inode.body, Body::File(file) if file.mapped);
+        self.all().filter(|(_, inode)| mapped(inode)).map(|(id, _)| id).collect()
+    }
+
+    /// The directories of the image of a slot that was found on the disk have writable parts: whatever may have
+    /// been changed of them was.
+    pub fn overlay_found(&mut self, slot: SlotNo) {
+        let mut places = Vec::new();
+        for id in self.ids_in(slot).into_iter().filter(|id| Lower::is_lower(*id)) {
+            let Ok(Body::Directory(folder)) = self.inode(id).map(|inode| &inode.body) else {
+                continue;
+            };
+            places.push((id, ITSELF));
+            places.extend(folder.entries.keys().map(|name| (id, self.place(id, name))));
+        }
+        for (id, place) in places {
+            // It is a directory of the image, or nothing of it was found.
+            let _ = self.overlay(id, place);
+        }
+    }
+
+    /// Files may have no more pages than there are.
+    pub fn bound_pages(&mut self, pages: u64) {
+        self.pages_max = self.pages_max.min(pages);
     }
 
     /// Files with the objects that hold their bytes here, in no order.
