@@ -241,12 +241,14 @@ impl FsCore {
         self.disk_moved(cx, None);
     }
 
-    /// The end of a step: the journal is to be told what it changed.
+    /// The end of a step, or before it is to be safe: the journal is to be told what it changed.
     pub(crate) fn note_changes(&mut self, cx: &mut Cx<'_>) {
         let Some(store) = &mut self.disk.store else { return };
-        let (touched, unsaid) = (&self.tree.touched, &mut self.disk.unsaid);
+        let unsaid = &mut self.disk.unsaid;
+        let mut all = core::mem::take(&mut self.tree.touched);
+        let touched = all.note();
         let room = touched.room.iter().map(|(id, ..)| id);
-        for id in touched.inodes.iter().chain(&touched.extras).chain(room).copied() {
+        for id in touched.inodes.iter().chain(touched.extras).chain(room).copied() {
             unsaid.inode(id);
             match self.tree.inode(id).map(|inode| &inode.body) {
                 Ok(Body::File(file)) if store.has(id.raw()) => {
@@ -259,20 +261,21 @@ impl FsCore {
                 }
             }
         }
-        for (dir, name) in &touched.names {
+        for (dir, name) in touched.names {
             unsaid.name(*dir, name.clone());
         }
-        for (id, pages, taken) in &touched.room {
+        for (id, pages, taken) in touched.room {
             if !taken {
                 store.forget(id.raw(), pages.clone());
             }
         }
-        for (id, range) in &touched.written {
+        for (id, range) in touched.written {
             if let Ok(file) = self.tree.file(*id) {
                 let end = range.end.min(file.size).div_ceil(PAGE);
                 store.dirty(id.raw(), range.start / PAGE..end.max(range.start / PAGE));
             }
         }
+        self.tree.touched = all;
         if unsaid.too_much {
             store.begin_anew();
         }

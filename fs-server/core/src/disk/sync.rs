@@ -18,6 +18,27 @@ use alloc::vec::Vec;
 use fs_api::peer::SyncDisk;
 use runtime::{Answer, Client, Cx, NodeReply};
 
+/// For whom it is done.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    /// Who asks now.
+    Asks(Client),
+    /// Who asked before.
+    Waits(Ticket),
+}
+
+impl From<Client> for Who {
+    fn from(client: Client) -> Self {
+        Self::Asks(client)
+    }
+}
+
+impl From<Ticket> for Who {
+    fn from(ticket: Ticket) -> Self {
+        Self::Waits(ticket)
+    }
+}
+
 /// A call that waits.
 struct Sync {
     ticket: Ticket,
@@ -44,7 +65,7 @@ impl FsCore {
     pub(crate) fn sync_file(
         &mut self,
         cx: &mut Cx<'_>,
-        from: Client,
+        who: impl Into<Who>,
         inode: InodeId,
         reply: Reply,
     ) -> Answer {
@@ -52,20 +73,20 @@ impl FsCore {
             self.dirty_all(inode);
         }
         let others = cx.view().slot(inode.slot()).backup;
-        self.sync(cx, from, Some(inode.slot()), others.into_iter().collect(), reply)
+        self.sync(cx, who.into(), Some(inode.slot()), others.into_iter().collect(), reply)
     }
 
     /// sync(2): all that any node has.
     pub(crate) fn sync_all(&mut self, cx: &mut Cx<'_>, from: Client) -> Answer {
         let others = self.tree.others().collect();
         self.dirty_mapped();
-        self.sync(cx, from, None, others, Reply::default())
+        self.sync(cx, from.into(), None, others, Reply::default())
     }
 
     /// The same for what this node has, as another one asks.
     pub(crate) fn sync_disk(&mut self, cx: &mut Cx<'_>, from: Client) -> Answer {
         self.dirty_mapped();
-        self.sync(cx, from, None, Vec::new(), Reply::default())
+        self.sync(cx, from.into(), None, Vec::new(), Reply::default())
     }
 
     fn dirty_all(&mut self, inode: InodeId) {
@@ -86,20 +107,29 @@ impl FsCore {
     fn sync(
         &mut self,
         cx: &mut Cx<'_>,
-        from: Client,
+        who: Who,
         slot: Option<SlotNo>,
         others: Vec<NodeId>,
         reply: Reply,
     ) -> Answer {
         cx.sync();
+        self.note_changes(cx);
         let own = self.run_store(cx, |store, out| store.sync(out));
         if own.is_none() && others.is_empty() {
+            if let Who::Waits(ticket) = who {
+                crate::job::end(cx, ticket, Ok(reply));
+                return Answer::Pending(ticket);
+            }
             return Answer::Done(reply.msg);
         }
         if self.disk.syncs.open.len() >= SYNCS_MAX {
             return Answer::Failed(Errno::EAGAIN);
         }
-        let ticket = match cx.open_ticket(from) {
+        let ticket = match who {
+            Who::Asks(client) => cx.open_ticket(client),
+            Who::Waits(ticket) => Ok(ticket),
+        };
+        let ticket = match ticket {
             Ok(ticket) => ticket,
             Err(errno) => return Answer::Failed(errno),
         };

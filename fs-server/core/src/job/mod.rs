@@ -16,6 +16,7 @@ use crate::disk::DiskWork;
 use crate::limits::{JOBS_MAX, TURNS_MAX};
 use crate::tree::Listing;
 use crate::walk::{NameOp, Stop, Walk};
+use abi::linux::general::O_DSYNC;
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo, SpaceId, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -126,6 +127,8 @@ pub(crate) struct Announcement {
 
 pub(crate) enum Driven {
     Ended(Result<Reply, Errno>),
+    /// It has ended, and is to be answered when the file is safe, O_SYNC.
+    Syncs(InodeId, Reply),
     Waits(Ticket),
 }
 
@@ -148,6 +151,7 @@ impl FsCore {
                 }
                 Answer::Done(reply.msg)
             }
+            Driven::Syncs(inode, reply) => self.sync_file(cx, client, inode, reply),
             Driven::Ended(Err(errno)) => Answer::Failed(errno),
             Driven::Waits(ticket) => Answer::Pending(ticket),
         }
@@ -163,7 +167,12 @@ impl FsCore {
         loop {
             job.turns += 1;
             let stop = match self.run(cx, &mut job) {
-                Ok(reply) => return Driven::Ended(Ok(reply)),
+                Ok(reply) => {
+                    return match self.syncs_each(&job.work) {
+                        Some(inode) => Driven::Syncs(inode, reply),
+                        None => Driven::Ended(Ok(reply)),
+                    };
+                }
                 Err(Stop::Fail(errno)) => return Driven::Ended(Err(errno)),
                 Err(Stop::Moved(slot)) => {
                     let Some(ticket) = job.ticket else {
@@ -196,11 +205,24 @@ impl FsCore {
         }
     }
 
+    /// The inode, if what is written to the file is to be safe each time.
+    fn syncs_each(&self, work: &Work) -> Option<InodeId> {
+        let Work::Write { file, .. } = work else { return None };
+        let description = self.files.get(*file).ok().filter(|it| it.flags & O_DSYNC != 0)?;
+        self.tree.file(description.inode).ok().map(|_| description.inode)
+    }
+
     /// Goes on with a job that has a ticket, and ends the ticket if the job ends.
     fn resume(&mut self, cx: &mut Cx<'_>, job: Box<Job>) {
         let Some(ticket) = job.ticket else { return };
-        if let Driven::Ended(result) = self.drive(cx, job) {
-            end(cx, ticket, result);
+        match self.drive(cx, job) {
+            Driven::Ended(result) => end(cx, ticket, result),
+            Driven::Syncs(inode, reply) => {
+                if let Answer::Failed(errno) = self.sync_file(cx, ticket, inode, reply) {
+                    end(cx, ticket, Err(errno));
+                }
+            }
+            Driven::Waits(_) => {}
         }
     }
 

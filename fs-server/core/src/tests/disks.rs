@@ -235,7 +235,10 @@ fn fsync_is_answered_when_the_file_is_safe() {
         power.world.call(0, &Resize { file, len: 7 }).expect("cut");
         power.world.call(0, &Resize { file, len: 20 }).expect("longer");
         power.world.call(0, &Fsync { file }).expect("safe");
+        let each = power.world.open(0, "/tmp/each", CREATE | 0o10000).expect("made");
+        assert_eq!(power.world.write(0, each, b"safe"), Ok(4));
         power.cycle();
+        assert_eq!(power.get(0, "/tmp/each"), Ok(b"safe".to_vec()), "O_DSYNC");
         let mut wanted = b"first\x02\x02".to_vec();
         wanted.resize(20, 0);
         assert_eq!(power.get(count - 1, "/tmp/x"), Ok(wanted));

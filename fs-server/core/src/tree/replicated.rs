@@ -31,6 +31,8 @@ pub struct Touched {
     pub extras: Vec<InodeId>,
     /// Pages of files that were reserved, or given back.
     pub room: Vec<(InodeId, Range<u64>, bool)>,
+    /// How many of each the disk's journal was told of already.
+    noted: [usize; 5],
 }
 
 impl Touched {
@@ -41,8 +43,23 @@ impl Touched {
         }
     }
 
+    /// What the disk's journal was not told of yet; from now on it was.
+    pub fn note(&mut self) -> Unnoted<'_> {
+        let Self { inodes, names, written, extras, room, noted } = self;
+        let lens = [inodes.len(), names.len(), written.len(), extras.len(), room.len()];
+        let from = core::mem::replace(noted, lens);
+        Unnoted {
+            inodes: &inodes[from[0]..],
+            names: &names[from[1]..],
+            written: &written[from[2]..],
+            extras: &extras[from[3]..],
+            room: &room[from[4]..],
+        }
+    }
+
     /// Nothing is touched any more; the next step uses the same memory.
     pub fn clear(&mut self) {
+        self.noted = [0; 5];
         self.inodes.clear();
         self.inodes.shrink_to(TOUCHED_KEPT);
         self.names.clear();
@@ -54,6 +71,21 @@ impl Touched {
         self.room.clear();
         self.room.shrink_to(TOUCHED_KEPT);
     }
+}
+
+/// Some of what a step has changed, as in [`Touched`].
+#[derive(Debug)]
+pub struct Unnoted<'a> {
+    /// Inodes.
+    pub inodes: &'a [InodeId],
+    /// Names.
+    pub names: &'a [(InodeId, String)],
+    /// Bytes.
+    pub written: &'a [(InodeId, Range<u64>)],
+    /// Attributes.
+    pub extras: &'a [InodeId],
+    /// Pages.
+    pub room: &'a [(InodeId, Range<u64>, bool)],
 }
 
 /// An inode without its names and bytes.

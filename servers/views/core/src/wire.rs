@@ -18,7 +18,7 @@ use cluster::{
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// A place in the log: term, index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
