@@ -63,8 +63,13 @@ hot! {
     pub struct Seek { pub file: FileId, pub offset: i64, pub whence: u32 }
 }
 hot! {
-    /// fsync(2): ends when the backup of the file's slot has what was written before.
+    /// fsync(2): ends when what was written before is on the disks of the file's home and of its backup. EIO: a disk
+    /// failed.
     pub struct Fsync { pub file: FileId }
+}
+hot! {
+    /// sync(2): the same for all that any node has.
+    pub struct SyncAll {}
 }
 hot! {
     /// The offset, as an answer.
@@ -368,4 +373,5 @@ operations! {
     24, slow, repeat: MoveLocks => ();
     25, slow, repeat: LoseLocks => ();
     26, slow, repeat: Allocate => ();
+    27, slow, repeat: SyncAll => ();
 }

@@ -147,6 +147,11 @@ pub struct Pids {
     pub pids: Vec<u32>,
 }
 hot! {
+    /// What the node has of the asking one's slots, and all else, is to be safe on its disk. Answered when it is; at once by
+    /// a node that has none. EIO: its disk failed. ENOSPC.
+    pub struct SyncDisk {}
+}
+hot! {
     /// Whether an open file description is still there. EBADF, EIO.
     pub struct IsOpen { pub file: FileId }
 }
@@ -165,4 +170,5 @@ operations! {
     0x108, slow, once: LockAt => crate::file::LockFound;
     0x109, slow, repeat: WaitsFor => Pids;
     0x10a, slow, repeat: IsOpen => ();
+    0x10b, slow, repeat: SyncDisk => ();
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Inodes of the writable tree.
 
-use crate::extents::Extents;
 use crate::extras::Extras;
 use crate::lower::LowerNo;
 use abi::{Errno, InodeId, ObjectId};
@@ -12,6 +11,7 @@ use alloc::vec::Vec;
 use fs_api::file::Attributes;
 use fs_api::name::Credentials;
 use fs_api::name::Special;
+use fs_store::Extents;
 use serde::{Deserialize, Serialize};
 
 /// Owner, permissions and times.

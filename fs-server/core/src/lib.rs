@@ -20,7 +20,7 @@ extern crate std;
 
 mod data;
 mod device;
-mod extents;
+mod disk;
 mod extras;
 mod files;
 mod inode;

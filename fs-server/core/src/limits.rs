@@ -69,3 +69,18 @@ pub const EXTRA_NAME_BYTES: usize = 255;
 /// Bytes of the heap that stay free of what programs can make; the tables that are about to grow need more. Beyond it
 /// nothing is made (ENOSPC, ENFILE, ENOLCK).
 pub const HEAP_RESERVE_BYTES: usize = 512 * 1024;
+
+/// Inodes and names that changed and that the disk's journal was not told yet, of some 40 bytes each; with more it is
+/// told all anew.
+pub const UNSAID_NAMES_MAX: usize = 4096;
+/// Inodes that are looked up at once when all are told, by looking at all of them.
+pub const SAID_AT_ONCE: usize = 256;
+/// Ranges of pages that a file may take of which its record says: those that are on the disk are said with their
+/// places, and the room that was reserved in more ranges than these is not, after a restart.
+pub const SAID_ROOM_MAX: usize = 128;
+/// Until what changed is on the disk, if nobody asks for it before.
+pub const WRITE_BACK_NS: u64 = 5_000_000_000;
+/// Files that wait to be read from the disk; whoever wants another one waits longer.
+pub const LOADS_MAX: usize = 64;
+/// Calls that wait for the disks; the next gets EAGAIN.
+pub const SYNCS_MAX: usize = 1024;

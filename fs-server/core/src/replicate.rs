@@ -20,6 +20,7 @@ use crate::inode::{Entry, Meta};
 use crate::limits::WRITTEN_BYTES_MAX;
 use crate::locks::SavedLocks;
 use crate::tree::Shape;
+use abi::limits::PAGE_BYTES;
 use abi::{Errno, FileId, InodeId, NodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a file that one change carries.
 const PART_BYTES: u64 = 32 * 1024;
+const PAGE: u64 = PAGE_BYTES as u64;
 
 #[derive(Serialize, Deserialize)]
 enum Change {
@@ -167,7 +169,12 @@ impl FsCore {
             Change::Inode { id, meta, links, shape } => {
                 let cut = self.tree.put_shape(slot, (id, meta, links), shape)?;
                 match cut {
-                    Some((object, len)) => cx.leaf(&ObjectResize { object, len }),
+                    Some((object, len)) => {
+                        if !len.is_multiple_of(PAGE) {
+                            self.disk.dirty(id, len / PAGE..len / PAGE + 1);
+                        }
+                        cx.leaf(&ObjectResize { object, len })
+                    }
                     None => Ok(()),
                 }
             }

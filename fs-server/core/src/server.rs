@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: takes requests apart and hands them to who answers them.
 
+use crate::disk::{DISK_TIMER, Disk};
 use crate::files::{Description, Files, device_file, is_device};
 use crate::job::{Announcement, Waiting};
 use crate::limits::HEAP_RESERVE_BYTES;
@@ -11,10 +12,11 @@ use crate::pieces::Arrived;
 use crate::tree::Tree;
 use abi::image::RootEntry;
 use abi::linux::general::{O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC};
-use abi::{Errno, FileId, InodeId, NodeId, SlotNo};
+use abi::{Errno, FileId, InodeId, NodeId, ServerId, SlotNo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use cluster::View;
+use disk_api::EVENT_ROOM;
 use fs_api::name::FileKind;
 use fs_api::peer::{self};
 use rand_chacha::ChaCha20Rng;
@@ -48,6 +50,7 @@ pub struct FsCore {
     pub(crate) announcements: HashMap<u64, Announcement>,
     /// Slots that were admitted and may come with the next view.
     pub(crate) arrived: BTreeMap<SlotNo, Arrived>,
+    pub(crate) disk: Disk,
 }
 
 /// Flags that open(2) uses up.
@@ -60,6 +63,7 @@ impl FsCore {
     /// A sentence that says what is wrong with the image's index.
     pub fn new(node: NodeId, view: View, config: Config) -> Result<Self, &'static str> {
         let lower = Lower::new(&config.root)?;
+        let disk = Disk::new(&config.root, &config.seed);
         Ok(Self {
             tree: Tree::new(node, view, lower, config.bytes_max),
             files: Files::default(),
@@ -71,6 +75,7 @@ impl FsCore {
             waiting: HashMap::default(),
             announcements: HashMap::default(),
             arrived: BTreeMap::new(),
+            disk,
         })
     }
 
@@ -169,6 +174,10 @@ impl FsCore {
 }
 
 impl Core for FsCore {
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        self.open_disk(cx);
+    }
+
     fn request(
         &mut self,
         cx: &mut Cx<'_>,
@@ -197,6 +206,8 @@ impl Core for FsCore {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.tree.enter(old, cx.view());
+        self.settle_slots(cx);
+        self.sync_again(cx);
         self.settle_objects(cx);
         self.check_holders(cx, old);
         self.go_on(cx);
@@ -223,6 +234,7 @@ impl Core for FsCore {
     }
 
     fn admits(&mut self, _cx: &mut Cx<'_>, slot: SlotNo, state: &[u8]) -> Result<(), Errno> {
+        self.make_way(slot)?;
         self.admits_slot(slot, state)
     }
 
@@ -239,6 +251,7 @@ impl Core for FsCore {
     }
 
     fn given(&mut self, _cx: &mut Cx<'_>, slot: SlotNo) {
+        self.forget_on_disk(slot);
         self.forget_slot(slot);
     }
 
@@ -251,6 +264,7 @@ impl Core for FsCore {
     }
 
     fn changes(&mut self, cx: &mut Cx<'_>) {
+        self.note_changes(cx);
         self.tell_changes(cx);
     }
 
@@ -281,6 +295,7 @@ impl Core for FsCore {
                 self.release_freed(cx);
             }
             Event::NodeUp(node) => {
+                self.sync_again(cx);
                 let begun = self.announcements.values().map(|it| (it.dir, it.place));
                 let begun: Vec<_> = begun.collect();
                 for (inode, place) in self.tree.announced_here().into_iter().chain(begun) {
@@ -289,6 +304,10 @@ impl Core for FsCore {
                 }
             }
             Event::Timer(LOCK_TIMER) => self.lock_timer(cx),
+            Event::Timer(DISK_TIMER) => self.disk_timer(cx),
+            Event::Upcall { from: ServerId::Disk, number: EVENT_ROOM, .. } => {
+                self.disk_has_room(cx)
+            }
             // Calls to it have failed; what a dead client held stays held.
             Event::ServerDown(_) | Event::Upcall { .. } | Event::Timer(_) => {}
         }
@@ -296,6 +315,8 @@ impl Core for FsCore {
 
     /// Only who waits for a lock may wait for long: all else ends by what a home or mem-server answers.
     fn cancel(&mut self, cx: &mut Cx<'_>, ticket: abi::Ticket) {
-        self.cancel_ticket(cx, ticket);
+        if !self.cancel_sync(cx, ticket) && !self.cancel_waiting(cx, ticket) {
+            self.cancel_ticket(cx, ticket);
+        }
     }
 }

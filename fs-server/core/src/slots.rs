@@ -114,14 +114,14 @@ impl FsCore {
         }
         let here = cx.view().home(slot) == cx.node();
         Ok(match from {
-            _ if here => cx.is_frozen(slot).then_some(Answer::NextView),
+            _ if here => self.is_closed(cx, slot).then_some(Answer::NextView),
             Client::Node { .. } => Some(Answer::Moved(slot)),
             Client::Server { .. } => None,
         })
     }
 
     /// The same for a job that goes on.
-    pub(crate) fn check_place(&mut self, cx: &Cx<'_>, work: &Work) -> Result<(), Stop> {
+    pub(crate) fn check_place(&mut self, cx: &mut Cx<'_>, work: &Work) -> Result<(), Stop> {
         let file = match work {
             Work::Name { .. } => return Ok(()),
             Work::Read { file, .. }
@@ -133,7 +133,14 @@ impl FsCore {
         if !self.is_mine(cx, file)? {
             return Err(Stop::Moved(file.slot()));
         }
-        if cx.is_frozen(file.slot()) && !is_device(file) { Err(Stop::View) } else { Ok(()) }
+        if is_device(file) {
+            return Ok(());
+        }
+        if self.is_closed(cx, file.slot()) {
+            return Err(Stop::View);
+        }
+        let inode = self.files.get(file)?.inode;
+        if self.is_loaded(cx, inode)? { Ok(()) } else { Err(Stop::View) }
     }
 
     /// What of the slot goes in its head.
@@ -150,6 +157,9 @@ impl FsCore {
     }
 
     pub(crate) fn export_slot(&mut self, cx: &mut Cx<'_>, slot: SlotNo) -> Export {
+        if self.disk.closes(slot) {
+            return Export::Stays;
+        }
         let nothing = self.tree.saved(slot).is_empty()
             && self.files.saved(slot).is_empty()
             && self.tree.announced_in(slot).is_empty()
@@ -161,6 +171,11 @@ impl FsCore {
         }
         if self.has_too_much(slot) {
             return Export::Stays;
+        }
+        match self.is_slot_loaded(cx, slot) {
+            Ok(true) => {}
+            Ok(false) => return Export::NotYet,
+            Err(_) => return Export::Stays,
         }
         self.files.mark_copied(slot);
         let mut any = false;
@@ -207,6 +222,7 @@ impl FsCore {
             objects.insert(inode, renamed.map_or(object, |it| it.object));
         }
         self.tree.install(inodes, |inode| objects.get(&inode).copied());
+        self.put_on_disk(slot);
         for (dir, place) in marks.into_iter().filter(|(dir, _)| dir.slot() == slot) {
             // What names no place of the image marks nothing.
             let _ = self.tree.overlay(dir, place);

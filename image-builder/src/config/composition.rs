@@ -64,7 +64,7 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
     servers
         .iter()
         .map(|server| match server {
-            ServerId::Console | ServerId::Timer | ServerId::Disk => 128,
+            ServerId::Console | ServerId::Timer | ServerId::Disk => 192,
             ServerId::Shell => 896,
             ServerId::Ipc => 1536,
             // Reads the journal as a whole when the node starts: 1 MiB, and what is found in it, three

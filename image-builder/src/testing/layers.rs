@@ -29,7 +29,7 @@ const ASKS: [(&str, &[&str]); 11] = [
     ("net", &[]),
     ("disk", &[]),
     ("mem", &["net"]),
-    ("fs", &["mem", "net"]),
+    ("fs", &["mem", "net", "disk"]),
     ("ipc", &["mem", "fs", "net"]),
     ("proc", &["mem", "fs", "ipc", "net"]),
     ("ckpt", &["proc", "mem", "fs"]),

@@ -17,7 +17,7 @@ pub struct Versions {
 }
 
 /// What this build speaks.
-pub const VERSIONS: Versions = Versions { oldest: 4, newest: 4 };
+pub const VERSIONS: Versions = Versions { oldest: 5, newest: 5 };
 
 impl Versions {
     /// The newest format that both speak.

@@ -47,9 +47,13 @@ impl fmt::Display for Malformed {
 }
 
 /// node, incarnation, boot, disk, draining.
-type RawMember = (u16, u32, u64, u32, bool);
-/// primary, backup or 0, joiner or 0, whether it is to be primary, since, lost, broken, backed.
-type RawSlot = (u16, u16, u16, bool, u64, u64, u64, u64);
+type RawMember = (u16, u32, [u8; 8], u32, bool);
+/// primary, backup or first keeper or 0, joiner or 0, flags, since, lost, broken, backed, held, second keeper or 0.
+type RawSlot = (u16, u16, u16, u8, u64, u64, u64, u64, u64, u16);
+/// The joiner is to be primary.
+const MOVES: u8 = 1;
+/// The second number is that of a keeper: a slot that is kept has no backup.
+const KEPT: u8 = 2;
 /// A public key; none if it was revoked.
 type RawKey = Option<[u8; KEY_BYTES]>;
 /// An Ethernet address.
@@ -115,12 +119,13 @@ fn incarnation(raw: u32) -> Result<Incarnation, Malformed> {
 
 fn raw_member(member: &Member) -> RawMember {
     let Member { node, incarnation, boot, disk, draining } = *member;
-    (node.get(), incarnation.get(), boot, disk.get(), draining)
+    (node.get(), incarnation.get(), boot.to_le_bytes(), disk.get(), draining)
 }
 
 fn member(raw: RawMember) -> Result<Member, Malformed> {
     let (number, life, boot, disk, draining) = raw;
     let (incarnation, disk) = (incarnation(life)?, incarnation(disk)?);
+    let boot = u64::from_le_bytes(boot);
     Ok(Member { node: node(number)?, incarnation, boot, disk, draining })
 }
 
@@ -129,26 +134,32 @@ fn raw_slot(slot: &Slot) -> RawSlot {
         Some(Joining { node, goal }) => (node.get(), goal == Goal::Primary),
         None => (0, false),
     };
-    let backup = slot.backup.map_or(0, NodeId::get);
-    let [since, lost, broken, backed] =
-        [slot.since, slot.lost, slot.broken, slot.backed].map(|epoch| epoch.0);
-    (slot.primary.get(), backup, joining, moves, since, lost, broken, backed)
+    let [first, second] = slot.kept.map(|node| node.map_or(0, NodeId::get));
+    let backup = slot.backup.map_or(first, NodeId::get);
+    let flags = if moves { MOVES } else { 0 } | if first > 0 { KEPT } else { 0 };
+    let [since, lost, broken, backed, held] =
+        [slot.since, slot.lost, slot.broken, slot.backed, slot.held].map(|epoch| epoch.0);
+    (slot.primary.get(), backup, joining, flags, since, lost, broken, backed, held, second)
 }
 
 fn slot(raw: RawSlot) -> Result<Slot, Malformed> {
-    let (primary, backup, joining, moves, since, lost, broken, backed) = raw;
-    if joining == 0 && moves {
+    let (primary, other, joining, flags, since, lost, broken, backed, held, second) = raw;
+    let (moves, kept) = (flags & MOVES != 0, flags & KEPT != 0);
+    if joining == 0 && moves || kept && other == 0 || flags > MOVES | KEPT {
         return Err(Malformed::Content);
     }
     let goal = if moves { Goal::Primary } else { Goal::Backup };
+    let (other, second) = (optional(other)?, optional(second)?);
     Ok(Slot {
         primary: node(primary)?,
-        backup: optional(backup)?,
+        backup: other.filter(|_| !kept),
         joining: optional(joining)?.map(|node| Joining { node, goal }),
         since: Epoch(since),
         lost: Epoch(lost),
         broken: Epoch(broken),
         backed: Epoch(backed),
+        held: Epoch(held),
+        kept: [other.filter(|_| kept), second],
     })
 }
 
@@ -239,6 +250,7 @@ impl View {
                 let times = slot.since.0 >= 1
                     && past(slot.since)
                     && past(slot.backed)
+                    && past(slot.held)
                     && slot.lost <= slot.broken
                     && slot.broken <= slot.since
                     && (slot.backup.is_none() || slot.backed.0 >= 1);

@@ -135,9 +135,14 @@ impl<'a> Draft<'a> {
             Request::Abort(slot) => self.change_slot(from, *slot, |slot, _| {
                 slot.joining.map(|_| Slot { joining: None, ..slot })
             }),
-            Request::Alone(slot) => self.change_slot(from, *slot, |slot, _| {
-                slot.backup.map(|_| Slot { backup: None, ..slot })
-            }),
+            Request::Alone(slot) => {
+                self.change_slot(from, *slot, |slot, _| slot.backup.map(|_| slot.alone()))
+            }
+            Request::Missing(slots) => {
+                let all = slots.iter().map(|slot| self.change_slot(from, slot, Slot::missing));
+                let any = all.filter(Result::is_ok).count() > 0;
+                if any { Ok(()) } else { Err(Refused::Nothing) }
+            }
             Request::Drain(wish) if self.members[at].draining == *wish => Err(Refused::Nothing),
             Request::Drain(wish) => {
                 self.members[at].draining = *wish;
@@ -184,11 +189,12 @@ impl<'a> Draft<'a> {
         if !self.left.is_empty() {
             self.without_left(&mut loads);
         }
+        self.resume(&mut loads);
         if policy.backups {
             self.name_joiners(&mut loads);
         } else {
             // Who gave a slot away keeps nothing of it: it must not come back as if it had.
-            self.slots.iter_mut().for_each(|slot| slot.backup = None);
+            self.slots.iter_mut().for_each(|slot| *slot = slot.alone());
         }
         self.balance(policy, &mut loads);
     }
@@ -298,8 +304,30 @@ impl<'a> Draft<'a> {
         for slot in &mut self.slots {
             let fresh = || least(&self.members, &loads.primaries, |_| true);
             let fresh = || fresh().expect("there is a member");
-            *slot = slot.without(|node| left[usize::from(node.get())], self.next, fresh);
+            let roster = &self.old.roster;
+            let keeps = |node| {
+                let at = roster.binary_search_by_key(&node, |member| member.node);
+                at.is_ok_and(|at| roster[at].keeps())
+            };
+            *slot = slot.without(|node| left[usize::from(node.get())], keeps, self.next, fresh);
+            // Where it was, if that can be.
+            let members = &self.members;
+            let is_member = |node: &NodeId| members.iter().any(|member| member.node == *node);
+            let keeper = slot.kept.into_iter().flatten().find(is_member);
+            if let Some(keeper) = keeper.filter(|_| slot.since == self.next) {
+                slot.primary = keeper;
+            }
             loads.primaries[usize::from(slot.primary.get())] += u32::from(slot.since == self.next);
+        }
+        *loads = self.loads();
+    }
+
+    /// Slots that wait for a disk go on where it is.
+    fn resume(&mut self, loads: &mut Loads) {
+        let members = &self.members;
+        let is_member = |node| members.binary_search_by_key(&node, |it: &Member| it.node).is_ok();
+        for slot in self.slots.iter_mut().filter(|slot| slot.is_waiting()) {
+            *slot = slot.resumed(is_member, self.next);
         }
         *loads = self.loads();
     }
@@ -309,7 +337,7 @@ impl<'a> Draft<'a> {
     fn drop_backups(&mut self) {
         let left = &self.left;
         for slot in self.slots.iter_mut().filter(|slot| !left.contains(&slot.primary)) {
-            slot.backup = None;
+            *slot = slot.alone();
             slot.joining = slot.joining.filter(|joining| joining.goal == Goal::Primary);
         }
     }
@@ -318,7 +346,8 @@ impl<'a> Draft<'a> {
     fn name_joiners(&mut self, loads: &mut Loads) {
         let mut joining = self.slots.iter().filter(|slot| slot.joining.is_some()).count();
         for (slot, avoided) in self.slots.iter_mut().zip(&self.avoided) {
-            if slot.backup.is_some() || slot.joining.is_some() || *avoided {
+            let done = slot.backup.is_some() || slot.joining.is_some();
+            if done || slot.is_waiting() || *avoided {
                 continue;
             }
             if joining >= MOVES_MAX {
@@ -368,7 +397,9 @@ impl<'a> Draft<'a> {
         for (source, by) in sources(&leaving, &staying, loads) {
             let load = |node: NodeId| loads[usize::from(node.get())];
             let slots = self.slots.iter_mut().zip(&self.avoided).rev();
-            let free = slots.filter(|(slot, avoided)| slot.joining.is_none() && !**avoided);
+            let free = slots.filter(|(slot, avoided)| {
+                slot.joining.is_none() && !slot.is_waiting() && !**avoided
+            });
             for (slot, _) in free.filter(|(slot, _)| holder(slot) == Some(source)) {
                 let free = |node| match goal {
                     Goal::Primary => slot.primary != node,

@@ -24,6 +24,8 @@ extern crate alloc;
 mod codec;
 mod delta;
 mod draft;
+#[cfg(test)]
+mod kept_tests;
 mod keys;
 pub mod limits;
 mod member;
@@ -40,7 +42,7 @@ pub use draft::{Draft, Policy};
 pub use keys::{ChangedKey, LOW_ORDER, PublicKey};
 pub use member::{Incarnation, Member, Voter};
 pub use newcomer::{ADDRESS_BYTES, Newcomer, StationAddress};
-pub use request::{Refused, Request};
+pub use request::{Refused, Request, SlotSet};
 pub use serial::COUNT_MAX;
 pub use slot::{Goal, Joining, Slot};
 
@@ -201,6 +203,11 @@ impl View {
     /// Who holds `slot`.
     pub fn slot(&self, slot: SlotNo) -> &Slot {
         &self.slots[slot.index()]
+    }
+
+    /// Whether what lives in `slot` is on disks of nodes that are not here: nothing may happen in it.
+    pub fn is_waiting(&self, slot: SlotNo) -> bool {
+        self.slot(slot).is_waiting()
     }
 
     /// The node that is home to `slot`: its primary.

@@ -14,9 +14,9 @@ pub const MOVES_MAX: usize = 64;
 /// largest slot table and roster.
 pub const CHANGED_KEYS_MAX: usize = 64;
 /// Version of the encoded form of a view and of a change.
-pub const FORMAT_VERSION: u8 = 5;
+pub const FORMAT_VERSION: u8 = 6;
 /// Views that a cluster may have: with twenty in every second, for fifty years. It keeps views short.
 pub const EPOCH_MAX: u64 = (1 << 35) - 1;
-/// Longest encoded view or change: 1,024 slots of at most 27 bytes, as many members of at most
-/// 23, and 64 keys of at most 47; one message between nodes holds it.
-pub const VIEW_BYTES_MAX: usize = 56 * 1024;
+/// Longest encoded view or change: 1,024 slots of at most 34 bytes, as many members of at most
+/// 21, and 64 keys of at most 47; one message between nodes holds it.
+pub const VIEW_BYTES_MAX: usize = 59 * 1024;

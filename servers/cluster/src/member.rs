@@ -35,12 +35,27 @@ pub struct Member {
     /// Which life of it.
     pub incarnation: Incarnation,
     /// A number that the node drew when it asked to be admitted: by it a node knows that an
-    /// admission is its own, and asking twice admits once.
+    /// admission is its own, and asking twice admits once; and whether it [`keeps`](Self::keeps).
     pub boot: u64,
     /// Names what the node's disk remembers: the incarnation for which it was first written.
     pub disk: Incarnation,
     /// The node wishes to leave: slots are moved away from it, and none to it.
     pub draining: bool,
+}
+
+/// The bit of a boot's number that says that the node's disk keeps what lives in its slots.
+const KEEPS: u64 = 1 << 63;
+
+impl Member {
+    /// Whether what lives in its slots is on its disk as well.
+    pub const fn keeps(&self) -> bool {
+        self.boot & KEEPS != 0
+    }
+
+    /// The number of a boot, from one that was drawn: not 0, which is that of no boot.
+    pub const fn boot(drawn: u64, keeps: bool) -> u64 {
+        drawn & !KEEPS | 1 | if keeps { KEEPS } else { 0 }
+    }
 }
 
 /// A node that votes. Its vote lives on its disk: with another disk it is another voter.

@@ -4,7 +4,7 @@
 //! # Model
 //! | request | from |
 //! |---|---|
-//! | joined, moved, abort, alone | the slot's primary, in this very view |
+//! | joined, moved, abort, alone, missing | the slot's primary, in this very view |
 //! | drain | the member itself |
 //! | voters, key, add | a node that votes |
 //!
@@ -12,6 +12,7 @@
 //! the leader decides.
 
 use crate::{Goal, Newcomer, PublicKey, Voter};
+use abi::id::SLOTS;
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec::Vec;
 use core::fmt;
@@ -26,6 +27,8 @@ pub enum Request {
     Abort(SlotNo),
     /// The slot's backup has not all of it, and shall be none.
     Alone(SlotNo),
+    /// These slots are kept, and the disk of their primary, who asks, has not all of them.
+    Missing(SlotSet),
     /// I wish to leave (or to stay after all).
     Drain(bool),
     /// These shall vote. From the next view on voters follow the members again
@@ -36,6 +39,42 @@ pub enum Request {
     Key(NodeId, Option<PublicKey>),
     /// This shall be a node of the cluster. An administrator wants it, as for [`Self::Key`].
     Add(Newcomer),
+}
+
+/// Some of the slots.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SlotSet([u64; SLOTS as usize / 64]);
+
+impl SlotSet {
+    /// Adds one.
+    pub fn add(&mut self, slot: SlotNo) {
+        self.0[slot.index() / 64] |= 1 << (slot.index() % 64);
+    }
+
+    /// Whether it is one of them.
+    pub fn has(&self, slot: SlotNo) -> bool {
+        self.0[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Its slots, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = SlotNo> + '_ {
+        (0..SLOTS).filter_map(SlotNo::new).filter(|slot| self.has(*slot))
+    }
+
+    /// As it travels.
+    pub fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// From what travelled; `None` if it is none.
+    pub fn from_words(words: &[u64]) -> Option<Self> {
+        words.try_into().map(Self).ok()
+    }
 }
 
 /// Why a request changes nothing.

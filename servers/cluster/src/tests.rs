@@ -550,10 +550,10 @@ fn largest_view_fits_its_bound() {
     let slots = Arc::make_mut(&mut view.slots);
     for (at, slot) in slots.iter_mut().enumerate() {
         let other = |by: usize| node(((at + by) % 1024 + 1) as u16);
-        slot.backup = Some(other(1));
         slot.joining = Some(Joining { node: other(2), goal: Goal::Primary });
         let last = Epoch(limits::EPOCH_MAX);
         (slot.since, slot.lost, slot.broken, slot.backed) = (last, last, last, last);
+        (slot.held, slot.backup, slot.kept) = (last, None, [Some(other(1)), Some(other(3))]);
     }
     (view.cluster, view.epoch) = (u64::MAX, Epoch(limits::EPOCH_MAX));
     let keys = (961..=1024).map(|number| ChangedKey {
@@ -600,7 +600,8 @@ fn encoded_form_stays_as_it_is() {
         keys: vec![(node(2), None), (node(300), PublicKey::new([9; 32]))],
         added: vec![newcomer],
     };
-    let rest = [5, 0xac, 2, 1, 2, 1, 6, 5, 7, 5, 0, 1, 1, 1, 1, 1, 3, 6, 0, 0, 0, 1, 0, 0, 0];
+    let members = [6, 0xac, 2, 1, 2, 1, 6, 5, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 1, 1, 1];
+    let rest = [&members[..], &[1, 3, 6, 0, 0, 0, 1, 0, 0, 0, 1, 0]].concat();
     let keys = [2, 2, 0, 0xac, 2, 1];
     let added = [[1, 9].as_slice(), &[8; 32], &[2, 0, 0, 0, 0, 9]].concat();
     let bytes = [&rest[..], &keys, &[9; 32], &added].concat();

@@ -17,6 +17,7 @@ pub const ASKS: &[(ServerId, ServerId)] = &[
     (Mem, Timer),
     (Fs, Mem),
     (Fs, Net),
+    (Fs, Disk),
     (Fs, Timer),
     (Ipc, Mem),
     (Ipc, Net),

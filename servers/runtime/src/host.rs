@@ -308,6 +308,7 @@ impl<C: Core> Host<C> {
             Action::Notify { client, core } => platform.notify(self.me, client, core),
             Action::Complete { cookie, result } => self.finish(platform, cookie, result),
             Action::Export { slot } => self.export_now(platform, slot),
+            Action::RunParked => self.locked(platform, Self::run_parked),
             Action::CallOwn { request, op, msg, bulk } => self.locked(platform, |core, cx| {
                 Self::call_own(core, cx, request, (op, msg, bulk));
             }),

@@ -34,6 +34,7 @@ mod giving;
 #[cfg(test)]
 mod giving_tests;
 mod host;
+mod kept;
 pub mod limits;
 mod lock;
 mod membership;
@@ -61,6 +62,7 @@ pub use core_trait::{Answer, Client, Core, Cursor, Event, Export, NodeReply, Pie
 pub use core_trait::{encode_head, head_len};
 pub use cx::Cx;
 pub use host::Host;
+pub use kept::{EVENT_MISSING, Missing};
 pub use lock::{Lock, set_yield};
 pub use msg::{Bulk, Msg, Wire, Word, get_postcard, put_postcard};
 pub use mutant::Mutant;

@@ -328,12 +328,12 @@ impl Membership {
         if self.view.epoch() == Epoch(0) {
             return None;
         }
-        self.view.slots_of(self.me).find(|slot| !self.frozen.contains(slot))
+        self.view.slots_of(self.me).find(|slot| !self.is_frozen(*slot))
     }
 
-    /// Whether the slot may be given away with the next view.
+    /// Whether the slot may be given away with the next view, or waits for who has it.
     pub(crate) fn is_frozen(&self, slot: SlotNo) -> bool {
-        self.frozen.contains(&slot)
+        self.frozen.contains(&slot) || self.view.is_waiting(slot)
     }
 }
 

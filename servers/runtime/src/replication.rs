@@ -148,7 +148,7 @@ pub(crate) struct Replication {
     applied: BTreeMap<NodeId, u64>,
     coming: BTreeMap<NodeId, Coming>,
     /// Slots of which this node has a copy, and since which epoch it is the backup.
-    copies: BTreeMap<SlotNo, Epoch>,
+    pub(crate) copies: BTreeMap<SlotNo, Epoch>,
     /// Copies to which a change could not be applied.
     failed: BTreeSet<SlotNo>,
 }

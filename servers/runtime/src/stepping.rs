@@ -92,6 +92,7 @@ impl<C: Core> Host<C> {
             other @ (Action::Notify { .. }
             | Action::Complete { .. }
             | Action::Export { .. }
+            | Action::RunParked
             | Action::CallOwn { .. }
             | Action::CancelOwn { .. }
             | Action::Arm { .. }) => Deferred::Other(Other(other)),

@@ -170,6 +170,8 @@ pub(crate) enum Action {
     Complete { cookie: u64, result: Result<crate::NodeReply, Errno> },
     /// Export a slot that could not be exported at once.
     Export { slot: SlotNo },
+    /// Run what waits for the next view.
+    RunParked,
     /// Perform a call of this node at this node.
     CallOwn { request: u64, op: u16, msg: Msg, bulk: Vec<u8> },
     /// Cancel a request of this node at this node.

@@ -2,7 +2,7 @@
 //! Two nodes that would not understand each other must not have a link: only there are people told.
 
 /// The format of links, and of what goes over them: messages of servers, of the agreement on views, and views.
-const FORMATS: (u8, [u8; 3]) = (4, [4, 4, 5]);
+const FORMATS: (u8, [u8; 3]) = (5, [4, 5, 6]);
 
 /// Who changes one of them gives links a new number too, in `net_core::limits::VERSIONS`.
 #[test]

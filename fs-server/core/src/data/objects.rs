@@ -136,6 +136,10 @@ impl FsCore {
         if len > FILE_BYTES_MAX {
             return Err(Errno::EFBIG.into());
         }
+        // What is cut off needs not be read.
+        if len > 0 && !self.is_loaded(cx, inode)? {
+            return Err(Stop::View);
+        }
         let now_ns = self.now_ns(cx);
         let (file, meta) = self.tree.file_mut(inode)?;
         let mut replaced = None;
@@ -161,7 +165,12 @@ impl FsCore {
         meta.mtime_ns = now_ns;
         meta.ctime_ns = now_ns;
         let freed = file.extents.cut(len.div_ceil(PAGE));
+        let has_bytes = file.object.is_some();
         self.tree.charge(0, freed);
+        // Zeroes follow the last byte now.
+        if !len.is_multiple_of(PAGE) && has_bytes {
+            self.disk.dirty(inode, len / PAGE..len / PAGE + 1);
+        }
         self.tree.freed_objects.extend(replaced);
         Ok(())
     }

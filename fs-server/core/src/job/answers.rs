@@ -70,6 +70,8 @@ impl FsCore {
                 let moved = result.and_then(|reply| self.read_back(cx, file, space, addr, reply));
                 cx.complete(ticket, moved.map(|bytes| Moved { bytes }));
             }
+            Some(Waiting::Disk(work)) => self.disk_answered(cx, work, result),
+            Some(Waiting::Synced(number, node)) => self.synced(cx, (number, node), result),
             Some(Waiting::Behind(ticket, slot)) => {
                 let result = result.map_err(|errno| lost_with(cx, slot, errno));
                 let behind = result.and_then(|reply| BehindFile::get(&reply.msg));

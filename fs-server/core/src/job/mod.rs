@@ -12,9 +12,11 @@ mod run;
 
 use crate::FsCore;
 use crate::data::{Sink, Source};
+use crate::disk::DiskWork;
 use crate::limits::{JOBS_MAX, TURNS_MAX};
 use crate::tree::Listing;
 use crate::walk::{NameOp, Stop, Walk};
+use abi::linux::general::O_DSYNC;
 use abi::{Errno, FileId, InodeId, NodeId, SlotNo, SpaceId, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -109,6 +111,10 @@ pub(crate) enum Waiting {
     ReadBack { ticket: Ticket, file: FileId, space: SpaceId, addr: u64 },
     /// ObjectOf.
     Behind(Ticket, SlotNo),
+    /// The disk server, for the store; or a page for it.
+    Disk(DiskWork),
+    /// Another node's disk, for a call that waits for it.
+    Synced(u64, NodeId),
 }
 
 /// A directory of the image gets a writable part; the job goes on when everyone has heard.
@@ -121,6 +127,8 @@ pub(crate) struct Announcement {
 
 pub(crate) enum Driven {
     Ended(Result<Reply, Errno>),
+    /// It has ended, and is to be answered when the file is safe, O_SYNC.
+    Syncs(InodeId, Reply),
     Waits(Ticket),
 }
 
@@ -143,6 +151,7 @@ impl FsCore {
                 }
                 Answer::Done(reply.msg)
             }
+            Driven::Syncs(inode, reply) => self.sync_file(cx, client, inode, reply),
             Driven::Ended(Err(errno)) => Answer::Failed(errno),
             Driven::Waits(ticket) => Answer::Pending(ticket),
         }
@@ -158,7 +167,12 @@ impl FsCore {
         loop {
             job.turns += 1;
             let stop = match self.run(cx, &mut job) {
-                Ok(reply) => return Driven::Ended(Ok(reply)),
+                Ok(reply) => {
+                    return match self.syncs_each(&job.work) {
+                        Some(inode) => Driven::Syncs(inode, reply),
+                        None => Driven::Ended(Ok(reply)),
+                    };
+                }
                 Err(Stop::Fail(errno)) => return Driven::Ended(Err(errno)),
                 Err(Stop::Moved(slot)) => {
                     let Some(ticket) = job.ticket else {
@@ -191,11 +205,24 @@ impl FsCore {
         }
     }
 
+    /// The inode, if what is written to the file is to be safe each time.
+    fn syncs_each(&self, work: &Work) -> Option<InodeId> {
+        let Work::Write { file, .. } = work else { return None };
+        let description = self.files.get(*file).ok().filter(|it| it.flags & O_DSYNC != 0)?;
+        self.tree.file(description.inode).ok().map(|_| description.inode)
+    }
+
     /// Goes on with a job that has a ticket, and ends the ticket if the job ends.
     fn resume(&mut self, cx: &mut Cx<'_>, job: Box<Job>) {
         let Some(ticket) = job.ticket else { return };
-        if let Driven::Ended(result) = self.drive(cx, job) {
-            end(cx, ticket, result);
+        match self.drive(cx, job) {
+            Driven::Ended(result) => end(cx, ticket, result),
+            Driven::Syncs(inode, reply) => {
+                if let Answer::Failed(errno) = self.sync_file(cx, ticket, inode, reply) {
+                    end(cx, ticket, Err(errno));
+                }
+            }
+            Driven::Waits(_) => {}
         }
     }
 
@@ -210,6 +237,17 @@ impl FsCore {
                 self.resume(cx, job);
             }
         }
+    }
+
+    /// Whether a job with this ticket waits for a view, or for a file to be read: it does no more.
+    pub(crate) fn cancel_waiting(&mut self, cx: &mut Cx<'_>, ticket: Ticket) -> bool {
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Job(job, Stop::View) if job.ticket == Some(ticket));
+        let found = self.waiting.iter().find(|(_, waiting)| is_it(waiting));
+        let Some(cookie) = found.map(|(cookie, _)| *cookie) else { return false };
+        if let Some(Waiting::Job(job, _)) = self.waiting.remove(&cookie) {
+            fail(cx, &job, Errno::ECANCELED);
+        }
+        true
     }
 
     fn wait_for(&mut self, cx: &mut Cx<'_>, job: Box<Job>, stop: Stop, cookie: u64) {
@@ -251,7 +289,11 @@ impl FsCore {
     }
 }
 
-fn end(cx: &mut Cx<'_>, ticket: impl Into<Option<Ticket>>, result: Result<Reply, Errno>) {
+pub(crate) fn end(
+    cx: &mut Cx<'_>,
+    ticket: impl Into<Option<Ticket>>,
+    result: Result<Reply, Errno>,
+) {
     let Some(ticket) = ticket.into() else { return };
     match result {
         Ok(reply) => cx.complete_bulk(ticket, Ok(Raw(reply.msg)), reply.data),

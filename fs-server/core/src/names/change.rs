@@ -58,7 +58,7 @@ impl FsCore {
         if !self.tree.is_home(dir) {
             return Err(Stop::Go(dir.slot()));
         }
-        if cx.is_frozen(dir.slot()) {
+        if self.is_closed(cx, dir.slot()) {
             return Err(Stop::View);
         }
         if !Lower::is_lower(dir) || self.tree.is_changed(dir, place) {
@@ -151,7 +151,7 @@ impl FsCore {
         if !self.tree.is_home(dir) {
             return Err(Errno::ESTALE.into());
         }
-        if cx.is_frozen(dir.slot()) {
+        if self.is_closed(cx, dir.slot()) {
             return Err(Stop::View);
         }
         if !self.tree.is_empty(dir)? {

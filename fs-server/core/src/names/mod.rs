@@ -87,7 +87,7 @@ impl FsCore {
             return Err(Errno::EIO.into());
         }
         let is_here = self.tree.is_here(dir);
-        let about_to_go = self.tree.is_home(dir) && cx.is_frozen(dir.slot());
+        let about_to_go = self.tree.is_home(dir) && self.is_closed(cx, dir.slot());
         if (!is_here || about_to_go) && !self.next_is_unchanged(walk)? {
             return Err(if about_to_go { Stop::View } else { Stop::Go(dir.slot()) });
         }

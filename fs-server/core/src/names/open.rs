@@ -111,7 +111,7 @@ impl FsCore {
         if !self.tree.is_home(dir) {
             return Err(Stop::Go(dir.slot()));
         }
-        if cx.is_frozen(dir.slot()) {
+        if self.is_closed(cx, dir.slot()) {
             return Err(Stop::View);
         }
         self.files.room()?;

@@ -4,7 +4,7 @@
 use super::local_only;
 use crate::FsCore;
 use crate::data::{Sink, Source};
-use crate::job::{Shape, Waiting, Work};
+use crate::job::{Reply, Shape, Waiting, Work};
 use crate::tree::Kind;
 use crate::walk::{NameOp, Walk};
 use abi::linux::general::O_PATH;
@@ -80,9 +80,12 @@ impl FsCore {
                 if !self.is_mine(cx, sync.file)? {
                     return Ok(self.forward(cx, from, sync.file.slot(), &sync, Vec::new()));
                 }
-                self.files.get(sync.file)?;
-                cx.sync();
-                Answer::reply(&())
+                let inode = self.files.get(sync.file)?.inode;
+                self.sync_file(cx, from, inode, Reply::default())
+            }
+            file::SyncAll::NUMBER => {
+                local_only(from)?;
+                self.sync_all(cx, from)
             }
             file::ObjectOf::NUMBER => {
                 let file::ObjectOf { file } = file::ObjectOf::get(msg)?;
@@ -197,6 +200,10 @@ impl FsCore {
     ) -> Result<Answer, Errno> {
         local_only(from)?;
         if self.is_mine(cx, file)? {
+            let inode = self.files.get(file)?.inode;
+            if !self.is_loaded(cx, inode)? {
+                return Ok(Answer::NextView);
+            }
             let behind = self.behind(cx, cx.node(), file)?;
             let object: FileObject = self.object_behind(cx, behind, false)?;
             return Ok(Answer::reply(&object));

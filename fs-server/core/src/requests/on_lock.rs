@@ -94,7 +94,7 @@ impl FsCore {
         let it = LockAt { inode, holder, step };
         if self.tree.is_home(inode) {
             // The description's slot may be another, which stays.
-            let waits = cx.is_frozen(inode.slot());
+            let waits = self.is_closed(cx, inode.slot());
             return if waits { Ok(Answer::NextView) } else { self.lock_step(cx, from, it) };
         }
         if matches!(step, LockStep::Set { .. }) && crate::locks::description(holder).is_some() {

@@ -81,8 +81,13 @@ impl FsCore {
             peer::Behind::NUMBER => {
                 let file = peer::Behind::get(msg)?.file;
                 self.is_mine(cx, file)?;
+                let inode = self.files.get(file)?.inode;
+                if !self.is_loaded(cx, inode)? {
+                    return Ok(Answer::NextView);
+                }
                 Answer::from_result(self.behind(cx, node, file))
             }
+            peer::SyncDisk::NUMBER => self.sync_disk(cx, from),
             _ => self.lock_peer_request(cx, from, op, msg)?,
         })
     }

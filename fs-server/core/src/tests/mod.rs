@@ -3,6 +3,7 @@
 
 mod backups;
 mod cluster;
+mod disks;
 mod extras;
 mod lock_moves;
 mod locks;

@@ -2,6 +2,7 @@
 //! Nodes in one thread: each with fs-server, a memory of objects and one space, and a program that
 //! asks; between them a network that keeps order.
 
+use super::disks::{Medium, PlayedDisk};
 use crate::limits::REMOTE_BYTES;
 use crate::{Config, FsCore};
 use abi::image::{RootEntry, RootKind};
@@ -20,6 +21,7 @@ use runtime::collections::{HashMap, HashSet};
 use runtime::node::{NET_SEND, NET_TAKE};
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Host, Msg, NodeReply, Operation, Platform};
 use runtime::{Completion, Give, Given, Status, Wire, system};
+use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
@@ -67,6 +69,8 @@ struct Shared {
     /// Objects have pages on other nodes: mem-server does not resize them.
     held_elsewhere: bool,
     notes: VecDeque<(usize, ServerId)>,
+    /// Nodes whose disk has answered.
+    disk_notes: HashSet<usize>,
     messages: u64,
     refs: HashMap<u64, u32>,
     /// Objects that were given this id, in which slot.
@@ -102,6 +106,8 @@ pub struct World {
     shared: RefCell<Shared>,
     fs: Vec<Host<FsCore>>,
     programs: Vec<Host<Program>>,
+    /// The nodes' disks, if they have any.
+    pub disks: Vec<Host<PlayedDisk>>,
 }
 
 struct Surroundings<'w> {
@@ -134,6 +140,9 @@ impl Platform for Surroundings<'_> {
     ) -> Status {
         match to {
             ServerId::Fs => self.world.fs[self.at].request(self, from, op, msg, bulk),
+            ServerId::Disk if !self.world.disks.is_empty() => {
+                self.world.disks[self.at].request(self, from, op, msg, bulk)
+            }
             ServerId::Net => self.world.shared.borrow_mut().net(self.at, op, msg, bulk),
             ServerId::Mem => match self.world.shared.borrow_mut().mem(self.at, op, msg, bulk) {
                 Ok(reply) => {
@@ -146,7 +155,11 @@ impl Platform for Surroundings<'_> {
         }
     }
 
-    fn notify(&mut self, _from: ServerId, client: ServerId, _core: CoreId) {
+    fn notify(&mut self, from: ServerId, client: ServerId, _core: CoreId) {
+        if from == ServerId::Disk {
+            self.world.shared.borrow_mut().disk_notes.insert(self.at);
+            return;
+        }
         // The views server's part is the test's.
         if client == ServerId::Views {
             return;
@@ -402,7 +415,7 @@ impl World {
             shared.spaces.push(vec![0; SPACE_BYTES]);
             shared.queues.push(VecDeque::new());
         }
-        Self { shared: RefCell::new(shared), fs, programs }
+        Self { shared: RefCell::new(shared), fs, programs, disks: Vec::new() }
     }
 
     /// A cluster in a first view, with backups.
@@ -421,6 +434,33 @@ impl World {
         }
         it.settle();
         (it, view)
+    }
+
+    /// The nodes start again, with what the disks of `media` have, and enter a view.
+    pub fn start_again(&mut self, media: &[Rc<RefCell<Medium>>], view: &View) {
+        self.disks.clear();
+        for (at, medium) in media.iter().enumerate() {
+            let id = node(at as u16 + 1);
+            let (wall_ns, bytes_max) = (1_000_000_000_000, 1 << 20);
+            let config = Config { root: image().0, wall_ns, seed: [7; 32], bytes_max };
+            let core = FsCore::new(id, View::outside(id), config).expect("a sound image");
+            self.fs[at] = Host::outside(ServerId::Fs, id, core);
+            let program = Program::default();
+            self.programs[at] = Host::new(ServerId::Proc, id, view.clone(), program);
+            let disk = PlayedDisk::new(Rc::clone(medium));
+            self.disks.push(Host::new(ServerId::Disk, id, view.clone(), disk));
+        }
+        let mut shared = self.shared.borrow_mut();
+        shared.queues.iter_mut().for_each(VecDeque::clear);
+        (shared.notes, shared.disk_notes) = (VecDeque::new(), HashSet::default());
+        drop(shared);
+        for at in 0..media.len() {
+            let mut surroundings = Surroundings { world: self, at };
+            runtime::testing::lease(&self.fs[at], &mut surroundings, u64::MAX);
+            self.fs[at].step(&mut surroundings, |core, cx| Core::start(core, cx));
+            self.enter(at, view);
+        }
+        self.settle();
     }
 
     /// Starts a call of the program on node `at` (from 0).
@@ -473,6 +513,11 @@ impl World {
                     let mut surroundings = Surroundings { world: self, at };
                     self.fs[at].collect(&mut surroundings, ServerId::Net);
                 }
+            }
+            let disks = core::mem::take(&mut self.shared.borrow_mut().disk_notes);
+            for at in disks {
+                quiet = false;
+                self.fs[at].collect(&mut Surroundings { world: self, at }, ServerId::Disk);
             }
             let note = self.shared.borrow_mut().notes.pop_front();
             if let Some((at, server)) = note {

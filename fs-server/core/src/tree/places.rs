@@ -20,8 +20,13 @@ impl Tree {
 
     /// Whether this node can read the inode: it is its home, or it is the image's and unchanged.
     pub fn is_here(&self, inode: InodeId) -> bool {
-        let unchanged = self.lower.number(inode).is_some() && !self.overlaid.contains(&inode);
+        let unchanged = self.lower.number(inode).is_some() && self.is_as_in_image(inode);
         unchanged || self.home(inode) == self.me
+    }
+
+    /// Whether a directory of the image has no writable part. One whose slot goes on from a disk may have.
+    fn is_as_in_image(&self, inode: InodeId) -> bool {
+        !self.overlaid.contains(&inode) && !self.view.slot(inode.slot()).is_kept()
     }
 
     /// Whether this node is the inode's home.
@@ -43,6 +48,7 @@ impl Tree {
     pub fn is_unchanged(&self, dir: InodeId, name: &str) -> bool {
         let place = self.place(dir, name);
         place != NO_NAME
+            && !self.view.slot(dir.slot()).is_kept()
             && !self.changed.contains(&(dir, place))
             && !self.changed.contains(&(dir, ITSELF))
     }

@@ -10,10 +10,12 @@ use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, NAMES_MAX, TOU
 use crate::lower::{Lower, LowerKind};
 use abi::limits::{NAME_BYTES, PAGE_BYTES, PATH_BYTES};
 use abi::{Errno, InodeId, ObjectId, SlotNo};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 use fs_api::name::Special;
+use fs_api::peer::ITSELF;
 use serde::{Deserialize, Serialize};
 
 /// What a step has changed. Something may stand here twice: most steps have no backup to tell, and should not
@@ -30,6 +32,8 @@ pub struct Touched {
     pub extras: Vec<InodeId>,
     /// Pages of files that were reserved, or given back.
     pub room: Vec<(InodeId, Range<u64>, bool)>,
+    /// How many of each the disk's journal was told of already.
+    noted: [usize; 5],
 }
 
 impl Touched {
@@ -40,8 +44,23 @@ impl Touched {
         }
     }
 
+    /// What the disk's journal was not told of yet; from now on it was.
+    pub fn note(&mut self) -> Unnoted<'_> {
+        let Self { inodes, names, written, extras, room, noted } = self;
+        let lens = [inodes.len(), names.len(), written.len(), extras.len(), room.len()];
+        let from = core::mem::replace(noted, lens);
+        Unnoted {
+            inodes: &inodes[from[0]..],
+            names: &names[from[1]..],
+            written: &written[from[2]..],
+            extras: &extras[from[3]..],
+            room: &room[from[4]..],
+        }
+    }
+
     /// Nothing is touched any more; the next step uses the same memory.
     pub fn clear(&mut self) {
+        self.noted = [0; 5];
         self.inodes.clear();
         self.inodes.shrink_to(TOUCHED_KEPT);
         self.names.clear();
@@ -53,6 +72,21 @@ impl Touched {
         self.room.clear();
         self.room.shrink_to(TOUCHED_KEPT);
     }
+}
+
+/// Some of what a step has changed, as in [`Touched`].
+#[derive(Debug)]
+pub struct Unnoted<'a> {
+    /// Inodes.
+    pub inodes: &'a [InodeId],
+    /// Names.
+    pub names: &'a [(InodeId, String)],
+    /// Bytes.
+    pub written: &'a [(InodeId, Range<u64>)],
+    /// Attributes.
+    pub extras: &'a [InodeId],
+    /// Pages.
+    pub room: &'a [(InodeId, Range<u64>, bool)],
 }
 
 /// An inode without its names and bytes.
@@ -137,6 +171,7 @@ impl Tree {
             self.inodes
                 .insert(id, Inode { meta, links, opens: 0, body, extras: Extras::default() });
         }
+        self.touched.inode(id);
         let Some(inode) = self.inodes.get_mut(&id) else { return Ok(None) };
         (inode.meta, inode.links) = (meta, links);
         match (&mut inode.body, shape) {
@@ -202,6 +237,7 @@ impl Tree {
         let inode = self.inodes.get_mut(&dir).ok_or(Errno::EPROTO)?;
         let Body::Directory(folder) = &mut inode.body else { return Err(Errno::EPROTO) };
         let before = folder.entries.len();
+        self.touched.names.push((dir, name.clone()));
         folder.set(name, entry)?;
         self.names = self.names + folder.entries.len() - before;
         if Lower::is_lower(dir) {
@@ -212,6 +248,7 @@ impl Tree {
 
     /// An inode of another home is no more.
     pub fn drop_copy(&mut self, id: InodeId) {
+        self.touched.inode(id);
         let gone = self.inodes.remove(&id);
         self.extra_bytes -= gone.as_ref().map_or(0, |inode| inode.extras.bytes());
         match gone.map(|inode| inode.body) {
@@ -239,6 +276,7 @@ impl Tree {
         let Body::File(file) = &mut self.inode_here(id)?.body else { return Err(Errno::EPROTO) };
         let more = file.extents.add(pages);
         self.charge(more, 0);
+        self.touched.written.push((id, range));
         Ok(())
     }
 
@@ -325,6 +363,49 @@ impl Tree {
             Body::Directory(_) | Body::Link(_) | Body::Special(_) => return Err(Errno::ESTALE),
         }
         Ok(())
+    }
+
+    /// All inodes here, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (InodeId, &Inode)> {
+        self.inodes.iter().map(|(id, inode)| (*id, inode))
+    }
+
+    /// The inodes of a slot, in no order.
+    pub fn ids_in(&self, slot: SlotNo) -> Vec<InodeId> {
+        self.inodes.keys().filter(|id| id.slot() == slot).copied().collect()
+    }
+
+    /// The slots that have inodes.
+    pub fn slots(&self) -> BTreeSet<SlotNo> {
+        self.inodes.keys().map(|id| id.slot()).collect()
+    }
+
+    /// Files that programs have mapped to write, and have their bytes here.
+    pub fn mapped(&self) -> Vec<InodeId> {
+        let mapped = |inode: &Inode| matches!(&inode.body, Body::File(file) if file.mapped);
+        self.all().filter(|(_, inode)| mapped(inode)).map(|(id, _)| id).collect()
+    }
+
+    /// The directories of the image of a slot that was found on the disk have writable parts: whatever may have
+    /// been changed of them was.
+    pub fn overlay_found(&mut self, slot: SlotNo) {
+        let mut places = Vec::new();
+        for id in self.ids_in(slot).into_iter().filter(|id| Lower::is_lower(*id)) {
+            let Ok(Body::Directory(folder)) = self.inode(id).map(|inode| &inode.body) else {
+                continue;
+            };
+            places.push((id, ITSELF));
+            places.extend(folder.entries.keys().map(|name| (id, self.place(id, name))));
+        }
+        for (id, place) in places {
+            // It is a directory of the image, or nothing of it was found.
+            let _ = self.overlay(id, place);
+        }
+    }
+
+    /// Files may have no more pages than there are.
+    pub fn bound_pages(&mut self, pages: u64) {
+        self.pages_max = self.pages_max.min(pages);
     }
 
     /// Files with the objects that hold their bytes here, in no order.

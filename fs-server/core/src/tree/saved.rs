@@ -4,7 +4,6 @@
 //! What comes is another node's word: a state that no tree can be in is refused.
 
 use super::Tree;
-use crate::extents::Extents;
 use crate::extras::Extras;
 use crate::inode::{Body, Entry, FileBody, Folder, Inode, Meta};
 use crate::limits::{EXTRAS_BYTES_MAX, FILE_BYTES_MAX, INODES_MAX, LINKS_MAX, NAMES_MAX};
@@ -14,6 +13,7 @@ use abi::{Errno, InodeId, ObjectId, SlotNo};
 use alloc::string::String;
 use alloc::vec::Vec;
 use fs_api::name::Special;
+use fs_store::Extents;
 use runtime::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize, Serializer};
 

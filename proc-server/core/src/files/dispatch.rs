@@ -46,8 +46,10 @@ fn data<M: Machine>(call: &mut Call<'_, '_, M>, number: u32) -> Option<SysResult
         __NR_ftruncate => seek::ftruncate(call),
         __NR_fallocate => seek::fallocate(call),
         __NR_fsync | __NR_fdatasync => seek::fsync(call),
-        // Everything is in memory: there is nothing to write, and nothing to read ahead.
-        __NR_sync | __NR_syncfs | __NR_fadvise64 | __NR_readahead => Ok(Next::Done(0)),
+        __NR_sync => seek::sync(call),
+        __NR_syncfs => seek::syncfs(call),
+        // A file is read as a whole.
+        __NR_fadvise64 | __NR_readahead => Ok(Next::Done(0)),
         __NR_poll => poll::poll(call),
         __NR_ppoll => poll::ppoll(call),
         __NR_select => poll::select(call),

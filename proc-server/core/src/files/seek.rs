@@ -10,7 +10,7 @@ use abi::linux::general::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_CUR, SEEK_DATA, SEEK_END,
     SEEK_HOLE, SEEK_SET,
 };
-use fs_api::file::{Allocate, Fsync, ListDirectory, Moved, Position, Resize, Seek};
+use fs_api::file::{Allocate, Fsync, ListDirectory, Moved, Position, Resize, Seek, SyncAll};
 use fs_api::name::FileKind;
 use runtime::{NodeReply, Wire};
 
@@ -122,7 +122,18 @@ pub fn fallocate<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     Ok(call.ask(&op, glue::wait(Wait::Zero)))
 }
 
-/// fsync(2), fdatasync(2): files are in memory, of two nodes if there are two.
+/// sync(2).
+pub fn sync<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
+    Ok(call.ask(&SyncAll {}, glue::wait(Wait::Zero)))
+}
+
+/// syncfs(2): there is one file system.
+pub fn syncfs<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
+    call.process().own.files.get(call.args[0])?;
+    sync(call)
+}
+
+/// fsync(2), fdatasync(2): on the disks of two nodes, if there are two.
 pub fn fsync<M: Machine>(call: &mut Call<'_, '_, M>) -> SysResult {
     match &call.process().own.files.get(call.args[0])?.target {
         Target::File(file) if file.is_stream() => Err(Errno::EINVAL.into()),

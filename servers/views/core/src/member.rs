@@ -11,7 +11,7 @@ use crate::views::{Config, Output, Views};
 use crate::wire::{Message, VoterId, Wish};
 use abi::{Epoch, NodeId, SlotNo};
 use alloc::vec::Vec;
-use cluster::{Delta, Goal, Incarnation, Refused, Request, View, Voter};
+use cluster::{Delta, Goal, Incarnation, Member, Refused, Request, View, Voter};
 
 /// What a node is to the view.
 ///
@@ -32,9 +32,8 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    pub(crate) fn outside(now: u64, rng: &mut Rng) -> Self {
-        // 0 is the number of those who found the cluster.
-        Self::Outside { boot: rng.next() | 1, ask_at: now, turn: 0 }
+    pub(crate) fn outside(now: u64, rng: &mut Rng, keeps: bool) -> Self {
+        Self::Outside { boot: Member::boot(rng.next(), keeps), ask_at: now, turn: 0 }
     }
 
     /// The number under which a node outside asks.
@@ -173,7 +172,7 @@ impl<R: Rules> Views<R> {
                     if *acting {
                         self.outputs.push(Output::Fenced);
                     }
-                    self.standing = Standing::outside(now, &mut self.rng);
+                    self.standing = Standing::outside(now, &mut self.rng, self.config.keeps);
                 }
             }
             Standing::Outside { boot, .. } => {

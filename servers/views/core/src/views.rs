@@ -30,6 +30,8 @@ pub struct Config {
     pub others: Vec<NodeId>,
     /// What is wanted of placement.
     pub policy: Policy,
+    /// Whether what lives in the slots of this node is on its disk, too.
+    pub keeps: bool,
 }
 
 /// What a node starts with.
@@ -117,7 +119,7 @@ impl<R: Rules> Views<R> {
     /// A node that starts. `seed` must differ from start to start.
     pub fn new(now: u64, seed: u64, me: NodeId, config: Config, start: Start) -> Self {
         let mut rng = Rng::new(seed);
-        let standing = Standing::outside(now, &mut rng);
+        let standing = Standing::outside(now, &mut rng, config.keeps);
         let Config { founders, others, .. } = &config;
         let founding =
             standing.boot().and_then(|boot| Founding::new(now, me, boot, founders, others));

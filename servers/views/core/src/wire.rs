@@ -13,12 +13,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use cluster::limits::VOTERS_MAX;
 use cluster::{
-    ADDRESS_BYTES, Goal, Incarnation, Newcomer, PublicKey, Request, StationAddress, Voter,
+    ADDRESS_BYTES, Goal, Incarnation, Newcomer, PublicKey, Request, SlotSet, StationAddress, Voter,
 };
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// A place in the log: term, index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -95,6 +95,8 @@ pub enum Wish {
     Key(u16, Option<[u8; KEY_BYTES]>),
     /// [`Request::Add`]: node, key and Ethernet address.
     Add(u16, [u8; KEY_BYTES], [u8; ADDRESS_BYTES]),
+    /// [`Request::Missing`]: a bit for each slot.
+    Missing(Vec<u64>),
 }
 
 impl Wish {
@@ -106,6 +108,7 @@ impl Wish {
             }
             Request::Abort(slot) => Self::Abort(slot.index() as u16),
             Request::Alone(slot) => Self::Alone(slot.index() as u16),
+            Request::Missing(slots) => Self::Missing(slots.words().to_vec()),
             Request::Drain(wish) => Self::Drain(*wish),
             Request::Voters(voters) => Self::Voters(voters.iter().map(VoterId::of).collect()),
             Request::Key(node, key) => Self::Key(node.get(), key.map(PublicKey::bytes)),
@@ -124,6 +127,7 @@ impl Wish {
             }
             Self::Abort(slot) => Request::Abort(SlotNo::new(*slot)?),
             Self::Alone(slot) => Request::Alone(SlotNo::new(*slot)?),
+            Self::Missing(words) => Request::Missing(SlotSet::from_words(words)?),
             Self::Drain(wish) => Request::Drain(*wish),
             Self::Voters(voters) => {
                 Request::Voters(voters.iter().map(|id| id.voter()).collect::<Option<_>>()?)

@@ -396,7 +396,8 @@ impl Model for Slots {
                 state.view.members[n] = false;
                 let next = Epoch(state.view.epoch + 1);
                 let fresh = (0..NODES).find(|n| state.view.members[*n]).expect("one crash");
-                let slot = state.view.slot.without(|who| who == node(n), next, || node(fresh));
+                let slot =
+                    state.view.slot.without(|who| who == node(n), |_| false, next, || node(fresh));
                 Self::publish(&mut state, slot);
             }
             Action::Decide(which) => {

@@ -27,6 +27,8 @@ pub const JOURNAL_SECTORS: u64 = 2048;
 pub const KEYS_SECTORS: u64 = 128;
 /// Sectors of the region that `disks --check` writes: one request.
 pub const CHECK_SECTORS: u64 = REQUEST_SECTORS_MAX;
+/// Least sectors of the region for files with which it is used: fs-server's two journals, and some room. 9 MiB.
+pub const FILES_SECTORS_MIN: u64 = 18 * 1024;
 /// Least size of a disk in MiB: all regions, and some room for files.
 pub const DISK_MIB_MIN: u32 = 8;
 /// Most, so that the tool's typing errors are noticed: 1 TiB.

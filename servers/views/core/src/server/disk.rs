@@ -29,7 +29,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use disk_api::limits::JOURNAL_SECTORS;
+use disk_api::limits::{FILES_SECTORS_MIN, JOURNAL_SECTORS};
 use disk_api::{Fetch, Info, Read, Readable, Region, State as DiskState};
 use runtime::{Bulk, Cx, NodeReply, Wire};
 
@@ -77,13 +77,15 @@ struct Reading {
 /// See the module.
 pub(super) struct Disk {
     state: State,
+    /// It has room for files.
+    files: bool,
     cookies: Cookies,
 }
 
 impl Disk {
     /// Before [`Self::open`].
     pub(super) fn new() -> Self {
-        Self { state: State::Without, cookies: Cookies::default() }
+        Self { state: State::Without, files: false, cookies: Cookies::default() }
     }
 
     /// Whether it will still say what the node begins with.
@@ -91,10 +93,16 @@ impl Disk {
         matches!(self.state, State::Reading(_) | State::Preparing(..))
     }
 
+    /// Whether the disk keeps files, and who they are of.
+    pub(super) fn keeps_files(&self) -> bool {
+        self.files && !matches!(self.state, State::Without | State::Gone)
+    }
+
     /// Begins to read.
     pub(super) fn open(&mut self, cx: &mut Cx<'_>) -> Vec<News> {
         let why = match cx.leaf(&Info {}).map(|info| info.state) {
-            Ok(DiskState::Ready { writable: true, .. }) => {
+            Ok(DiskState::Ready { writable: true, regions, .. }) => {
+                self.files = regions[Region::Files as usize].sectors >= FILES_SECTORS_MIN;
                 let reading = Box::new(Reading::new());
                 self.read_on(cx, reading);
                 return Vec::new();

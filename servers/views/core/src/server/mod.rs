@@ -31,16 +31,16 @@ use crate::server::disk::{Disk, News};
 use crate::server::keys::Keys;
 use crate::server::moves::Moves;
 use crate::server::queue::Cookies;
-use crate::views::{Output, Start, Views};
+use crate::views::{Config, Output, Start, Views};
 use abi::{Errno, NodeId, ServerId, SlotNo, Ticket};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use cluster::{Request, View};
+use cluster::{Request, SlotSet, View};
 use disk_api::EVENT_ROOM;
-use runtime::{Alone, Answer, Bulk, Client, Core, Cx, EVENT_ALONE, Event, Lease};
-use runtime::{Msg, NodeReply, Operation, Wire};
+use runtime::{Alone, Answer, Bulk, Client, Core, Cx, EVENT_ALONE, EVENT_MISSING, Event, Lease};
+use runtime::{Missing, Msg, NodeReply, Operation, Wire};
 use shell_api::{EVENT_ADD, EVENT_KEY, EVENT_WISH, Wish};
 use views_api::Agree;
 
@@ -231,11 +231,23 @@ impl<M: Machine> ViewsServer<M> {
         }
     }
 
+    /// A server's disk has not all of slots that are kept.
+    fn missing(&mut self, cx: &Cx<'_>, msg: &Msg) {
+        let now = self.time(cx);
+        let slots = Missing::get(msg).ok();
+        let slots = slots.and_then(|it| SlotSet::from_words(&it.slots));
+        if let (Some(views), Some(slots)) = (&mut self.views, slots) {
+            // A server that still misses them says so again in the next view.
+            let _ = views.request(now, Request::Missing(slots));
+        }
+    }
+
     /// The node takes part from now on.
     fn begin(&mut self, cx: &mut Cx<'_>, now: u64, start: Start) {
         let Setup { seed, config, .. } = &self.setup;
         let recovers = matches!(start, Start::Recover(_));
-        let mut views = Views::new(now, *seed, cx.node(), config.clone(), start);
+        let config = Config { keeps: self.disk.keeps_files(), ..config.clone() };
+        let mut views = Views::new(now, *seed, cx.node(), config, start);
         if recovers && views.disk.is_none() {
             self.say(cx, "what its disk has kept of the cluster's views contradicts itself");
             let news = self.disk.distrust(cx);
@@ -399,6 +411,7 @@ impl<M: Machine> Core for ViewsServer<M> {
                     let _ = views.request(now, Request::Alone(slot));
                 }
             }
+            Event::Upcall { number: EVENT_MISSING, msg, .. } => self.missing(cx, &msg),
             Event::Upcall { from: ServerId::Shell, number: EVENT_KEY, msg } => {
                 let now = self.time(cx);
                 self.wish_key(now, &msg);

@@ -64,7 +64,7 @@ impl Setup {
             keepers,
             patience: patience.max(1),
             seed,
-            config: Config { contacts, founders, others, policy },
+            config: Config { contacts, founders, others, policy, keeps: false },
         }
     }
 }

@@ -174,7 +174,13 @@ impl<R: Rules> World<R> {
         contacts.extend(founders);
         let mut others = others.to_vec();
         others.retain(|node| !contacts.contains(node));
-        let config = Config { contacts, founders: founders.to_vec(), others, policy: setup.policy };
+        let config = Config {
+            contacts,
+            founders: founders.to_vec(),
+            others,
+            policy: setup.policy,
+            keeps: false,
+        };
         let mut nodes = Vec::new();
         for id in ids {
             let drift = if setup.drift { rng.range(0, 20_001) as i64 - 10_000 } else { 0 };
