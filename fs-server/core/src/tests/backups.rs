@@ -69,7 +69,11 @@ fn listing(w: &World, at: usize, dir: &str) -> Vec<Line> {
         let path = format!("{}/{name}", dir.trim_end_matches('/'));
         // proc-server's are no files of this server.
         let Ok(stat) = w.stat(at, &path) else { continue };
-        if stat.mode & 0o170_000 == 0o040_000 {
+        let kind = stat.mode & 0o170_000;
+        if kind == 0o010_000 {
+            // A FIFO has no bytes here.
+            all.push((path, Ok(Vec::new()), stat.mode, stat.links));
+        } else if kind == 0o040_000 {
             all.push((path.clone(), Ok(Vec::new()), stat.mode, stat.links));
             // The image has links that lead round.
             if path.matches('/').count() < 5 {
