@@ -457,7 +457,7 @@ impl World {
         for at in 0..media.len() {
             let mut surroundings = Surroundings { world: self, at };
             runtime::testing::lease(&self.fs[at], &mut surroundings, u64::MAX);
-            self.fs[at].step(&mut surroundings, |core, cx| Core::start(core, cx));
+            self.fs[at].step(&mut surroundings, Core::start);
             self.enter(at, view);
         }
         self.settle();
