@@ -45,3 +45,5 @@ pub const ARRIVALS_MAX: usize = PROCESSES_MAX;
 pub const COMMIT_RETRY_NS: u64 = 10_000_000;
 /// POSIX timers of a process; the next is EAGAIN.
 pub const PROCESS_TIMERS_MAX: usize = 64;
+/// Timers with shorter intervals ring once for all times of so long.
+pub const TIMER_TICK_NS: u64 = 1_000_000;

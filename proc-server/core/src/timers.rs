@@ -10,7 +10,7 @@
 
 use crate::ProcCore;
 use crate::entry::timers_cookie;
-use crate::limits::PROCESS_TIMERS_MAX;
+use crate::limits::{COMMIT_RETRY_NS, PROCESS_TIMERS_MAX, TIMER_TICK_NS};
 use crate::machine::Machine;
 use crate::process::{Alarm, ProcessNo};
 use crate::signal::{Info, Pending, SI_TIMER};
@@ -77,7 +77,7 @@ impl Timers {
         self.0.iter_mut().find(|timer| u64::from(timer.id) == id).ok_or(Errno::EINVAL)
     }
 
-    /// Deletes one.
+    /// Deletes one; its signal that waits still comes.
     ///
     /// # Errors
     /// EINVAL: there is none with this number.
@@ -124,7 +124,10 @@ impl Alarm {
             self.deadline_ns = 0;
             return 1;
         }
-        let times = 1 + now_ns.saturating_sub(self.deadline_ns) / self.interval_ns;
+        // One whose next times all pass within a tick does not ring for each of them: nobody would get to run.
+        let short = self.interval_ns < TIMER_TICK_NS;
+        let until_ns = if short { now_ns.saturating_add(TIMER_TICK_NS) } else { now_ns };
+        let times = 1 + until_ns.saturating_sub(self.deadline_ns) / self.interval_ns;
         self.deadline_ns = self.deadline_ns.saturating_add(times.saturating_mul(self.interval_ns));
         u32::try_from(times).unwrap_or(u32::MAX)
     }
@@ -140,7 +143,11 @@ fn info(timer: &Timer, times: u32) -> Info {
 impl Pending {
     /// A timer ran out whose signal may wait already: that one counts it. Whether there was one.
     fn overrun(&mut self, timer: &Timer, times: u32) -> bool {
-        let its = |it: &&mut Info| it.code == SI_TIMER && it.words[0] as u32 == timer.id;
+        let its = |it: &&mut Info| {
+            it.signal == timer.notice.signal
+                && it.code == SI_TIMER
+                && it.words[0] as u32 == timer.id
+        };
         let Some(waiting) = self.queue_mut().find(its) else { return false };
         let overruns = ((waiting.words[0] >> u32::BITS) as u32).saturating_add(times);
         let overruns = u64::from(overruns.min(OVERRUNS_MAX));
@@ -182,6 +189,11 @@ impl<M: Machine> ProcCore<M> {
     pub(crate) fn timers_ring(&mut self, cx: &mut Cx<'_>, pid: u32) {
         let Some(no) = self.pids.process(pid) else { return };
         let now_ns = cx.now_ns();
+        if self.is_on_its_way(pid) {
+            // What is left of them travels with it. If it stays after all they ring here.
+            let _ = cx.arm(now_ns + COMMIT_RETRY_NS, timers_cookie(pid));
+            return;
+        }
         let mut due = Vec::new();
         let rings = self.change_timers(cx, no, |timers| {
             for timer in &mut timers.0 {
@@ -240,9 +252,12 @@ mod tests {
 
     #[test]
     fn timer_that_runs_out_late_keeps_its_beat() {
-        let mut alarm = Alarm { deadline_ns: 100, interval_ns: 10 };
-        assert_eq!((alarm.run_out(100), alarm.deadline_ns), (1, 110));
-        assert_eq!((alarm.run_out(135), alarm.deadline_ns), (3, 140));
+        let tick = TIMER_TICK_NS;
+        let mut alarm = Alarm { deadline_ns: 10 * tick, interval_ns: tick };
+        assert_eq!((alarm.run_out(10 * tick), alarm.deadline_ns), (1, 11 * tick));
+        assert_eq!((alarm.run_out(13 * tick + 5), alarm.deadline_ns), (3, 14 * tick));
+        let mut quick = Alarm { deadline_ns: 100, interval_ns: 1 };
+        assert!(u64::from(quick.run_out(tick)) > tick && quick.deadline_ns > 2 * tick);
         let mut once = Alarm { deadline_ns: 5, interval_ns: 0 };
         assert_eq!((once.run_out(50), once.deadline_ns), (1, 0));
     }

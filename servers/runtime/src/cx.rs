@@ -189,7 +189,10 @@ impl Cx<'_> {
             }
             Some(Wait::Node { node, request, .. }) => {
                 self.tables.give_up(request);
-                self.send_cancel(node, request);
+                // One that has not left yet ends when its turn comes.
+                if !self.tables.owed.has_call(node, request) {
+                    self.send_cancel(node, request);
+                }
             }
             None => {}
         }

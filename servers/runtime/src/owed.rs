@@ -17,6 +17,7 @@ use crate::cx::transmit;
 use crate::limits::{CROWDED_NS, OWED_BYTES_MAX};
 use crate::node::{Kind, Lane, NodeMessage, Urge};
 use crate::replication::Outbound;
+use crate::tables::Action;
 use crate::{Cx, Msg};
 use abi::{Errno, NodeId};
 use alloc::collections::{BTreeSet, VecDeque};
@@ -35,9 +36,16 @@ pub(crate) struct Owed {
     /// Answers, in the order in which they were given.
     answers: VecDeque<Outbound>,
     bytes: usize,
+    /// The timer is set.
+    armed: bool,
 }
 
 impl Owed {
+    /// Whether a call waits here, so that it has not left.
+    pub(crate) fn has_call(&self, to: NodeId, request: u64) -> bool {
+        self.calls.contains(&(to, request))
+    }
+
     /// Forgets what waits for a node.
     pub(crate) fn node_down(&mut self, node: NodeId) {
         self.calls.retain(|(to, _)| *to != node);
@@ -91,27 +99,42 @@ impl Cx<'_> {
 
     fn look_for_room(&mut self) {
         // Without a timer the next one that is refused brings this one too.
-        let _ = self.arm(self.now_ns + CROWDED_NS, CROWDED);
+        if !self.tables.owed.armed {
+            self.tables.owed.armed = self.arm(self.now_ns + CROWDED_NS, CROWDED).is_ok();
+        }
     }
 
     /// Sends what waits, as far as the links have room.
     pub(crate) fn send_owed(&mut self) {
+        self.tables.owed.armed = false;
         for (node, request) in core::mem::take(&mut self.tables.owed.calls) {
-            // One that follows its slot meanwhile was sent.
-            let Some(call) = self.tables.call_to(node, request) else { continue };
-            let Some((op, msg, bulk)) = call.kept.clone() else { continue };
-            let how = (NodeMessage::lane_of(&bulk), Urge::New);
-            let header = (Kind::Call, op, 0, request);
-            self.transmit_or_end(Outbound { how, to: node, header, msg, bulk });
-            // The cancel came before the call, if it did, and found nothing.
-            if self.tables.is_given_up(request) {
-                self.send_cancel(node, request);
-            }
+            self.send_waiting_call(node, request);
         }
         let owed = &mut self.tables.owed;
         owed.bytes = 0;
         for it in core::mem::take(&mut owed.answers) {
             self.answer_with_bytes(it);
+        }
+    }
+
+    fn send_waiting_call(&mut self, node: NodeId, request: u64) {
+        // One that follows its slot meanwhile was sent.
+        let Some(call) = self.tables.call_to(node, request) else { return };
+        let Some((op, msg, bulk)) = call.kept.clone() else { return };
+        let given_up = self.tables.is_given_up(request);
+        if given_up && !self.tables.is_again(request) {
+            // It never left: nobody has anything to give up.
+            if let Some(cookie) = self.tables.end_call(node, request) {
+                let result = Err(Errno::ECANCELED);
+                self.tables.actions.push_back(Action::Complete { cookie, result });
+            }
+            return;
+        }
+        let how = (NodeMessage::lane_of(&bulk), Urge::New);
+        let header = (Kind::Call, op, 0, request);
+        self.transmit_or_end(Outbound { how, to: node, header, msg, bulk });
+        if given_up && !self.tables.owed.has_call(node, request) {
+            self.send_cancel(node, request);
         }
     }
 }

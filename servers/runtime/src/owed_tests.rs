@@ -316,3 +316,18 @@ fn cancel_that_meets_a_move_to_the_asking_node_ends_the_call() {
     let (host, platform) = &mut world.nodes[1];
     assert_eq!(host.step(platform, |well, _| well.waiting.len()), 0);
 }
+
+/// A call that waits for room is given up: it ends, and the link hears nothing of it.
+#[test]
+fn call_that_never_left_ends_without_a_word() {
+    let mut world = World::new(true);
+    world.net.borrow_mut().lane_messages_max = Some(1);
+    world.draw(1, 0);
+    let ticket = world.draw(1, 0);
+    world.give_up(1, ticket);
+    let sent = world.net.borrow().sent;
+    world.pass(CROWDED_NS);
+    assert_eq!(world.ends(1), [Err(Errno::ECANCELED)]);
+    world.pass(CROWDED_NS);
+    assert_eq!(world.net.borrow().sent, sent, "neither a call nor a cancel");
+}

@@ -105,8 +105,9 @@ impl Transfer {
         }
         match (self.way, self.file.kind) {
             // A counter takes eight bytes of each range.
-            (Way::Write, FileKind::Counter)
-            | (Way::Read, FileKind::Regular | FileKind::Device) => moved == asked,
+            (Way::Write, FileKind::Counter) | (Way::Read, FileKind::Regular | FileKind::Device) => {
+                moved == asked
+            }
             (Way::Write, _) => true,
             (Way::Read, _) => false,
         }

@@ -11,6 +11,7 @@ use crate::entry::alarm_cookie;
 use crate::layout::time::{
     Itimerval, NS_PER_S, Rusage, TICKS_PER_S, Timespec, Timeval, Timezone, Tms,
 };
+use crate::limits::{COMMIT_RETRY_NS, TIMER_TICK_NS};
 use crate::machine::Machine;
 use crate::process::{Alarm, ProcessNo};
 use crate::signal::{Info, number};
@@ -242,6 +243,11 @@ impl<M: Machine> ProcCore<M> {
     /// A process's alarm rings.
     pub(crate) fn alarm_rings(&mut self, cx: &mut Cx<'_>, pid: u32) {
         let Some(no) = self.pids.process(pid) else { return };
+        if self.is_on_its_way(pid) {
+            // What is left of it travels with the process. If that stays after all it rings here.
+            let _ = cx.arm(cx.now_ns() + COMMIT_RETRY_NS, alarm_cookie(pid));
+            return;
+        }
         let Some(process) = self.processes.get_mut(no) else { return };
         let alarm = process.own.alarm;
         if alarm.deadline_ns == 0 || alarm.deadline_ns > cx.now_ns() {
@@ -249,7 +255,11 @@ impl<M: Machine> ProcCore<M> {
         }
         process.own.alarm = Alarm::default();
         if alarm.interval_ns != 0 {
-            let deadline_ns = alarm.deadline_ns.saturating_add(alarm.interval_ns).max(cx.now_ns());
+            let next_ns = alarm.deadline_ns.saturating_add(alarm.interval_ns);
+            // One that is late or very short must not ring again before anybody runs.
+            let late = next_ns <= cx.now_ns() || alarm.interval_ns < TIMER_TICK_NS;
+            let deadline_ns =
+                if late { cx.now_ns().saturating_add(TIMER_TICK_NS) } else { next_ns };
             // The row that rang is free.
             if cx.arm(deadline_ns, alarm_cookie(pid)).is_ok() {
                 process.own.alarm = Alarm { deadline_ns, ..alarm };
