@@ -264,6 +264,7 @@ impl Core for FsCore {
     }
 
     fn changes(&mut self, cx: &mut Cx<'_>) {
+        self.wake_loaded(cx);
         self.note_changes(cx);
         self.tell_changes(cx);
     }

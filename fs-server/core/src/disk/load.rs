@@ -36,6 +36,8 @@ pub(super) struct Loads {
     failed: BTreeMap<InodeId, Errno>,
     /// Slots that are given away as soon as their files are in memory.
     gives: BTreeSet<SlotNo>,
+    /// Somebody may go on: at the end of the step, as who goes on may want another file.
+    wake: bool,
 }
 
 impl Loads {
@@ -106,7 +108,7 @@ impl FsCore {
                     self.disk.loads.now = Some(Load { inode, object, place: None, page: 0 });
                     self.load_on(cx);
                 }
-                Err(errno) => self.load_failed(cx, inode, errno),
+                Err(errno) => self.load_failed(inode, errno),
             }
         }
     }
@@ -182,7 +184,7 @@ impl FsCore {
         if let Err(errno) = result {
             let _ = cx.leaf(&ObjectRelease { object });
             if size.is_ok() {
-                self.load_failed(cx, inode, errno);
+                self.load_failed(inode, errno);
             }
         }
         if self.disk.loads.next.is_empty() {
@@ -190,14 +192,20 @@ impl FsCore {
                 cx.export_now(slot);
             }
         }
-        self.go_on(cx);
-        cx.run_parked();
-        self.load_next(cx);
+        self.disk.loads.wake = true;
     }
 
-    fn load_failed(&mut self, cx: &mut Cx<'_>, inode: InodeId, errno: Errno) {
+    /// The end of a step: who waited for files goes on, and the next one is read.
+    pub(crate) fn wake_loaded(&mut self, cx: &mut Cx<'_>) {
+        while core::mem::take(&mut self.disk.loads.wake) {
+            self.go_on(cx);
+            cx.run_parked();
+            self.load_next(cx);
+        }
+    }
+
+    fn load_failed(&mut self, inode: InodeId, errno: Errno) {
         self.disk.loads.failed.insert(inode, errno);
-        self.go_on(cx);
-        cx.run_parked();
+        self.disk.loads.wake = true;
     }
 }

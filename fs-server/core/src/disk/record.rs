@@ -144,13 +144,12 @@ impl Unsaid {
         if matches!(self.all, All::Inodes) {
             (self.all, self.last) = (All::Names(None), None);
         }
-        if let Some((dir, name)) = self.names.pop_first() {
+        while let Some((dir, name)) = self.names.pop_first() {
             // Of one that is gone its end says all.
             if tree.inode(dir).is_ok() {
                 let entry = tree.entry(dir, &name);
                 return Some(Record::Name { dir, name, entry });
             }
-            return self.next(tree, marks);
         }
         self.next_name(tree)
     }

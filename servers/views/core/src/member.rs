@@ -102,8 +102,8 @@ impl<R: Rules> Views<R> {
 
     /// Whether this node acts as the primary of `slot`.
     pub fn serves(&self, now: u64, slot: SlotNo) -> bool {
-        let home = self.view.as_ref().is_some_and(|view| view.home(slot) == self.me);
-        home && self.may_act(now) && !self.frozen.contains(&slot)
+        let home = |view: &View| view.home(slot) == self.me && !view.is_waiting(slot);
+        self.view.as_ref().is_some_and(home) && self.may_act(now) && !self.frozen.contains(&slot)
     }
 
     /// Asks for a change, in the view that this node is in; it is void once another is entered, and

@@ -179,7 +179,7 @@ impl<R: Rules> World<R> {
             founders: founders.to_vec(),
             others,
             policy: setup.policy,
-            keeps: false,
+            keeps: seed.is_multiple_of(2),
         };
         let mut nodes = Vec::new();
         for id in ids {
