@@ -9,6 +9,7 @@
 //! A value of one of these types is in range; the constructors check it.
 
 use core::fmt;
+use core::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 /// Slots in a cluster: the unit of placement.
@@ -24,17 +25,20 @@ pub const NODES_MAX: u16 = 1024;
 
 /// A node of the cluster, 1 to [`NODES_MAX`]: the number that people type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct NodeId(u16);
+pub struct NodeId(NonZeroU16);
 
 impl NodeId {
     /// `None` if `number` is 0 or above [`NODES_MAX`].
     pub const fn new(number: u16) -> Option<Self> {
-        if number == 0 || number > NODES_MAX { None } else { Some(Self(number)) }
+        match NonZeroU16::new(number) {
+            Some(number) if number.get() <= NODES_MAX => Some(Self(number)),
+            Some(_) | None => None,
+        }
     }
 
     /// The number, 1 to [`NODES_MAX`].
     pub const fn get(self) -> u16 {
-        self.0
+        self.0.get()
     }
 }
 
