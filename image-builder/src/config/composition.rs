@@ -71,7 +71,8 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
             // times 256 KiB at most (as records, and as bytes for both copies).
             ServerId::Views => 2304,
             ServerId::Fs | ServerId::Proc => 3072,
-            ServerId::Net | ServerId::Ckpt => 4096,
+            ServerId::Net => 3584,
+            ServerId::Ckpt => 4096,
             ServerId::Mem => 6144,
         })
         .sum()
