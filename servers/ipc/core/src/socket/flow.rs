@@ -56,6 +56,10 @@ impl Socket {
             if !ended && let Some(errno) = self.error.take() {
                 return Err(errno);
             }
+            // Who waited for a connection would wait for ever.
+            if self.is_tcp() && matches!(self.state, State::Idle) {
+                return Err(Errno::ENOTCONN);
+            }
             let nothing = Got { received: Received::default(), bytes: Vec::new() };
             return Ok(self.no_receive.then_some(nothing));
         }
@@ -296,6 +300,7 @@ impl Ipc {
                 self.end_gone(cx, file, peer, unread);
             }
             State::Connecting(end) => {
+                self.cancel_connection(cx, file);
                 self.remove_end(cx, end);
                 self.end_gone(cx, file, end, unread);
             }

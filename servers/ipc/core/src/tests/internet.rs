@@ -236,6 +236,7 @@ fn connection_is_made_while_its_caller_does_not_wait() {
     assert_ne!(ready(node, other) & (POLLOUT | POLLERR), 0);
     assert_eq!(error_of(node, other), u32::from(Errno::ECONNREFUSED.number()));
     assert_eq!(connect(node, other, lo(80)), Err(Errno::EINPROGRESS), "it may try again");
+    assert_eq!(connect(node, other, lo(80)), Ok(()), "the first call that hears of it");
     assert_eq!(connect(node, other, lo(80)), Err(Errno::EISCONN));
 }
 
@@ -409,4 +410,50 @@ fn connections_move_with_their_slot_and_keep_their_options() {
     assert_eq!(connect_at(pair, 1, more, port), Ok(()));
     let receive = Receive { file: more, space: crate::testing::SPACE, ranges: [].into(), flags: 0 };
     assert!(matches!(pair.0[1].call(&receive), Now::Done(_)));
+}
+
+#[test]
+fn port_is_not_chosen_while_a_name_is_under_way() {
+    let pair = &mut Pair::new();
+    let port = port_at(2, UDP);
+    let file = socket_at(pair, 0, UDP);
+    let binds = pending(pair.0[0].call(&Bind { file, name: lo(port) }));
+    let node = &mut pair.0[0];
+    let connect = Connect { file, name: lo(99), owner: OWNER };
+    assert_eq!(node.call(&connect), Now::Failed(Errno::EINVAL));
+    pair.settle();
+    let ends = pair.0[0].take();
+    assert!(
+        ends.iter().any(|it| matches!(it, Later::Ended(at, Ok(_)) if *at == binds)),
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn reader_hears_that_no_connection_was_made() {
+    let pair = &mut Pair::new();
+    let client = socket_at(pair, 0, TCP);
+    let port = port_at(2, TCP);
+    let connects = pending(pair.0[0].call(&Connect { file: client, name: lo(port), owner: OWNER }));
+    let reads = pending(receive(&mut pair.0[0], client, 9, 0));
+    pair.settle();
+    let ends = pair.0[0].take();
+    for (ticket, errno) in [(connects, Errno::ECONNREFUSED), (reads, Errno::ENOTCONN)] {
+        let ended =
+            |it: &Later| matches!(it, Later::Ended(at, Err(it)) if *at == ticket && *it == errno);
+        assert!(ends.iter().any(ended), "{ends:?}");
+    }
+}
+
+#[test]
+fn connection_that_its_listener_refuses_is_reset() {
+    let node = &mut single();
+    let server = socket(node, TCP);
+    assert_eq!(bind(node, server, lo(80)), Ok(()));
+    assert_eq!(listen(node, server), Ok(()));
+    let client = socket(node, TCP);
+    assert_eq!(connect(node, client, lo(80)), Ok(()));
+    assert_eq!(node.call(&Release { file: server }), Now::Done(()));
+    assert_eq!(receive(node, client, 9, 0), Now::Failed(Errno::ECONNRESET));
+    assert_eq!(send(node, client, b"x"), Now::Failed(Errno::EPIPE));
 }
