@@ -457,3 +457,26 @@ fn connection_that_its_listener_refuses_is_reset() {
     assert_eq!(receive(node, client, 9, 0), Now::Failed(Errno::ECONNRESET));
     assert_eq!(send(node, client, b"x"), Now::Failed(Errno::EPIPE));
 }
+
+#[test]
+fn closed_socket_whose_connection_was_under_way_does_not_keep_its_slot() {
+    let pair = &mut Pair::new();
+    let named = views::moving(&two(), slot(), node_id(2));
+    pair.0.iter_mut().for_each(|node| node.enter(&named));
+    let port = port_at(2, TCP);
+    server_at(pair, 1, port);
+    // One that stays, so that the slot has something to move.
+    let stays = socket_at(pair, 0, TCP);
+    for _ in 0..3 {
+        let client = socket_at(pair, 0, TCP);
+        assert_eq!(connect_at(pair, 0, client, port), Ok(()));
+    }
+    let late = socket_at(pair, 0, TCP);
+    assert_eq!(call(pair, 0, &SetFlags { file: late, flags: O_NONBLOCK }), Ok(()));
+    assert_eq!(connect_at(pair, 0, late, port), Err(Errno::EINPROGRESS));
+    assert_eq!(call(pair, 0, &Release { file: late }), Ok(()));
+    pair.settle();
+    moves(pair, &named);
+    assert!(pair.0[1].host_occupies(slot()));
+    assert_eq!(call(pair, 0, &Bind { file: stays, name: lo(0) }), Ok(()));
+}
