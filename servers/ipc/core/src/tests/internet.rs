@@ -474,6 +474,7 @@ fn closed_socket_whose_connection_was_under_way_does_not_keep_its_slot() {
     let late = socket_at(pair, 0, TCP);
     assert_eq!(call(pair, 0, &SetFlags { file: late, flags: O_NONBLOCK }), Ok(()));
     assert_eq!(connect_at(pair, 0, late, port), Err(Errno::EINPROGRESS));
+    pair.settle();
     assert_eq!(call(pair, 0, &Release { file: late }), Ok(()));
     pair.settle();
     moves(pair, &named);
