@@ -481,3 +481,35 @@ fn closed_socket_whose_connection_was_under_way_does_not_keep_its_slot() {
     assert!(pair.0[1].host_occupies(slot()));
     assert_eq!(call(pair, 0, &Bind { file: stays, name: lo(0) }), Ok(()));
 }
+
+#[test]
+fn shutdown_ends_a_call_that_waits_for_a_datagram() {
+    let node = &mut single();
+    let file = socket(node, UDP);
+    assert_eq!(bind(node, file, lo(53)), Ok(()));
+    let waits = pending(receive(node, file, 9, 0));
+    let shutdown = Shutdown { file, receive: true, send: false };
+    assert_eq!(node.call(&shutdown), Now::Failed(Errno::ENOTCONN));
+    let Ok(ipc_api::socket::Received { bytes, .. }) = later(node, waits) else { panic!("no end") };
+    assert_eq!(bytes, 0);
+}
+
+#[test]
+fn port_is_free_when_its_home_hears_late_that_its_socket_is_closed() {
+    let pair = &mut Pair::new();
+    let named = views::moving(&two(), slot(), node_id(2));
+    pair.0.iter_mut().for_each(|node| node.enter(&named));
+    let port = port_at(2, UDP);
+    let file = socket_at(pair, 0, UDP);
+    let _stays = socket_at(pair, 0, UDP);
+    assert_eq!(call(pair, 0, &Bind { file, name: lo(port) }), Ok(()));
+    pair.cut(true);
+    assert_eq!(call(pair, 0, &Release { file }), Ok(()));
+    pair.settle();
+    assert!(!matches!(pair.0[0].give(0, 2), runtime::Status::Pending(_)), "it is still to be told");
+    pair.cut(false);
+    pair.settle();
+    moves(pair, &named);
+    let other = socket_at(pair, 1, UDP);
+    assert_eq!(call(pair, 1, &Bind { file: other, name: lo(port) }), Ok(()));
+}
