@@ -50,6 +50,12 @@ impl Socket {
         len: usize,
         flags: u32,
     ) -> Result<Option<Got>, Errno> {
+        // As on Linux an error of UDP comes before what has arrived.
+        if self.is_udp()
+            && let Some(errno) = self.error.take()
+        {
+            return Err(errno);
+        }
         if self.queue.is_empty() {
             // Behind the end there is no error.
             let ended = self.is_tcp() && self.error == Some(Errno::EPIPE);

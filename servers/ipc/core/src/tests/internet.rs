@@ -513,3 +513,18 @@ fn port_is_free_when_its_home_hears_late_that_its_socket_is_closed() {
     let other = socket_at(pair, 1, UDP);
     assert_eq!(call(pair, 1, &Bind { file: other, name: lo(port) }), Ok(()));
 }
+
+#[test]
+fn error_of_datagrams_comes_before_what_has_arrived() {
+    let node = &mut single();
+    let (server, client) = (socket(node, UDP), socket(node, UDP));
+    assert_eq!(bind(node, server, lo(53)), Ok(()));
+    assert_eq!(connect(node, client, lo(53)), Ok(()));
+    let own = name(node, client, false).name();
+    assert_eq!(send_to(node, server, b"answer", own), Ok(6));
+    assert_eq!(node.call(&Release { file: server }), Now::Done(()));
+    let now = send(node, client, b"lost");
+    assert_eq!(done(node, now).map(|it| it.bytes), Ok(4));
+    assert_eq!(receive(node, client, 9, 0), Now::Failed(Errno::ECONNREFUSED));
+    takes(node, client, 9, b"answer");
+}
