@@ -61,7 +61,7 @@ use pipe::Pipe;
 use runtime::collections::HashMap;
 use runtime::{Answer, Bulk, Client, Core, Cx, Event, Export, Msg, NodeReply, Wire};
 use socket::jobs::{Fact, Job};
-use socket::names::{Key, Named};
+use socket::names::{Key, Named, is_there};
 use socket::times::{DEADLINE_COOKIE, Deadlines};
 use socket::{Cancelled, Socket};
 use sysv::Sysv;
@@ -303,6 +303,8 @@ impl Core for Ipc {
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
         self.listeners_lost(cx);
+        // They would count against the bound, and keep ports from being chosen.
+        self.names.retain(|_, it| is_there(cx, it.file));
         self.names_lost(cx, old);
         self.tell_again(cx);
     }

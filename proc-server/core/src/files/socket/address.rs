@@ -12,6 +12,8 @@ use ipc_api::socket::{NAME_BYTES, Name};
 
 /// Bytes before `sun_path`.
 const FAMILY_BYTES: usize = 2;
+/// Bytes of a `sockaddr_storage`: programs give all of it for an address of any family.
+const STORAGE_BYTES: usize = 128;
 /// AF_UNSPEC.
 const UNSPECIFIED: u16 = 0;
 
@@ -50,7 +52,8 @@ pub fn read<M: Machine>(
     len: u64,
 ) -> Result<Address, Errno> {
     let len = len as u32 as usize;
-    if !(FAMILY_BYTES..=FAMILY_BYTES + NAME_BYTES).contains(&len) {
+    let most = if kind.internet().is_some() { STORAGE_BYTES } else { FAMILY_BYTES + NAME_BYTES };
+    if !(FAMILY_BYTES..=most).contains(&len) {
         return Err(Errno::EINVAL);
     }
     let bytes = glue::bytes(call, addr, len)?;

@@ -21,8 +21,8 @@ use abi::linux::general::*;
 use abi::linux::net::{
     AF_INET, AF_INET6, AF_UNIX, MSG_CMSG_CLOEXEC, MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT,
     MSG_EOR, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR,
-    SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
-    SOL_SOCKET,
+    SO_ERROR, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET,
+    SOCK_STREAM, SOL_SOCKET,
 };
 use abi::{Errno, InodeId};
 use alloc::boxed::Box;
@@ -33,6 +33,7 @@ use ipc_api::socket::{
     Accept, Accepted, Bind, Connect, GetName, GetOption, IpVersion, Listen, Name, OptionValue,
     SendHead, SetOption, Shutdown, SocketCreate, SocketEnds, SocketMade, SocketPair,
 };
+use mem_api::{Access, Prepare};
 use runtime::{NodeReply, Wire};
 
 /// The bits of a socket's type that are a type.
@@ -220,6 +221,14 @@ fn get_option<M: Machine>(
     let room: u32 = call.read(len)?;
     if room.cast_signed() < 0 {
         return Err(Errno::EINVAL.into());
+    }
+    if (level, option as u32) == (SOL_SOCKET, SO_ERROR) && room > 0 {
+        // It is told once: if a page is away, it is fetched before.
+        let space = call.space()?;
+        let int = size_of::<u32>() as u64;
+        for (addr, len) in [(addr, int.min(room.into())), (len, int)] {
+            call.cx.leaf(&Prepare { space, addr, len, access: Access::Write })?;
+        }
     }
     let op = GetOption { file: file.file, level, option: option as u32 };
     Ok(call.ask(&op, wait(Wait::Option { addr, len })))

@@ -189,8 +189,10 @@ impl Ipc {
     fn reset_end(&mut self, cx: &mut Cx<'_>, end: FileId) {
         if let Some(peer) = self.sockets.get(&end).and_then(Socket::peer)
             && let Some(it) = self.sockets.get_mut(&peer)
+            && it.peer() == Some(end)
         {
             it.error = Some(Errno::ECONNRESET);
+            it.no_send = true;
         }
         self.remove_end(cx, end);
     }

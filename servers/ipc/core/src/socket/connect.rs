@@ -12,6 +12,7 @@ use abi::{Errno, FileId, Ticket};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
+use core::mem::take;
 use ipc_api::between::{Enqueue, Found, Joined, LISTENS, Lookup, Register};
 use ipc_api::internet::Address;
 use ipc_api::socket::{Bind, Connect, Listen, NAME_BYTES, Name, SocketType};
@@ -73,6 +74,8 @@ impl Ipc {
             Err(errno) => return cx.complete::<()>(ticket, Err(errno)),
         };
         let home = cx.view().home(key.slot());
+        // It has the name again: nobody must hear any more that it is free.
+        self.untold.retain(|fact| !fact.frees(file, &name));
         let request = Register { name: name.clone(), file, kind, marks };
         self.begin(cx, home, &request, Vec::new(), Job::Bind { ticket, file, kind, name, tries });
     }
@@ -94,10 +97,17 @@ impl Ipc {
                 socket.registered = true;
                 socket.name = name;
             }
-            (Some(socket), Err(_)) => socket.binding = false,
             // It was closed meanwhile.
             (None, Ok(())) => self.unregister(cx, (&name, kind), file),
-            (None, Err(_)) => {}
+            (socket, Err(errno)) => {
+                if let Some(socket) = socket {
+                    socket.binding = false;
+                }
+                // Only these say for sure that the name's home did not register it.
+                if errno != Errno::EADDRINUSE && errno != Errno::ENOSPC {
+                    self.unregister(cx, (&name, kind), file);
+                }
+            }
         }
         cx.complete(ticket, result);
     }
@@ -182,6 +192,9 @@ impl Ipc {
             State::Listening(_) => return Err(Errno::EINVAL),
             State::Connecting(_) if is_tcp && waits => {
                 return self.await_connection(cx, from, file);
+            }
+            State::Connected(_) | State::Gone if take(&mut socket.internet.untold) => {
+                return Ok(Answer::reply(&()));
             }
             State::Connecting(_) => return Err(Errno::EALREADY),
             State::Connected(_) | State::Gone => return Err(Errno::EISCONN),
@@ -288,6 +301,7 @@ impl Ipc {
                 let Some(socket) = self.sockets.get_mut(&file) else {
                     return connecting.end(cx, Err(Errno::EBADF));
                 };
+                socket.internet.untold = is_tcp && connecting.ticket.is_none();
                 socket.peer_text = Some(text);
                 socket.peer_owner = Some(owner).filter(|_| !is_tcp);
                 if there {

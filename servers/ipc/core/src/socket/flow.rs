@@ -50,11 +50,21 @@ impl Socket {
         len: usize,
         flags: u32,
     ) -> Result<Option<Got>, Errno> {
+        // As on Linux an error of UDP comes before what has arrived.
+        if self.is_udp()
+            && let Some(errno) = self.error.take()
+        {
+            return Err(errno);
+        }
         if self.queue.is_empty() {
             // Behind the end there is no error.
             let ended = self.is_tcp() && self.error == Some(Errno::EPIPE);
             if !ended && let Some(errno) = self.error.take() {
                 return Err(errno);
+            }
+            // Who waited for a connection would wait for ever.
+            if self.is_tcp() && matches!(self.state, State::Idle) {
+                return Err(Errno::ENOTCONN);
             }
             let nothing = Got { received: Received::default(), bytes: Vec::new() };
             return Ok(self.no_receive.then_some(nothing));
@@ -296,6 +306,7 @@ impl Ipc {
                 self.end_gone(cx, file, peer, unread);
             }
             State::Connecting(end) => {
+                self.cancel_connection(cx, file);
                 self.remove_end(cx, end);
                 self.end_gone(cx, file, end, unread);
             }

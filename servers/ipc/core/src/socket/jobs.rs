@@ -66,6 +66,20 @@ impl Fact {
             Self::Refused(it) => home_of(cx, it.end).ok(),
         }
     }
+
+    /// Whether it says that this socket has this name no more.
+    pub(crate) fn frees(&self, file: FileId, name: &Name) -> bool {
+        matches!(self, Self::Unnamed(it) if it.file == file && it.name == *name)
+    }
+
+    /// The socket whose home alone may say it.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        match self {
+            Self::Named(it) => Some(it.file),
+            Self::Unnamed(it) => Some(it.file),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 /// What goes on when another home has answered.
@@ -125,7 +139,8 @@ impl Job {
             Self::Find(it) | Self::Join { connecting: it, .. } => Some(it.file),
             Self::Listen { request, .. } => Some(request.file),
             Self::Claim { listener, .. } => Some(*listener),
-            Self::Address(_) | Self::Deliver(_) | Self::Tell(_) => None,
+            Self::Tell(fact) => fact.file(),
+            Self::Address(_) | Self::Deliver(_) => None,
         }
     }
 }

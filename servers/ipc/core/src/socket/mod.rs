@@ -150,6 +150,8 @@ pub(crate) struct Internet {
     pub(crate) only_v6: bool,
     /// SO_LINGER, as in `SetOption`.
     pub(crate) linger: u32,
+    /// It is connected, of which no call of connect(2) has heard.
+    pub(crate) untold: bool,
     /// Options that are only remembered: their place among [`options`]' and value.
     pub(crate) kept: Vec<(u8, u32)>,
 }

@@ -157,6 +157,6 @@ impl Ipc {
 }
 
 /// Whether a socket was not lost with its home.
-pub(super) fn is_there(cx: &Cx<'_>, file: FileId) -> bool {
+pub(crate) fn is_there(cx: &Cx<'_>, file: FileId) -> bool {
     !cx.view().has_broken(file.slot(), file.serial())
 }

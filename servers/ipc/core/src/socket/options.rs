@@ -194,6 +194,12 @@ impl Ipc {
             State::Listening(_) | State::Connected(_) | State::Gone => false,
         };
         if unconnected {
+            // As on Linux, who waits for a datagram hears of it all the same.
+            if socket.is_udp() && receive {
+                socket.no_receive = true;
+                socket.came();
+                self.pump(cx, file);
+            }
             return Err(Errno::ENOTCONN);
         }
         socket.no_receive |= receive;

@@ -152,7 +152,12 @@ impl Ipc {
         address: Address,
         marks: u8,
     ) -> Result<(), Errno> {
-        let kind = self.socket(file)?.kind;
+        let socket = self.socket(file)?;
+        // A name is under way: of two only one would be unregistered.
+        if socket.binding {
+            return Err(Errno::EINVAL);
+        }
+        let kind = socket.kind;
         let (first, last) = (u32::from(*CHOSEN_PORTS.start()), u32::from(*CHOSEN_PORTS.end()));
         let count = last - first + 1;
         for _ in 0..count {

@@ -5,7 +5,7 @@
 //! Calls that wait are sent away first: they come again. A slot with a socket for which something is asked
 //! of another home stays, for the moment that it takes. Descriptors in flight stay with their sender's node.
 
-use super::jobs::Job;
+use super::jobs::{Fact, Job};
 use super::{Arrival, Internet, Listener, Message, Socket, State, options};
 use crate::Ipc;
 use crate::limits::{BACKLOG_MAX, RETURNED_BYTES_MAX, SOCKET_BYTES, SOCKET_BYTES_MIN};
@@ -155,9 +155,11 @@ impl Socket {
 }
 
 impl Ipc {
-    /// Whether something is asked of another home for a socket of the slot.
+    /// Whether something is asked of another home for a socket of the slot, or is still to be told.
     pub(crate) fn has_jobs_in(&self, slot: SlotNo) -> bool {
-        self.jobs.values().filter_map(Job::file).any(|file| file.slot() == slot)
+        let asked = self.jobs.values().filter_map(Job::file);
+        let untold = self.untold.iter().filter_map(Fact::file);
+        asked.chain(untold).any(|file| file.slot() == slot)
     }
 
     /// Bytes that the queues of the slot's sockets hold.

@@ -43,6 +43,18 @@ impl Ipc {
         Ok(Answer::Pending(ticket))
     }
 
+    /// Nobody needs the connection any more: what was asked for it keeps its slot from moving.
+    pub(super) fn cancel_connection(&mut self, cx: &mut Cx<'_>, file: FileId) {
+        for (cookie, job) in &mut self.jobs {
+            match job {
+                Job::Find(it) if it.file == file => it.given_up = true,
+                Job::Join { connecting: it, .. } if it.file == file => {}
+                _ => continue,
+            }
+            return cx.cancel(*cookie);
+        }
+    }
+
     /// Nobody is there, or could be asked.
     pub(super) fn tcp_not_connected(
         &mut self,
@@ -50,18 +62,24 @@ impl Ipc {
         mut connecting: Connecting,
         errno: Errno,
     ) {
+        let file = connecting.file;
         if connecting.ticket.is_some() {
-            return connecting.end(cx, Err(errno));
+            connecting.end(cx, Err(errno));
+            return self.tcp_hears(cx, file, None);
         }
         // Slots move, and no call would come again.
         if errno == Errno::ERESTART && connecting.tries > 0 {
             connecting.tries -= 1;
             return self.find_listener(cx, connecting);
         }
-        let file = connecting.file;
+        let errno = if errno == Errno::ERESTART { Errno::ETIMEDOUT } else { errno };
+        self.tcp_hears(cx, file, Some(errno));
+    }
+
+    /// Whoever waits at a socket hears that its connection was not made.
+    fn tcp_hears(&mut self, cx: &mut Cx<'_>, file: FileId, error: Option<Errno>) {
         if let Some(socket) = self.sockets.get_mut(&file) {
-            let errno = if errno == Errno::ERESTART { Errno::ETIMEDOUT } else { errno };
-            socket.error = Some(errno);
+            socket.error = error.or(socket.error);
             socket.came();
             socket.roomy();
             self.pump(cx, file);

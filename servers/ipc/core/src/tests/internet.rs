@@ -236,6 +236,7 @@ fn connection_is_made_while_its_caller_does_not_wait() {
     assert_ne!(ready(node, other) & (POLLOUT | POLLERR), 0);
     assert_eq!(error_of(node, other), u32::from(Errno::ECONNREFUSED.number()));
     assert_eq!(connect(node, other, lo(80)), Err(Errno::EINPROGRESS), "it may try again");
+    assert_eq!(connect(node, other, lo(80)), Ok(()), "the first call that hears of it");
     assert_eq!(connect(node, other, lo(80)), Err(Errno::EISCONN));
 }
 
@@ -409,4 +410,121 @@ fn connections_move_with_their_slot_and_keep_their_options() {
     assert_eq!(connect_at(pair, 1, more, port), Ok(()));
     let receive = Receive { file: more, space: crate::testing::SPACE, ranges: [].into(), flags: 0 };
     assert!(matches!(pair.0[1].call(&receive), Now::Done(_)));
+}
+
+#[test]
+fn port_is_not_chosen_while_a_name_is_under_way() {
+    let pair = &mut Pair::new();
+    let port = port_at(2, UDP);
+    let file = socket_at(pair, 0, UDP);
+    let binds = pending(pair.0[0].call(&Bind { file, name: lo(port) }));
+    let node = &mut pair.0[0];
+    let connect = Connect { file, name: lo(99), owner: OWNER };
+    assert_eq!(node.call(&connect), Now::Failed(Errno::EINVAL));
+    pair.settle();
+    let ends = pair.0[0].take();
+    assert!(
+        ends.iter().any(|it| matches!(it, Later::Ended(at, Ok(_)) if *at == binds)),
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn reader_hears_that_no_connection_was_made() {
+    let pair = &mut Pair::new();
+    let client = socket_at(pair, 0, TCP);
+    let port = port_at(2, TCP);
+    let connects = pending(pair.0[0].call(&Connect { file: client, name: lo(port), owner: OWNER }));
+    let reads = pending(receive(&mut pair.0[0], client, 9, 0));
+    pair.settle();
+    let ends = pair.0[0].take();
+    for (ticket, errno) in [(connects, Errno::ECONNREFUSED), (reads, Errno::ENOTCONN)] {
+        let ended =
+            |it: &Later| matches!(it, Later::Ended(at, Err(it)) if *at == ticket && *it == errno);
+        assert!(ends.iter().any(ended), "{ends:?}");
+    }
+}
+
+#[test]
+fn connection_that_its_listener_refuses_is_reset() {
+    let node = &mut single();
+    let server = socket(node, TCP);
+    assert_eq!(bind(node, server, lo(80)), Ok(()));
+    assert_eq!(listen(node, server), Ok(()));
+    let client = socket(node, TCP);
+    assert_eq!(connect(node, client, lo(80)), Ok(()));
+    assert_eq!(node.call(&Release { file: server }), Now::Done(()));
+    assert_eq!(receive(node, client, 9, 0), Now::Failed(Errno::ECONNRESET));
+    assert_eq!(send(node, client, b"x"), Now::Failed(Errno::EPIPE));
+}
+
+#[test]
+fn closed_socket_whose_connection_was_under_way_does_not_keep_its_slot() {
+    let pair = &mut Pair::new();
+    let named = views::moving(&two(), slot(), node_id(2));
+    pair.0.iter_mut().for_each(|node| node.enter(&named));
+    let port = port_at(2, TCP);
+    server_at(pair, 1, port);
+    // One that stays, so that the slot has something to move.
+    let stays = socket_at(pair, 0, TCP);
+    for _ in 0..3 {
+        let client = socket_at(pair, 0, TCP);
+        assert_eq!(connect_at(pair, 0, client, port), Ok(()));
+    }
+    let late = socket_at(pair, 0, TCP);
+    assert_eq!(call(pair, 0, &SetFlags { file: late, flags: O_NONBLOCK }), Ok(()));
+    assert_eq!(connect_at(pair, 0, late, port), Err(Errno::EINPROGRESS));
+    pair.settle();
+    assert_eq!(call(pair, 0, &Release { file: late }), Ok(()));
+    pair.settle();
+    moves(pair, &named);
+    assert!(pair.0[1].host_occupies(slot()));
+    assert_eq!(call(pair, 0, &Bind { file: stays, name: lo(0) }), Ok(()));
+}
+
+#[test]
+fn shutdown_ends_a_call_that_waits_for_a_datagram() {
+    let node = &mut single();
+    let file = socket(node, UDP);
+    assert_eq!(bind(node, file, lo(53)), Ok(()));
+    let waits = pending(receive(node, file, 9, 0));
+    let shutdown = Shutdown { file, receive: true, send: false };
+    assert_eq!(node.call(&shutdown), Now::Failed(Errno::ENOTCONN));
+    let Ok(ipc_api::socket::Received { bytes, .. }) = later(node, waits) else { panic!("no end") };
+    assert_eq!(bytes, 0);
+}
+
+#[test]
+fn port_is_free_when_its_home_hears_late_that_its_socket_is_closed() {
+    let pair = &mut Pair::new();
+    let named = views::moving(&two(), slot(), node_id(2));
+    pair.0.iter_mut().for_each(|node| node.enter(&named));
+    let port = port_at(2, UDP);
+    let file = socket_at(pair, 0, UDP);
+    let _stays = socket_at(pair, 0, UDP);
+    assert_eq!(call(pair, 0, &Bind { file, name: lo(port) }), Ok(()));
+    pair.cut(true);
+    assert_eq!(call(pair, 0, &Release { file }), Ok(()));
+    pair.settle();
+    assert!(!matches!(pair.0[0].give(0, 2), runtime::Status::Pending(_)), "it is still to be told");
+    pair.cut(false);
+    pair.settle();
+    moves(pair, &named);
+    let other = socket_at(pair, 1, UDP);
+    assert_eq!(call(pair, 1, &Bind { file: other, name: lo(port) }), Ok(()));
+}
+
+#[test]
+fn error_of_datagrams_comes_before_what_has_arrived() {
+    let node = &mut single();
+    let (server, client) = (socket(node, UDP), socket(node, UDP));
+    assert_eq!(bind(node, server, lo(53)), Ok(()));
+    assert_eq!(connect(node, client, lo(53)), Ok(()));
+    let own = name(node, client, false).name();
+    assert_eq!(send_to(node, server, b"answer", own), Ok(6));
+    assert_eq!(node.call(&Release { file: server }), Now::Done(()));
+    let now = send(node, client, b"lost");
+    assert_eq!(done(node, now).map(|it| it.bytes), Ok(4));
+    assert_eq!(receive(node, client, 9, 0), Now::Failed(Errno::ECONNREFUSED));
+    takes(node, client, 9, b"answer");
 }
