@@ -151,14 +151,14 @@ fn slot() -> SlotNo {
 }
 
 /// Both nodes in the view in which slot 0 of node 1 is to move to node 2.
-fn about_to_move(pair: &mut Pair) -> View {
+pub(super) fn about_to_move(pair: &mut Pair) -> View {
     let two = View::fixed([1, 2].map(node_id).into()).expect("a view");
     let named = views::moving(&two, slot(), node_id(2));
     pair.0.iter_mut().for_each(|node| node.enter(&named));
     named
 }
 
-fn give(pair: &mut Pair) {
+pub(super) fn give(pair: &mut Pair) {
     let Status::Pending(_) = pair.0[0].give(0, 2) else { panic!("not begun") };
     pair.settle();
     assert!(pair.0[0].given());

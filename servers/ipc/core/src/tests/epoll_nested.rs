@@ -2,9 +2,10 @@
 //! Instances that watch instances: bounds of what they cost, and of what other nodes can make of them.
 
 use super::epoll::{add, adding, epoll, events_of, nest, now, wait};
+use super::epoll_apart::{about_to_move, give};
 use super::{moved, pending, pipe, write};
 use crate::limits::LOOK_NS;
-use crate::testing::{Later, Node, Now, Pair, node_id, single};
+use crate::testing::{Node, Now, Pair, node_id, single};
 use abi::linux::general::*;
 use abi::{Errno, FileId};
 use ipc_api::epoll::{EpollControl, EpollWait, Watch};
@@ -124,12 +125,16 @@ fn home_that_does_not_answer_holds_a_look_up_for_some_time_only() {
 #[test]
 fn addition_that_waits_for_another_home_can_be_given_up() {
     let pair = &mut Pair::new();
-    let outer = epoll(&mut pair.0[0]);
-    let inner = epoll(&mut pair.0[1]);
-    assert_eq!(pair.0[1].call(&Hold { file: inner, node: node_id(1) }), Now::Done(()));
+    about_to_move(pair);
+    let (outer, inner) = (epoll(&mut pair.0[1]), epoll(&mut pair.0[0]));
+    assert_eq!(pair.0[0].call(&Hold { file: inner, node: node_id(2) }), Now::Done(()));
+    give(pair);
     let adds = EpollControl { nests: true, ..adding(outer, 7, inner, EPOLLIN) };
-    let added = pending(pair.0[0].call(&adds));
-    pair.0[0].cancel(added);
+    let added = pending(pair.0[1].call(&adds));
     pair.settle();
-    assert!(matches!(pair.0[0].take()[..], [Later::Ended(of, _)] if of == added));
+    assert_eq!(pair.0[1].take(), [], "its home waits for the next view");
+    pair.0[1].cancel(added);
+    pair.settle();
+    assert_eq!(pair.0[1].take(), [super::failed(added, Errno::ECANCELED)]);
+    assert_eq!(now(&mut pair.0[1], outer), [], "it was not added");
 }
