@@ -171,11 +171,13 @@ fn ask<M: Machine>(call: &mut Call<'_, '_, M>, waiting: Box<Waiting>) -> SysResu
     let now = waiting.deadline_ns.is_some_and(over);
     let op = EpollWait { file: waiting.file.file, max: waiting.max, now };
     let deadline_ns = waiting.deadline_ns.filter(|_| !now);
-    let next = call.ask(&op, glue::wait(Wait::Epoll(waiting)));
-    if let Some(deadline_ns) = deadline_ns {
-        call.timeout_at(deadline_ns)?;
+    // Before it is asked: without room for a timer the call fails, and what it took would be lost.
+    if let Some(deadline_ns) = deadline_ns
+        && let Err(errno) = call.timeout_at(deadline_ns)
+    {
+        return Err(failed(call, &waiting, errno));
     }
-    Ok(next)
+    Ok(call.ask(&op, glue::wait(Wait::Epoll(waiting))))
 }
 
 fn go_on(mut waiting: Box<Waiting>, stage: Stage) -> crate::syscall::Wait {

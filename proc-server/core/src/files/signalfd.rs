@@ -15,7 +15,7 @@ use super::{Wait, glue, names};
 use crate::layout::Layout;
 use crate::layout::signal::{SIGSET_BYTES, SignalfdInfo};
 use crate::machine::Machine;
-use crate::signal::{Info, SI_KERNEL, SignalSet, number};
+use crate::signal::{Info, SI_KERNEL, SI_TIMER, SignalSet, number};
 use crate::syscall::{AskResult, Call, Fail, Next, SysResult};
 use crate::thread::Restart;
 use abi::Errno;
@@ -85,19 +85,16 @@ pub fn read<M: Machine>(
 }
 
 fn step<M: Machine>(call: &mut Call<'_, '_, M>, reading: Reading) -> SysResult {
-    let mut done = 0;
-    while let Some(range) = reading.memory.rest(done)
-        && let Some(info) = call.take_signal_of(reading.set)
-    {
-        let bytes = SignalfdInfo::BYTES as u64;
-        let written = if range.len < bytes {
-            Err(Errno::EINVAL)
-        } else {
-            call.write(range.base, &layout(&info))
-        };
-        if let Err(errno) = written {
-            // Not lost: it waits again.
-            let _ = call.thread_mut().own.pending.add(info);
+    let (mut done, bytes) = (0, SignalfdInfo::BYTES as u64);
+    while let Some(range) = reading.memory.rest(done) {
+        if range.len < bytes {
+            // There is no room for one more whole.
+            return if done > 0 { Ok(Next::Done(done)) } else { Err(Errno::EINVAL.into()) };
+        }
+        let Some((info, to_thread)) = call.take_signal_of(reading.set) else { break };
+        if let Err(errno) = call.write(range.base, &layout(&info)) {
+            // Not lost: it waits again, where it did.
+            call.put_signal_back(info, to_thread);
             return if done > 0 { Ok(Next::Done(done)) } else { Err(errno.into()) };
         }
         done += bytes;
@@ -153,6 +150,11 @@ fn layout(info: &Info) -> SignalfdInfo {
     }
     if info.code > 0 && is_fault.contains(&info.signal) {
         out.addr = first;
+        return out;
+    }
+    if info.code == SI_TIMER {
+        (out.tid, out.overrun) = (first as u32, (first >> u32::BITS) as u32);
+        (out.int, out.ptr) = (second as i32, second);
         return out;
     }
     (out.pid, out.uid) = (first as u32, (first >> 32) as u32);

@@ -117,7 +117,7 @@ pub(crate) fn sys_sigtimedwait<M: Machine>(call: C<'_, '_, '_, M>) -> SysResult 
         0 => None,
         addr => Some(call.read::<Timespec>(addr)?.to_ns()?),
     };
-    if let Some(info) = call.take_signal_of(set) {
+    if let Some((info, _)) = call.take_signal_of(set) {
         return wait_done(call, info);
     }
     if timeout_ns == Some(0) {
@@ -136,7 +136,7 @@ pub(crate) fn wait_resume<M: Machine>(
     set: SignalSet,
     result: AskResult,
 ) -> SysResult {
-    if let Some(info) = call.take_signal_of(set) {
+    if let Some((info, _)) = call.take_signal_of(set) {
         return wait_done(call, info);
     }
     match result {
@@ -288,7 +288,17 @@ impl<M: Machine> Call<'_, '_, M> {
         !own.union(self.process().own.pending.set()).meet(set).is_empty()
     }
 
-    pub(crate) fn take_signal_of(&mut self, set: SignalSet) -> Option<Info> {
+    /// Gives back what [`Self::take_signal_of`] took, to the thread or to the process.
+    pub(crate) fn put_signal_back(&mut self, info: Info, to_thread: bool) {
+        if to_thread {
+            self.thread_mut().own.pending.put_back(info);
+        } else {
+            self.process_mut().own.pending.put_back(info);
+        }
+    }
+
+    /// Takes the first signal of the set; and whether it was the thread's, not the process's.
+    pub(crate) fn take_signal_of(&mut self, set: SignalSet) -> Option<(Info, bool)> {
         let own = self.thread().own.pending.set().meet(set);
         let shared = self.process().own.pending.set().meet(set);
         let signal = own.union(shared).first()?;
@@ -297,7 +307,8 @@ impl<M: Machine> Call<'_, '_, M> {
         } else {
             self.process_mut().own.pending.take(signal)
         };
-        info.inspect(|info| self.process_mut().own.timers.taken(info))
+        let info = info.inspect(|info| self.process_mut().own.timers.taken(info))?;
+        Some((info, own.has(signal)))
     }
 }
 

@@ -108,6 +108,16 @@ impl Pending {
         Some(info.unwrap_or(Info::kernel(signal)))
     }
 
+    /// Gives back what [`Self::take`] took just now: it comes first again.
+    pub fn put_back(&mut self, info: Info) {
+        self.set = self.set.with(info.signal);
+        self.queue.insert(0, info);
+        // What was taken may have waited without its information, so that it had no place here.
+        if self.queue.len() > QUEUED_SIGNALS_MAX {
+            self.queue.remove(0);
+        }
+    }
+
     /// Forgets all of these.
     pub fn remove(&mut self, signals: SignalSet) {
         self.set = self.set.minus(signals);
@@ -134,6 +144,20 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signal_that_is_put_back_comes_first() {
+        let mut pending = Pending::default();
+        for word in 0..3 {
+            pending.add(Info { words: [word, 0, 0], ..Info::kernel(40) }).unwrap();
+        }
+        let first = pending.take(40).unwrap();
+        pending.put_back(first);
+        let order = [0; 3].map(|_| pending.take(40).unwrap().words[0]);
+        assert_eq!(order, [0, 1, 2]);
+        pending.put_back(first);
+        assert!(pending.set().has(40));
+    }
 
     #[test]
     fn pending_standard_signal_comes_once_and_real_time_as_often_as_sent() {

@@ -241,9 +241,10 @@ impl Ipc {
             Kind::Epoll | Kind::Signals => return Err(Errno::EINVAL),
             Kind::Counter => self.counter(file)?.read(cx, target, len)?,
             Kind::Timer => {
-                let taken = self.timer(file)?.read(cx, target, len)?;
+                let taken = self.timer(file)?.read(cx, target, len);
+                // It may have run out, or gone on, although it was not read.
                 self.arm_timers(cx);
-                taken
+                taken?
             }
             Kind::Terminal => {
                 if let Some(caller) = &caller {

@@ -48,6 +48,7 @@ use alloc::vec::Vec;
 use cluster::View;
 use epoll::Epoll;
 use epoll::jobs::{EpollJob, RETRY_COOKIE};
+use epoll::look_ends::LOOK_COOKIE;
 use epoll::nest::Heights;
 use event::Counter;
 use files::{Files, Kind, PipeNo};
@@ -98,6 +99,8 @@ pub struct Ipc {
     heights: HashMap<u64, Heights>,
     /// Files that instances are to ask after again.
     retries: Vec<(FileId, Watched)>,
+    /// A timer is armed for looks that end.
+    looks_armed: bool,
     next_cookie: u64,
 }
 
@@ -280,6 +283,7 @@ impl Core for Ipc {
             Event::Timer(DEADLINE_COOKIE) => self.deadlines_due(cx),
             Event::Timer(timer::TIMER_COOKIE) => self.timers_due(cx),
             Event::Timer(RETRY_COOKIE) => self.retry(cx),
+            Event::Timer(LOOK_COOKIE) => self.looks_due(cx),
             Event::Timer(_) => self.terminal.timer(cx),
             Event::NodeDown(node) => self.node_down(cx, node),
         }
@@ -302,6 +306,7 @@ impl Core for Ipc {
     }
 
     fn entered(&mut self, cx: &mut Cx<'_>, old: &View) {
+        self.renew_homes(cx);
         self.listeners_lost(cx);
         // They would count against the bound, and keep ports from being chosen.
         self.names.retain(|_, it| is_there(cx, it.file));
@@ -341,6 +346,7 @@ impl Core for Ipc {
             || self.cancel_job(cx, ticket)
             || self.cancel_at_sockets(cx, ticket)
             || self.cancel_at_epolls(cx, ticket)
+            || self.cancel_nest(cx, ticket)
             || self.cancel_watch(cx, ticket)
             || self.cancel_opening(cx, ticket)
         {

@@ -73,5 +73,11 @@ pub const RETURNED_MESSAGES_MAX: usize = 4;
 pub const EPOLLS_MAX: usize = 128;
 /// Files that all of them watch; the next gets ENOSPC, as beyond fs.epoll.max_user_watches on Linux.
 pub const WATCHED_MAX: usize = 1024;
+/// Walks over instances that watch instances, of additions that are under way; the next addition gets EAGAIN.
+pub const WALKS_MAX: usize = 64;
+/// Watches of one file by one other node; the next gets EAGAIN. Those of this node's instances have [`WATCHED_MAX`].
+pub const WATCHES_OF_NODE_MAX: usize = 256;
+/// So long a call at an instance waits at most for what homes have to say about the present.
+pub const LOOK_NS: u64 = 1_000_000_000;
 /// Until a home is asked again that had no room for a watch, or did not answer.
 pub const RETRY_NS: u64 = 100_000_000;

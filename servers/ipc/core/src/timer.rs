@@ -121,7 +121,8 @@ impl Timer {
     fn look(&mut self, cx: &mut Cx<'_>) {
         if self.due_ns().is_some_and(|at| at <= signed(cx.now_ns())) {
             self.stands = true;
-            self.count = 1;
+            // One that went on when its owner asked may have counted before.
+            self.count = self.count.saturating_add(1);
             self.changes.ins = self.changes.ins.wrapping_add(1);
             self.pump(cx);
         }

@@ -4,8 +4,9 @@
 use super::failed;
 use super::world::{BASE, World};
 use crate::layout::IntoBytes;
+use crate::layout::signal::SignalfdInfo;
 use crate::layout::time::{Itimerspec, Timespec};
-use crate::signal::{Info, number};
+use crate::signal::{Info, SI_TIMER, number};
 use abi::linux::general::*;
 use abi::{Errno, FileId, InodeId};
 use fs_api::file::{Flags, GetFlags};
@@ -58,6 +59,51 @@ fn read_takes_the_signals_of_the_set() {
     assert_eq!(world.call(__NR_signalfd4, &[fd, BASE, 8, 0]), Some(fd as i64));
     assert_eq!(world.call(__NR_read, &[fd, BASE, 128]), Some(128));
     assert_eq!(first_words(&world, BASE)[0], USR2);
+}
+
+fn send_to_process(world: &mut World, info: Info) {
+    let no = crate::process::ProcessNo(0);
+    world.host.step(&mut world.node, |core, cx| core.signal_process(cx, no, info));
+}
+
+/// How many signals wait for the thread, and for the process.
+fn waiting(world: &mut World) -> [usize; 2] {
+    let thread = world.thread;
+    world.host.step(&mut world.node, |core, _| {
+        let own = &mut core.threads.get_mut(thread).expect("it lives").own;
+        let of_thread = own.pending.queue_mut().count();
+        let process = core.processes.get_mut(crate::process::ProcessNo(0)).expect("it lives");
+        [of_thread, process.own.pending.queue_mut().count()]
+    })
+}
+
+#[test]
+fn signal_of_the_process_that_does_not_fit_stays_the_process_s() {
+    let (mut world, fd) = world();
+    send_to_process(&mut world, Info::sent(USR1, 0, 77, 5));
+    let parts = [BASE + 1024, 100, BASE + 2048, 100].map(u64::to_le_bytes).concat();
+    world.put(BASE, &parts);
+    assert_eq!(world.call(__NR_readv, &[fd, BASE, 2]), failed(Errno::EINVAL));
+    assert_eq!(waiting(&mut world), [0, 1]);
+    assert_eq!(world.call(__NR_read, &[fd, 8, 128]), failed(Errno::EFAULT));
+    assert_eq!(waiting(&mut world), [0, 1]);
+    send(&mut world, USR1);
+    assert_eq!(world.call(__NR_read, &[fd, BASE, 200]), Some(128));
+    assert_eq!(waiting(&mut world), [0, 1], "the thread's own come first");
+    assert_eq!(world.call(__NR_read, &[fd, BASE, 128]), Some(128));
+    assert_eq!(waiting(&mut world), [0, 0]);
+}
+
+#[test]
+fn signal_of_a_timer_names_it_and_its_overruns() {
+    let (mut world, fd) = world();
+    let words = [7 | 3 << 32, 0xfeed_0000_beef, 0];
+    send_to_process(&mut world, Info { signal: USR1, code: SI_TIMER, words });
+    assert_eq!(world.call(__NR_read, &[fd, BASE, 128]), Some(128));
+    let read: SignalfdInfo = world.read(BASE);
+    assert_eq!((read.code, read.pid, read.uid), (SI_TIMER, 0, 0));
+    assert_eq!((read.tid, read.overrun), (7, 3));
+    assert_eq!((read.int, read.ptr), (0xbeef, 0xfeed_0000_beef));
 }
 
 #[test]

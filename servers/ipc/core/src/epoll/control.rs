@@ -116,8 +116,8 @@ impl Ipc {
     }
 
     fn begin_watching(&mut self, cx: &mut Cx<'_>, file: FileId, key: Key) {
+        let above = self.above(file);
         let epoll = self.epolls.get(&file);
-        let Some(above) = epoll.map(|it| it.above) else { return };
         let nests = epoll.and_then(|it| it.items.get(&key)).is_some_and(|item| item.nests);
         if nests && self.glance(cx, file, key, (None, above)) {
             return;

@@ -3,9 +3,9 @@
 
 use super::nest::Adding;
 use super::{Epoll, Want};
-use crate::Ipc;
-use crate::limits::RETRY_NS;
+use crate::limits::{RETRY_NS, WATCHED_MAX};
 use crate::watch::Key;
+use crate::{Ipc, home_of};
 use abi::{Errno, FileId, NodeId, SlotNo, Ticket};
 use alloc::vec::Vec;
 use ipc_api::epoll::{Changes, Height, Watched};
@@ -20,8 +20,8 @@ pub(crate) const RETRY_COOKIE: u64 = 2;
 pub(crate) enum EpollJob {
     /// Nothing.
     Forgotten,
-    /// Something holds of a file.
-    Watch { epoll: FileId, key: Key },
+    /// Something holds of a file; this home was asked itself if `here`.
+    Watch { epoll: FileId, key: Key, here: bool },
     /// What holds of an instance that is watched, for the look of a call.
     Glance { epoll: FileId, key: Key, ticket: Option<Ticket> },
     /// What a home has sent is here.
@@ -59,7 +59,16 @@ impl Ipc {
         };
         match job {
             EpollJob::Forgotten => {}
-            EpollJob::Watch { epoll, key } => self.watch_ended(cx, epoll, key, watched(result)),
+            // It waited here for a view, which made another node the home.
+            EpollJob::Watch { epoll, key, here: true }
+                if matches!(result, Err(Errno::ESTALE))
+                    && home_of(cx, key.1).is_ok_and(|home| home != cx.node()) =>
+            {
+                self.ask_after(cx, epoll, key, 0);
+            }
+            EpollJob::Watch { epoll, key, .. } => {
+                self.watch_ended(cx, epoll, key, watched(result));
+            }
             EpollJob::Glance { epoll, key, ticket } => {
                 self.watch_ended(cx, epoll, key, watched(result));
                 if let Some(ticket) = ticket {
@@ -97,10 +106,13 @@ impl Ipc {
 
     pub(crate) fn retry_later(&mut self, cx: &mut Cx<'_>, epoll: FileId, key: Key) {
         // Without room for a timer, or for one more here, the next look asks.
-        if self.retries.is_empty() {
-            let _ = cx.arm(cx.now_ns() + RETRY_NS, RETRY_COOKIE);
+        let is_full = self.retries.len() >= WATCHED_MAX;
+        if is_full || self.retries.contains(&(epoll, key)) {
+            return;
         }
-        self.retries.push((epoll, key));
+        if !self.retries.is_empty() || cx.arm(cx.now_ns() + RETRY_NS, RETRY_COOKIE).is_ok() {
+            self.retries.push((epoll, key));
+        }
     }
 
     /// Asks again what could not be asked.

@@ -16,7 +16,7 @@ use ipc_api::epoll::{
 use ipc_api::file::Ready;
 use runtime::{Answer, Client, Cx};
 
-use crate::limits::POLLERS_MAX;
+use crate::limits::{LOOK_NS, POLLERS_MAX};
 
 impl Ipc {
     pub(crate) fn epoll_wait(
@@ -56,8 +56,11 @@ impl Ipc {
         request: Watch,
     ) -> Result<Answer, Errno> {
         let Watch { file, events, seen, now, depth } = request;
-        let epoll = self.epolls.get_mut(&file).ok_or(Errno::EBADF)?;
-        epoll.above = epoll.above.max(depth);
+        if depth > DEPTH_MAX {
+            return Err(Errno::ELOOP);
+        }
+        let above = self.above(file).max(depth);
+        self.epolls.get_mut(&file).ok_or(Errno::EBADF)?.above = above;
         self.at_epoll(cx, from, file, (Want::Watch { events, seen }, now), depth)
     }
 
@@ -80,8 +83,12 @@ impl Ipc {
             cx.complete::<()>(ticket, Err(Errno::EBADF));
             return Ok(Answer::Pending(ticket));
         };
-        epoll.waiters.push_back(Waiter { ticket, from: node, want, now, looking });
+        let look_ends_ns = cx.now_ns().saturating_add(LOOK_NS);
+        epoll.waiters.push_back(Waiter { ticket, from: node, want, now, looking, look_ends_ns });
         self.serve(cx, file);
+        if looking > 0 {
+            self.arm_looks(cx);
+        }
         Ok(Answer::Pending(ticket))
     }
 
@@ -173,10 +180,12 @@ impl Ipc {
             }
             return None;
         }
-        let request = Watch { file, events, seen, now: false, depth: depth.saturating_add(1) };
-        let cookie = self.ask_epoll(cx, home, &request, EpollJob::Watch { epoll, key });
+        let depth = depth.saturating_add(1).min(DEPTH_MAX);
+        let request = Watch { file, events, seen, now: false, depth };
+        let here = home == cx.node();
+        let cookie = self.ask_epoll(cx, home, &request, EpollJob::Watch { epoll, key, here });
         self.set_state(epoll, key, State::Asked(cookie));
-        if home == cx.node() {
+        if here {
             return None;
         }
         if let Some(it) = self.epolls.get_mut(&epoll) {
@@ -294,8 +303,8 @@ impl Ipc {
                 epoll.due.push_back(key);
             }
         }
-        // Others that wait are told of what still holds, as on Linux.
-        if !epoll.waiters.is_empty() {
+        // Others that wait, here or at an instance that watches this one, are told of what still holds, as on Linux.
+        if !epoll.waiters.is_empty() || self.watchers.contains_key(&file) {
             again.extend(epoll.due.drain(..));
         }
         for key in again {

@@ -15,12 +15,14 @@
 //!
 //! # Failure
 //! A file whose home is gone has EPOLLERR and EPOLLHUP. One that nobody has open any more is not watched any more. A home
-//! that has no room for a watch is asked again after [`RETRY_NS`](crate::limits::RETRY_NS).
+//! that has no room for a watch is asked again after [`RETRY_NS`](crate::limits::RETRY_NS). One that does not answer
+//! holds a look up for at most [`LOOK_NS`](crate::limits::LOOK_NS).
 
 pub(crate) mod control;
 pub(crate) mod item;
 pub(crate) mod jobs;
 pub(crate) mod look;
+pub(crate) mod look_ends;
 pub(crate) mod nest;
 pub(crate) mod saved;
 
@@ -51,6 +53,8 @@ pub(crate) struct Waiter {
     pub(crate) now: bool,
     /// Answers that its look waits for.
     pub(crate) looking: usize,
+    /// When it waits for them no longer.
+    pub(crate) look_ends_ns: u64,
 }
 
 /// An instance.

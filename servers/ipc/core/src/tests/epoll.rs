@@ -60,7 +60,7 @@ pub(super) fn now(node: &mut Node, file: FileId) -> Vec<(u32, u32)> {
     events_of(&node.take(), ticket).expect("it does not wait")
 }
 
-fn counter(node: &mut Node, count: u64) -> FileId {
+pub(super) fn counter(node: &mut Node, count: u64) -> FileId {
     match node.call(&CounterCreate { count, semaphore: false, flags: O_NONBLOCK }) {
         Now::Done(made) => made.file,
         other => panic!("no counter: {other:?}"),
@@ -245,7 +245,13 @@ fn sockets_tell_of_half_and_whole_ends() {
     assert_eq!(now(node, at), []);
 }
 
-fn nest(node: &mut Node, outer: FileId, fd: u32, inner: FileId, events: u32) -> Result<(), Errno> {
+pub(super) fn nest(
+    node: &mut Node,
+    outer: FileId,
+    fd: u32,
+    inner: FileId,
+    events: u32,
+) -> Result<(), Errno> {
     let ticket = match node.call(&EpollControl { nests: true, ..adding(outer, fd, inner, events) })
     {
         Now::Pending(ticket) => ticket,

@@ -3,7 +3,7 @@
 
 use super::epoll::{add, adding, epoll, events_of, now};
 use super::{moved, pending, pipe, read, write};
-use crate::testing::{Later, Now, Pair, node_id};
+use crate::testing::{Later, Node, Now, Pair, node_id};
 use abi::linux::general::*;
 use abi::{Errno, FileId, SlotNo, Ticket};
 use cluster::View;
@@ -151,14 +151,14 @@ fn slot() -> SlotNo {
 }
 
 /// Both nodes in the view in which slot 0 of node 1 is to move to node 2.
-fn about_to_move(pair: &mut Pair) -> View {
+pub(super) fn about_to_move(pair: &mut Pair) -> View {
     let two = View::fixed([1, 2].map(node_id).into()).expect("a view");
     let named = views::moving(&two, slot(), node_id(2));
     pair.0.iter_mut().for_each(|node| node.enter(&named));
     named
 }
 
-fn give(pair: &mut Pair) {
+pub(super) fn give(pair: &mut Pair) {
     let Status::Pending(_) = pair.0[0].give(0, 2) else { panic!("not begun") };
     pair.settle();
     assert!(pair.0[0].given());
@@ -212,6 +212,11 @@ fn wait_goes_on_when_slots_move() {
             }
             turn(pair, &named, moves, order);
             assert_eq!(pair.0[1].take(), [], "nothing has changed");
+            if !epoll_moves {
+                let Node { host, world } = &mut pair.0[1];
+                let homes = host.step(world, |core, _| core.epolls[&at].homes.len());
+                assert_eq!(homes, usize::from(!moves), "only homes of now are asked");
+            }
             match write(&mut pair.0[1], ends.write, b"b") {
                 Now::Done(_) => {}
                 Now::Pending(ticket) => {
@@ -239,6 +244,11 @@ fn home_without_room_for_a_watch_is_asked_again() {
     add(&mut pair.0[0], at, 3, ends.read, EPOLLIN);
     pair.settle();
     let waits = wait_at(pair, 0, at);
+    for _ in 0..3 {
+        assert_eq!(now_at(pair, 0, at), []);
+    }
+    let Node { host, world } = &mut pair.0[0];
+    assert_eq!(host.step(world, |core, _| core.retries.len()), 1, "once, however many look");
     pair.0[1].world.heap_left = usize::MAX;
     assert_eq!(write(&mut pair.0[1], ends.write, b"a"), moved(1));
     pair.settle();

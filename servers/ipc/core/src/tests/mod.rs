@@ -4,6 +4,7 @@
 mod counters;
 mod epoll;
 mod epoll_apart;
+mod epoll_nested;
 mod fifos;
 mod internet;
 mod memory;

@@ -78,6 +78,18 @@ fn timer_counts_what_nobody_read() {
 }
 
 #[test]
+fn timer_that_was_asked_counts_on() {
+    let node = &mut single();
+    let file = timer(node);
+    set(node, file, Some(100), 100);
+    node.pass(100);
+    node.pass(450);
+    assert_eq!(get(node, file), (50, 100));
+    node.pass(50);
+    assert_eq!(count(node, file), 6);
+}
+
+#[test]
 fn timers_run_out_in_their_order() {
     let node = &mut single();
     let files = [timer(node), timer(node), timer(node)];
