@@ -177,6 +177,7 @@ impl<M: Machine> MemCore<M> {
             }
             left += count;
         }
+        self.room_for_areas(cx, id, description.regions.len())?;
         let object = self.objects.create(cx, Store::Private(id), None)?;
         self.spaces.get_mut(id)?.moving =
             Some(Box::new(Moving::new(object, from, unrequested, left)));

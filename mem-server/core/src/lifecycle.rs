@@ -3,7 +3,7 @@
 
 use crate::MemCore;
 use crate::frames::Frames;
-use crate::limits::PAGE;
+use crate::limits::{AREA_BYTES, HEAP_RESERVE_BYTES, PAGE};
 use crate::limits::{OBJECT_PAGES_MAX, PAGE_TOP};
 use crate::machine::Machine;
 use crate::map::clear;
@@ -43,6 +43,10 @@ impl<M: Machine> MemCore<M> {
             return self.fetch_all(cx, from, id);
         }
         self.spaces.has_room()?;
+        let copied = self.spaces.get(id)?.areas.len();
+        if cx.heap_left().saturating_sub(copied * AREA_BYTES) < HEAP_RESERVE_BYTES {
+            return Err(Errno::ENOMEM);
+        }
         let mut child = Space::new(self.frames.machine.create_space()?);
         let parent = self.spaces.get_mut(id)?;
         child.areas = parent.areas.clone();

@@ -15,6 +15,10 @@ pub const PAGE_MIN: u64 = 16;
 pub const PLACE_TOP: u64 = PAGE_TOP - 0x1000_0000 / PAGE;
 /// Mappings of one space, Linux's default `vm.max_map_count`. The next gets ENOMEM.
 pub const AREAS_MAX: usize = 65_530;
+/// What an area takes of the heap, at most: its row, and room in the tree's nodes.
+pub const AREA_BYTES: usize = 160;
+/// Bytes of the heap that stay free of areas: a program that wants more of them gets ENOMEM, and calls of others go on.
+pub const HEAP_RESERVE_BYTES: usize = 640 * 1024;
 /// Pages that a stack may grow to: 8 MiB, Linux's default RLIMIT_STACK. Beyond: EFAULT.
 pub const STACK_PAGES_MAX: u64 = 8 * 1024 * 1024 / PAGE;
 /// Pages that stay free between a growing stack and the mapping below it, Linux's

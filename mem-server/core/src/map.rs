@@ -4,7 +4,9 @@
 use crate::MemCore;
 use crate::areas::{Area, Source};
 use crate::frames::Frames;
-use crate::limits::{AREAS_MAX, OBJECT_PAGES_MAX, PAGE, PAGE_MIN, PAGE_TOP};
+use crate::limits::{
+    AREA_BYTES, AREAS_MAX, HEAP_RESERVE_BYTES, OBJECT_PAGES_MAX, PAGE, PAGE_MIN, PAGE_TOP,
+};
 use crate::machine::Machine;
 use crate::object::Store;
 use crate::pages::Pages;
@@ -42,6 +44,8 @@ impl<M: Machine> MemCore<M> {
         if op.len == 0 {
             return Err(Errno::EINVAL);
         }
+        // A mapping in the middle of another splits it.
+        self.room_for_areas(cx, op.space, 2)?;
         let range = self.place(&op)?;
         let source = self.source(cx, &op, range.end - range.start)?;
         let Map { protection, shared, grows_down, .. } = op;
@@ -60,13 +64,21 @@ impl<M: Machine> MemCore<M> {
         Ok(Mapped { addr: range.start * PAGE })
     }
 
+    /// ENOMEM where a space has no room for so many areas more, or the heap none for any.
+    pub(crate) fn room_for_areas(
+        &self,
+        cx: &Cx<'_>,
+        space: SpaceId,
+        more: usize,
+    ) -> Result<(), Errno> {
+        let full = self.spaces.get(space)?.areas.len() + more > AREAS_MAX;
+        let left = cx.heap_left().saturating_sub(more * AREA_BYTES);
+        if full || left < HEAP_RESERVE_BYTES { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
     /// Where the mapping goes. Nothing is changed yet.
     fn place(&self, op: &Map) -> Result<Range<u64>, Errno> {
         let areas = &self.spaces.get(op.space)?.areas;
-        // A mapping in the middle of another splits it.
-        if areas.len() + 2 > AREAS_MAX {
-            return Err(Errno::ENOMEM);
-        }
         if op.fixed || op.no_replace {
             let range = page_range(op.addr, op.len)?;
             if range.start < PAGE_MIN {
@@ -143,8 +155,11 @@ impl<M: Machine> MemCore<M> {
         if op.len == 0 {
             return Err(Errno::EINVAL);
         }
-        if self.spaces.get(op.space)?.areas.len() + 1 > AREAS_MAX {
-            return Err(Errno::ENOMEM);
+        // A hole in the middle of an area makes two of it. What only gets shorter or goes needs no room.
+        let areas = &self.spaces.get(op.space)?.areas;
+        let before = range.start.checked_sub(1).and_then(|page| areas.find(page));
+        if before.is_some_and(|(_, area)| area.end > range.end) {
+            self.room_for_areas(cx, op.space, 1)?;
         }
         self.unmap_pages(cx, op.space, range)
     }
@@ -181,13 +196,14 @@ impl<M: Machine> MemCore<M> {
         }
     }
 
-    pub(crate) fn protect(&mut self, op: Protect) -> Result<(), Errno> {
+    pub(crate) fn protect(&mut self, cx: &Cx<'_>, op: Protect) -> Result<(), Errno> {
         let range = page_range(op.addr, op.len)?;
-        let space = self.spaces.get_mut(op.space)?;
         if range.is_empty() {
-            return Ok(());
+            return self.spaces.get(op.space).map(|_| ());
         }
-        if space.areas.len() + 2 > AREAS_MAX || !space.areas.covers(&range) {
+        self.room_for_areas(cx, op.space, 2)?;
+        let space = self.spaces.get_mut(op.space)?;
+        if !space.areas.covers(&range) {
             return Err(Errno::ENOMEM);
         }
         if op.protection.write {
@@ -216,6 +232,10 @@ impl<M: Machine> MemCore<M> {
         if !areas.covers(&old) {
             return Err(Errno::EFAULT);
         }
+        if op.fixed.is_some() || new_pages > old_pages {
+            self.room_for_areas(cx, op.space, 2)?;
+        }
+        let areas = &self.spaces.get(op.space)?.areas;
         if let Some(addr) = op.fixed {
             let new = page_range(addr, op.new_len).map_err(|_| Errno::EINVAL)?;
             let overlap = new.start < old.end && old.start < new.end;

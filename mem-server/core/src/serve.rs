@@ -144,7 +144,7 @@ impl<M: Machine> MemCore<M> {
             SpaceDestroy::NUMBER => done(self.space_destroy(cx, SpaceDestroy::get(msg)?.space)?),
             Map::NUMBER => done(self.map(cx, Map::get(msg)?)?),
             Unmap::NUMBER => done(self.unmap(cx, Unmap::get(msg)?)?),
-            Protect::NUMBER => done(self.protect(Protect::get(msg)?)?),
+            Protect::NUMBER => done(self.protect(cx, Protect::get(msg)?)?),
             Remap::NUMBER => done(self.remap(cx, Remap::get(msg)?)?),
             SpaceSize::NUMBER => done(self.space_size(SpaceSize::get(msg)?.space)?),
             Regions::NUMBER => done(self.regions(Regions::get(msg)?)?),

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// hoard pipes|ends|sockets|counters|files|semaphores|queues: makes so many, and fills them, until it is refused; says with
+// hoard pipes|ends|sockets|counters|epolls|timers|ports|files|semaphores|queues|areas|maps: makes so many, and fills them, until it is refused; says with
 // which error (ends: pipes that stay empty), gives all back, and ends with 0 if it was refused in good order.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -16,6 +18,7 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +40,13 @@ static int make(const char *what, int number) {
     if (!strcmp(what, "ends")) return pipe2(ends, O_NONBLOCK) ? errno : 0;
     if (!strcmp(what, "sockets")) return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) ? errno : fill(ends[1]);
     if (!strcmp(what, "counters")) return eventfd(0, 0) < 0 ? errno : 0;
+    if (!strcmp(what, "epolls")) return epoll_create1(0) < 0 ? errno : 0;
+    if (!strcmp(what, "timers")) return timerfd_create(CLOCK_MONOTONIC, 0) < 0 ? errno : 0;
+    if (!strcmp(what, "ports")) {
+        struct sockaddr_in any = {.sin_family = AF_INET};
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        return fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any) ? errno : 0;
+    }
     snprintf(name, sizeof name, "hoard/%d", number);
     int fd = open(name, O_CREAT | O_WRONLY, 0600);
     return fd < 0 ? errno : (close(fd), 0);
@@ -99,11 +109,29 @@ static int objects(int queues) {
     return error;
 }
 
+// Areas of memory: every second page of a large one has other rights, or one page is mapped again and again.
+static int areas(int mapped) {
+    const size_t most = 1ul << 30;
+    char *memory = mmap(0, most, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return errno;
+    int fd = open("hoard", O_CREAT | O_RDWR, 0600), error = 0;
+    if (fd < 0 || ftruncate(fd, 4096)) return errno;
+    for (size_t at = 0; !error && at < most; at += 8192) {
+        int failed = mapped ? mmap(memory + at, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
+                            : mprotect(memory + at, 4096, PROT_READ);
+        if (failed) error = errno;
+    }
+    unlink("hoard");
+    return munmap(memory, most) ? errno : error;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     int error = !strcmp(what, "files")        ? files()
                 : !strcmp(what, "semaphores") ? objects(0)
                 : !strcmp(what, "queues")     ? objects(1)
+                : !strcmp(what, "areas")      ? areas(0)
+                : !strcmp(what, "maps")       ? areas(1)
                                               : descriptors(what);
     if (is_refusal(error)) return printf("%s: refused\n", what) < 0;
     printf("%s: ended with %s\n", what, strerror(error));
