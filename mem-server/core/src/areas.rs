@@ -5,7 +5,9 @@
 //! Areas do not overlap and are not empty. Neighbours that could be one are one. `uses` counts the
 //! areas per object.
 
-use crate::limits::{PAGE_MIN, PAGE_TOP, PLACE_TOP, STACK_GUARD_PAGES, STACK_PAGES_MAX};
+use crate::limits::{
+    AREAS_AT_ONCE, PAGE_MIN, PAGE_TOP, PLACE_TOP, STACK_GUARD_PAGES, STACK_PAGES_MAX,
+};
 use abi::ObjectId;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -178,6 +180,13 @@ impl Areas {
             area.end = right.end;
         }
         self.map.insert(start, area);
+    }
+
+    /// A beginning of the range in which not many more than [`AREAS_AT_ONCE`] areas are: what is done with them needs
+    /// memory, of which there may be little.
+    pub(crate) fn part(&self, range: &Range<u64>) -> Range<u64> {
+        let next = self.map.range(range.clone()).nth(AREAS_AT_ONCE).map(|(start, _)| *start);
+        range.start..next.unwrap_or(range.end)
     }
 
     /// Removes what lies in the range, splitting areas at its ends, and returns it.

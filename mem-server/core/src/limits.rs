@@ -15,6 +15,8 @@ pub const PAGE_MIN: u64 = 16;
 pub const PLACE_TOP: u64 = PAGE_TOP - 0x1000_0000 / PAGE;
 /// Mappings of one space, Linux's default `vm.max_map_count`. The next gets ENOMEM.
 pub const AREAS_MAX: usize = 65_530;
+/// Areas that are taken out of a space at a time.
+pub const AREAS_AT_ONCE: usize = 512;
 /// What an area takes of the heap, at most: its row, and room in the tree's nodes.
 pub const AREA_BYTES: usize = 160;
 /// Bytes of the heap that stay free of areas: a program that wants more of them gets ENOMEM, and calls of others go on.

@@ -171,13 +171,18 @@ impl<M: Machine> MemCore<M> {
         id: SpaceId,
         range: Range<u64>,
     ) -> Result<(), Errno> {
-        let space = self.spaces.get_mut(id)?;
-        let removed = space.areas.cut(&range);
-        clear(&mut self.frames, space, range.clone());
-        if let Some(moving) = &mut space.moving {
-            moving.forget(range, &mut self.fetches);
+        let mut left = range;
+        while !left.is_empty() {
+            let space = self.spaces.get_mut(id)?;
+            let part = space.areas.part(&left);
+            left.start = part.end;
+            let removed = space.areas.cut(&part);
+            clear(&mut self.frames, space, part.clone());
+            if let Some(moving) = &mut space.moving {
+                moving.forget(part, &mut self.fetches);
+            }
+            self.drop_unused(cx, id, &removed);
         }
-        self.drop_unused(cx, id, &removed);
         self.check_moved(cx, id);
         Ok(())
     }
@@ -214,8 +219,13 @@ impl<M: Machine> MemCore<M> {
                 }
             }
         }
-        for (start, area) in space.areas.cut(&range) {
-            space.areas.insert(start, Area { protection: op.protection, ..area });
+        let mut left = range.clone();
+        while !left.is_empty() {
+            let part = space.areas.part(&left);
+            left.start = part.end;
+            for (start, area) in space.areas.cut(&part) {
+                space.areas.insert(start, Area { protection: op.protection, ..area });
+            }
         }
         restrict(&mut self.frames, space, range, op.protection);
         Ok(())
