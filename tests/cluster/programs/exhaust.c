@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // exhaust STEP [PAGES]: maps memory and writes to one page in each STEP bytes, until it is killed or has
-// written to PAGES of them. A mapping is 64 MiB, so that the address space does not end first.
+// written to PAGES of them. A mapping is 256 GiB: memory ends before it does, so that it is a page that is refused.
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { CHUNK = 64 << 20 };
+static const size_t CHUNK = 1ul << 38;
 
 int main(int argc, char **argv) {
     size_t step = argc > 1 ? strtoul(argv[1], 0, 10) : 4096;
