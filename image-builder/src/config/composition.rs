@@ -66,12 +66,12 @@ pub fn heap_kib(servers: &[ServerId]) -> u32 {
         .map(|server| match server {
             ServerId::Console | ServerId::Timer | ServerId::Disk => 192,
             ServerId::Shell => 896,
-            ServerId::Ipc => 1536,
+            ServerId::Ipc => 2048,
             // Reads the journal as a whole when the node starts: 1 MiB, and what is found in it, three
             // times 256 KiB at most (as records, and as bytes for both copies).
             ServerId::Views => 2304,
             ServerId::Fs | ServerId::Proc => 3072,
-            ServerId::Net => 3584,
+            ServerId::Net => 3072,
             ServerId::Ckpt => 4096,
             ServerId::Mem => 6144,
         })
