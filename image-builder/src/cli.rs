@@ -67,7 +67,7 @@ pub struct ConformanceArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Run it on Linux in QEMU instead, and record what it does there in tests/conformance.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     pub on_linux: bool,
     /// Only cases that this regular expression finds; a busybox case is found by its applet's whole name.
     #[arg(long, value_name = "REGEX")]
